@@ -1,0 +1,67 @@
+/**
+ * What mapping a request left behind: the address ranges that the device may use, and what the driver must keep to undo it
+ * (`struct nvme_iod` of Linux drivers/nvme/host/pci.c: the scatterlist, or `dma_iova_state` and `dma_vecs`).
+ * The object is reused from request to request.
+ */
+import type { DmaIovaState } from '../dma/twoStep.ts';
+import type { ScatterList } from '../dma/scatterList.ts';
+import type { BlockStatus } from './scheme.ts';
+
+/** Which calls mapped the request, and so which calls undo it. */
+export type MappedBy = 'nothing' | 'single' | 'scatterlist' | 'iova' | 'vectors';
+
+/** `sizeof(struct scatterlist)` on a 64-bit kernel. */
+export const SCATTERLIST_ENTRY_BYTES = 32;
+/** `sizeof(struct dma_iova_state)`. */
+export const DMA_IOVA_STATE_BYTES = 16;
+/** `sizeof(struct nvme_dma_vec)`. */
+export const NVME_DMA_VEC_BYTES = 16;
+
+export class MappedRequest {
+  mappedBy: MappedBy = 'nothing';
+  status: BlockStatus = 'ok';
+  /** Device ranges, in order. */
+  count = 0;
+  address: Float64Array;
+  length: Float64Array;
+  /** Vectors of the request that are mapped so far. */
+  vectorsMapped = 0;
+  /** Memory that the scheme holds for this request beyond the pages and the hardware's own lists. */
+  bookkeepingBytes = 0;
+  readonly iova: DmaIovaState;
+  readonly list: ScatterList;
+
+  constructor(iova: DmaIovaState, list: ScatterList, capacity = 256) {
+    this.iova = iova;
+    this.list = list;
+    this.address = new Float64Array(capacity);
+    this.length = new Float64Array(capacity);
+  }
+
+  reset(): void {
+    this.mappedBy = 'nothing';
+    this.status = 'ok';
+    this.count = 0;
+    this.vectorsMapped = 0;
+    this.bookkeepingBytes = 0;
+  }
+
+  addRange(address: number, length: number): void {
+    if (this.count === this.address.length) {
+      const address = new Float64Array(this.count * 2);
+      const lengths = new Float64Array(this.count * 2);
+      address.set(this.address);
+      lengths.set(this.length);
+      this.address = address;
+      this.length = lengths;
+    }
+    this.address[this.count] = address;
+    this.length[this.count] = length;
+    this.count += 1;
+  }
+
+  /** `blk_rq_dma_map_coalesce`: one range of the IOMMU holds the whole request. */
+  get coalesced(): boolean {
+    return this.mappedBy === 'iova';
+  }
+}

@@ -1,0 +1,28 @@
+/**
+ * A mapping scheme: how a driver gets the memory of one request mapped for its device. The interface follows the iterator of
+ * Linux block/blk-mq-dma.c (`blk_rq_dma_map_iter_start`, `blk_rq_dma_map_iter_next`, `blk_rq_dma_unmap`), because a driver
+ * takes its descriptor memory between the first vector and the later ones: a scheme that maps everything at once simply has
+ * nothing left to map after the start.
+ * Leaves out: peer-to-peer memory and integrity payloads.
+ */
+import type { DmaDirection } from '../dma/attributes.ts';
+import type { Cpu } from '../time/cpu.ts';
+import type { MappedRequest } from './mappedRequest.ts';
+import type { MappingRequest } from './mappingRequest.ts';
+
+export type SchemeName = 'map_sg' | 'two_step';
+
+/** `BLK_STS_*` of include/linux/blk_types.h, as far as a mapping can end in them. */
+export type BlockStatus = 'ok' | 'resource' | 'ioerr' | 'inval';
+
+export interface MappingScheme {
+  readonly name: SchemeName;
+  /** Maps the first vector, or the whole request where the scheme can. What the device may use stands in `mapped`. */
+  mapStart(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): BlockStatus;
+  /** Maps one more vector and returns true; false: nothing was left, or `mapped.status` says what failed. */
+  mapNext(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): boolean;
+  /** The driver will describe the request by a list that does not record lengths: keep what the unmap will need. */
+  keepVectors(mapped: MappedRequest): void;
+  /** Undoes everything that `mapped` holds, a request that failed halfway included. */
+  unmap(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest): void;
+}
