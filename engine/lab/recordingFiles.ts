@@ -1,0 +1,122 @@
+/**
+ * The files of a recording, and what its run.json says: kernel, command line, CPUs. The kernel's release picks the kernel
+ * profile, the command line the kind of domain (Linux drivers/iommu/iommu.c `iommu_set_def_domain_type`,
+ * `iommu_dma_setup`; x86 kernels are lazy unless told otherwise).
+ * Input may be hostile: what a gzip'd file inflates to is bounded.
+ * Leaves out: AMD-Vi, caching mode, and every kernel without a profile; each is refused by name.
+ */
+import { gunzipSync } from 'node:zlib';
+import { z } from 'zod';
+import { LabError } from '../time/labError.ts';
+import type { RecordedDomain, RecordedKernel, RecordingFiles } from '../workloads/recordedRequest.ts';
+
+/** Ten times the largest recording that a default trace buffer can hold. */
+export const LARGEST_TRACE_BYTES = 256 * 1024 * 1024;
+
+const PROFILES: readonly RecordedKernel[] = ['6.12', '6.17', '7.3'];
+
+const runJsonSchema = z.object({
+  kernel: z.string().max(200),
+  commandLine: z.string().max(4096),
+  iommu: z.string().max(200).nullish(),
+  cpus: z.int().min(1).max(1024),
+});
+
+export interface RecordedSystem {
+  readonly kernelRelease: string;
+  readonly kernelProfile: RecordedKernel;
+  readonly domain: RecordedDomain;
+  readonly cpus: number;
+}
+
+function zlibProblem(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : '';
+  if (code === 'Z_BUF_ERROR') return 'the gzip data is cut off.';
+  if (code === 'ERR_BUFFER_TOO_LARGE') return `it inflates to more than ${LARGEST_TRACE_BYTES / 1024 / 1024} MiB.`;
+  return 'the gzip data is damaged.';
+}
+
+/** The text of a trace, gzip'd or plain. */
+export function traceText(name: string, bytes: Uint8Array): string {
+  let plain = bytes;
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
+    try {
+      plain = gunzipSync(bytes, { maxOutputLength: LARGEST_TRACE_BYTES });
+    } catch (error) {
+      throw new LabError(name, zlibProblem(error), 'Copy the recording again, or record a shorter stretch.');
+    }
+  } else if (bytes.length > LARGEST_TRACE_BYTES) {
+    throw new LabError(
+      name,
+      `it is larger than ${LARGEST_TRACE_BYTES / 1024 / 1024} MiB.`,
+      'Record a shorter stretch.',
+    );
+  }
+  if (plain.subarray(0, 4096).includes(0)) {
+    throw new LabError(
+      name,
+      'this is binary data, not the text of a kernel trace.',
+      'Give the text of /sys/kernel/tracing/trace.',
+    );
+  }
+  // Latin-1 keeps every byte and is several times faster than UTF-8; the fields that are read are ASCII.
+  return Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength).toString('latin1');
+}
+
+function lastValue(words: readonly string[], key: string): string | null {
+  const found = words.findLast((word) => word.startsWith(`${key}=`));
+  return found === undefined ? null : found.slice(key.length + 1);
+}
+
+function isOn(value: string): boolean {
+  return ['1', 'y', 'Y', 'on', 'yes', 'true'].includes(value);
+}
+
+function domainOf(commandLine: string): RecordedDomain {
+  const words = commandLine.split(/\s+/);
+  const passthrough = lastValue(words, 'iommu.passthrough');
+  if (passthrough !== null && isOn(passthrough)) return 'passthrough';
+  if (words.includes('iommu=pt') || words.includes('intel_iommu=off') || words.includes('iommu=off')) {
+    // Without an IOMMU the DMA API takes the same direct path as in passthrough.
+    return 'passthrough';
+  }
+  const strict = lastValue(words, 'iommu.strict');
+  if (strict !== null) return isOn(strict) ? 'strict' : 'lazy';
+  return words.some((word) => word.startsWith('intel_iommu=') && word.includes('strict')) ? 'strict' : 'lazy';
+}
+
+export function readRunJson(name: string, text: string): RecordedSystem {
+  const where = `${name} (run.json)`;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new LabError(where, 'this is not JSON.', 'It is an object with kernel, commandLine, iommu and cpus.');
+  }
+  const parsed = runJsonSchema.safeParse(value);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw new LabError(
+      where,
+      `${issue?.path.join('.') ?? 'the object'}: ${issue?.message ?? 'not as expected'}.`,
+      'It is an object with kernel, commandLine, iommu and cpus.',
+    );
+  }
+  const { kernel, commandLine, iommu, cpus } = parsed.data;
+  const profile = PROFILES.find((candidate) => kernel === candidate || kernel.startsWith(`${candidate}.`));
+  if (profile === undefined) {
+    throw new LabError(where, `there is no kernel profile for Linux ${kernel}.`, `Profiles: ${PROFILES.join(', ')}.`);
+  }
+  if (iommu?.startsWith('amd') === true) {
+    throw new LabError(where, `recordings behind ${iommu} are not replayed.`, 'Only VT-d (intel-iommu) is emulated.');
+  }
+  if (iommu?.includes('caching-mode=on') === true) {
+    throw new LabError(where, 'recordings in caching mode are not replayed.', 'Record with caching-mode=off.');
+  }
+  return { kernelRelease: kernel, kernelProfile: profile, domain: domainOf(commandLine), cpus };
+}
+
+/** Both at once, for whoever has a RecordingFiles. */
+export function openRecording(files: RecordingFiles): { readonly system: RecordedSystem; readonly text: string } {
+  return { system: readRunJson(files.name, files.runJson), text: traceText(files.name, files.trace) };
+}
