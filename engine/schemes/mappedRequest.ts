@@ -28,6 +28,8 @@ export class MappedRequest {
   vectorsMapped = 0;
   /** Memory that the scheme holds for this request beyond the pages and the hardware's own lists. */
   bookkeepingBytes = 0;
+  /** The address and length of each vector are kept by the driver (`dma_vecs`). */
+  keepsVectors = false;
   readonly iova: DmaIovaState;
   readonly list: ScatterList;
 
@@ -44,6 +46,7 @@ export class MappedRequest {
     this.count = 0;
     this.vectorsMapped = 0;
     this.bookkeepingBytes = 0;
+    this.keepsVectors = false;
   }
 
   addRange(address: number, length: number): void {

@@ -1,0 +1,64 @@
+/**
+ * The scheme of Linux up to 6.16 (drivers/nvme/host/pci.c of 6.12, `nvme_map_data`): one segment is mapped by itself, several
+ * become a scatterlist and one `dma_map_sg`. Over a later profile it is the same driver code on that kernel's DMA layer.
+ * Its price in memory is 32 bytes for each entry of the list, for as long as the request is under way.
+ * Leaves out: peer-to-peer pages, chained scatterlists.
+ */
+import { DMA_ATTR_NO_WARN, type DmaDirection } from '../dma/attributes.ts';
+import type { DmaDevice } from '../dma/device.ts';
+import type { DmaApi } from '../dma/dmaApi.ts';
+import { physAddr } from '../memory/addresses.ts';
+import type { Cpu } from '../time/cpu.ts';
+import { SCATTERLIST_ENTRY_BYTES, type MappedRequest } from './mappedRequest.ts';
+import type { MappingRequest } from './mappingRequest.ts';
+import type { BlockStatus, MappingScheme } from './scheme.ts';
+import { mapSingle, unmapSingle } from './single.ts';
+
+export class MapSgScheme implements MappingScheme {
+  readonly name = 'map_sg';
+  private readonly dma: DmaApi;
+  private readonly device: DmaDevice;
+
+  constructor(dma: DmaApi, device: DmaDevice) {
+    this.dma = dma;
+    this.device = device;
+  }
+
+  mapStart(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): BlockStatus {
+    mapped.reset();
+    if (request.singleSegment) return mapSingle(this.dma, this.device, cpu, request, mapped);
+    const { list } = mapped;
+    list.reset();
+    for (let index = 0; index < request.vectorCount; index += 1) {
+      list.add(physAddr(request.vectorPhys[index]!), request.vectorLength[index]!);
+    }
+    const result = this.dma.dmaMapSg(cpu, this.device, list, request.direction, DMA_ATTR_NO_WARN);
+    if (result <= 0) {
+      mapped.status = 'resource';
+      return 'resource';
+    }
+    mapped.mappedBy = 'scatterlist';
+    mapped.vectorsMapped = request.vectorCount;
+    mapped.bookkeepingBytes = request.segments * SCATTERLIST_ENTRY_BYTES;
+    for (let index = 0; index < result; index += 1) {
+      mapped.addRange(list.dmaAddress[index]!, list.dmaLength[index]!);
+    }
+    return 'ok';
+  }
+
+  mapNext(): boolean {
+    return false;
+  }
+
+  keepVectors(): void {
+    // The scatterlist already holds what the unmap needs.
+  }
+
+  unmap(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest): void {
+    if (mapped.mappedBy === 'single') unmapSingle(this.dma, this.device, cpu, direction, mapped);
+    else if (mapped.mappedBy === 'scatterlist') {
+      this.dma.dmaUnmapSg(cpu, this.device, mapped.list, direction, 0);
+    }
+    mapped.mappedBy = 'nothing';
+  }
+}

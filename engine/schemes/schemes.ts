@@ -1,0 +1,31 @@
+/**
+ * The mapping schemes by name. A scheme that the kernel profile cannot run is refused here, before anything runs.
+ */
+import type { DmaDevice } from '../dma/device.ts';
+import type { DmaApi } from '../dma/dmaApi.ts';
+import type { KernelProfile } from '../dma/profiles.ts';
+import { LabError } from '../time/labError.ts';
+import { MapSgScheme } from './mapSg.ts';
+import type { MappingScheme, SchemeName } from './scheme.ts';
+import { TwoStepScheme } from './twoStep.ts';
+
+/** Throws a LabError when the kernel of `profile` has no such scheme. */
+export function checkScheme(name: SchemeName, profile: KernelProfile, where: string): void {
+  if (name !== 'two_step' || profile.twoStepAvailable) return;
+  throw new LabError(
+    where,
+    `Linux ${profile.name} has no dma_iova_* functions, so the scheme "two_step" cannot run on it.`,
+    'Choose the scheme "map_sg", or a kernel profile from 6.17 on.',
+  );
+}
+
+export function createScheme(
+  name: SchemeName,
+  dma: DmaApi,
+  device: DmaDevice,
+  profile: KernelProfile,
+  where: string,
+): MappingScheme {
+  checkScheme(name, profile, where);
+  return name === 'map_sg' ? new MapSgScheme(dma, device) : new TwoStepScheme(dma, device);
+}
