@@ -1,0 +1,22 @@
+/**
+ * What a lab may hold at most. A lab file is hostile input: every count, size and depth has a bound that is far above any
+ * real use and far below what would hurt the machine that opens it.
+ */
+export const LIMITS = {
+  /** Bytes of lab.json. */
+  documentBytes: 8 * 1024 * 1024,
+  /** Nesting of objects and arrays in lab.json. */
+  depth: 16,
+  /** Values (scalars, objects, arrays) in lab.json. */
+  values: 200_000,
+  parts: 256,
+  workloads: 16,
+  comparisons: 8,
+  markers: 1_000,
+  overrides: 256,
+  nameLength: 200,
+  textLength: 20_000,
+  idLength: 64,
+  /** I/Os of one bio workload: above this a run takes hours. */
+  ioCount: 100_000_000,
+} as const;

@@ -1,0 +1,188 @@
+/**
+ * The lab document (`lab.json`): one zod schema validates it in the app, in the command line and in tests, and is published
+ * as JSON Schema by `lab schema`. It describes values and shapes; what one place of the document demands of another stands
+ * in check.ts. Leaves out: runs and recordings, which are entries of the container beside lab.json.
+ */
+import { z } from 'zod';
+import { LIMITS } from './limits.ts';
+
+// Compiled validators need `new Function`, which the renderer's content security policy refuses.
+z.config({ jitless: true });
+
+export const FORMAT_VERSION = 1;
+
+export const KERNEL_PROFILES = ['6.12', '6.17', '7.3'] as const;
+export const SCHEMES = ['map_sg', 'two_step'] as const;
+export const DOMAINS = ['strict', 'lazy', 'passthrough'] as const;
+export const IO_PATTERNS = ['read', 'write', 'randread', 'randwrite', 'readwrite', 'randrw'] as const;
+
+const id = z
+  .string()
+  .min(1)
+  .max(LIMITS.idLength)
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'use letters, digits, ".", "_" and "-", first a letter or digit')
+  .describe('A name that is unique among its neighbours and stands in paths.');
+
+const name = z.string().min(1).max(LIMITS.nameLength);
+const text = z.string().max(LIMITS.textLength);
+
+function count(minimum: number, maximum: number): z.ZodNumber {
+  return z.number().int().min(minimum).max(maximum);
+}
+
+function powerOfTwo(minimum: number, maximum: number): z.ZodNumber {
+  return count(minimum, maximum).refine((value) => Number.isInteger(Math.log2(value)), 'must be a power of two');
+}
+
+const partBase = { id, label: name.optional() };
+
+const socketPart = z
+  .strictObject({ ...partBase, kind: z.literal('socket'), cpus: count(1, 64).default(4) })
+  .describe('A processor socket: its CPUs run the kernel code.');
+
+const memoryPart = z
+  .strictObject({ ...partBase, kind: z.literal('memory'), parent: id, sizeGiB: count(1, 4096).default(16) })
+  .describe('The memory of one socket.');
+
+const iommuPart = z
+  .strictObject({
+    ...partBase,
+    kind: z.literal('iommu'),
+    parent: id,
+    model: z.literal('vtd').default('vtd'),
+    levels: z.union([z.literal(3), z.literal(4)]).default(4),
+    iotlbEntries4K: count(1, 65_536).default(128),
+    iotlbEntries2M: count(1, 65_536).default(32),
+    iotlbEntries1G: count(1, 65_536).default(4),
+    iotlbWays: count(1, 64).default(4).describe('Associativity; an IOTLB smaller than this is fully associative.'),
+    pagingCache512G: count(0, 4096).default(8),
+    pagingCache1G: count(0, 4096).default(16),
+    pagingCache2M: count(0, 4096).default(64),
+    walkers: count(1, 64).default(6),
+  })
+  .describe('An IOMMU with its translation caches and page walkers.');
+
+const rootPortPart = z
+  .strictObject({
+    ...partBase,
+    kind: z.literal('rootPort'),
+    parent: id,
+    generation: count(1, 6).default(4),
+    lanes: powerOfTwo(1, 16).default(4),
+    maxPayloadSize: powerOfTwo(128, 4096).default(256),
+    maxReadRequestSize: powerOfTwo(128, 4096).default(512),
+    propagationNs: z.number().min(0).max(100_000).default(120),
+  })
+  .describe('A PCIe root port and the link below it.');
+
+const nvmePart = z
+  .strictObject({
+    ...partBase,
+    kind: z.literal('nvme'),
+    parent: id,
+    capacityGiB: count(1, 1_048_576).default(1024),
+    queueDepth: count(2, 4096).default(1024).describe('Entries of a submission queue.'),
+    readLatencyUs: z.number().min(0).max(1_000_000).default(70),
+    writeLatencyUs: z.number().min(0).max(1_000_000).default(15),
+    maxReadMBps: z.number().min(1).max(1_000_000).default(7000),
+    maxWriteMBps: z.number().min(1).max(1_000_000).default(5000),
+    maxIops: z.number().min(1).max(1_000_000_000).default(1_000_000),
+    sgl: z.boolean().default(true),
+    maxTransferKiB: count(4, 16_384).default(1024),
+  })
+  .describe('An NVMe drive.');
+
+export const partSchema = z.discriminatedUnion('kind', [socketPart, memoryPart, iommuPart, rootPortPart, nvmePart]);
+
+const replayWorkload = z
+  .strictObject({
+    id,
+    kind: z.literal('replay'),
+    device: id,
+    recording: id.describe('The folder of the recording inside recordings/.'),
+    queueDepth: count(1, 4096).optional().describe('Requests in flight; left out: as deep as the recording was.'),
+  })
+  .describe('The requests of a recorded run of a real kernel, in their order, driven in a closed loop.');
+
+const bioWorkload = z
+  .strictObject({
+    id,
+    kind: z.literal('bio'),
+    device: id,
+    rw: z.enum(IO_PATTERNS).default('randread'),
+    readPercent: count(0, 100).default(50).describe('Reads among 100 I/Os of readwrite and randrw.'),
+    blockSize: count(512, 16 * 1024 * 1024)
+      .multipleOf(512)
+      .default(65_536)
+      .describe('Bytes of one I/O.'),
+    blockSizeMix: z
+      .array(z.strictObject({ bytes: count(512, 16 * 1024 * 1024).multipleOf(512), weight: count(1, 1_000_000) }))
+      .min(1)
+      .max(32)
+      .optional()
+      .describe('Several sizes by weight, in place of blockSize.'),
+    queueDepth: count(1, 4096).default(16),
+    ioCount: count(1, LIMITS.ioCount).default(10_000),
+    regionMiB: count(1, 1_048_576).default(1024).describe('The part of the drive that the I/Os fall into.'),
+    contiguity: z
+      .enum(['scattered', 'contiguous'])
+      .default('scattered')
+      .describe('How the pages of a buffer lie in memory.'),
+    cpus: count(1, 64).default(1).describe('CPUs that submit, in turn.'),
+  })
+  .describe('An I/O generator in the manner of fio.');
+
+export const workloadSchema = z.discriminatedUnion('kind', [replayWorkload, bioWorkload]);
+
+export const comparisonSchema = z
+  .strictObject({ id, label: name.optional(), scheme: z.enum(SCHEMES), domain: z.enum(DOMAINS) })
+  .describe('One run of the comparison, one column of the summary.');
+
+const marker = z.strictObject({
+  atPs: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
+  label: name,
+  note: text.optional(),
+});
+
+export const labSchema = z
+  .strictObject({
+    format: z.literal(FORMAT_VERSION),
+    name,
+    question: text.optional().describe('What the lab is to answer.'),
+    description: text.optional(),
+    seed: count(0, 0xffff_ffff).default(1),
+    kernelProfile: z.enum(KERNEL_PROFILES),
+    costs: z
+      .strictObject({
+        preset: id.default('default'),
+        overrides: z
+          .record(z.string().max(LIMITS.nameLength), z.number().min(0).max(1e12))
+          .refine((overrides) => Object.keys(overrides).length <= LIMITS.overrides, 'too many overrides')
+          .default({}),
+      })
+      .default({ preset: 'default', overrides: {} }),
+    topology: z.strictObject({ parts: z.array(partSchema).min(1).max(LIMITS.parts) }),
+    workloads: z.array(workloadSchema).min(1).max(LIMITS.workloads),
+    comparison: z.array(comparisonSchema).min(1).max(LIMITS.comparisons),
+    view: z.record(z.string().max(LIMITS.nameLength), z.json()).optional().describe('Layout of the window.'),
+    markers: z.array(marker).max(LIMITS.markers).optional(),
+    notes: text.optional(),
+  })
+  .describe('An IOVA Lab document.');
+
+export type LabDocument = z.output<typeof labSchema>;
+export type Part = z.output<typeof partSchema>;
+export type PartKind = Part['kind'];
+export type PartOf<Kind extends PartKind> = Extract<Part, { kind: Kind }>;
+export type LabWorkload = z.output<typeof workloadSchema>;
+export type ReplayWorkload = Extract<LabWorkload, { kind: 'replay' }>;
+export type BioWorkload = Extract<LabWorkload, { kind: 'bio' }>;
+export type Comparison = z.output<typeof comparisonSchema>;
+export type SchemeName = (typeof SCHEMES)[number];
+export type DomainName = (typeof DOMAINS)[number];
+export type KernelProfileName = (typeof KERNEL_PROFILES)[number];
+
+/** The JSON Schema of lab.json, as `lab schema` prints it. */
+export function labJsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(labSchema, { io: 'input', target: 'draft-2020-12' });
+}
