@@ -101,6 +101,8 @@ export type FtraceEvent =
       readonly start: number;
       readonly end: number;
       readonly address: number;
+      /** Up to 6.17: pages, rounded up to a power of two. */
+      readonly pages: number | null;
       readonly mask: number;
       readonly wholeDomain: boolean;
     }
@@ -342,13 +344,14 @@ const READERS: Readonly<Record<string, EventReader>> = {
     }),
   ),
   cache_tag_flush_range: pattern(
-    / did (\d+) \[(0x[0-9a-f]+)-(0x[0-9a-f]+)\] addr (0x[0-9a-f]+) (?:pages 0x[0-9a-f]+ )?mask (0x[0-9a-f]+)/,
-    ([, domainId, start, end, address, mask]) => ({
+    / did (\d+) \[(0x[0-9a-f]+)-(0x[0-9a-f]+)\] addr (0x[0-9a-f]+) (?:pages (0x[0-9a-f]+) )?mask (0x[0-9a-f]+)/,
+    ([, domainId, start, end, address, pages, mask]) => ({
       name: 'cache_tag_flush_range',
       domainId: decimal(domainId),
       start: hex(start),
       end: hex(end),
       address: hex(address),
+      pages: pages === undefined ? null : hex(pages),
       mask: hex(mask),
       wholeDomain: hex(start) === 0 && hex(end) >= WHOLE_ADDRESS_SPACE_END,
     }),

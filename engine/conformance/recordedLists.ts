@@ -1,0 +1,344 @@
+/**
+ * The recorded side of a comparison: for every command the ordered list of what its calls did, as lines of text, and the
+ * life of every IOVA range. Ranges are followed in the order of the file, across requests, so that a range that the flush
+ * queue gives back in another request's unmap, or in the timer, is still known by its owner.
+ * Leaves out: domains of other devices, which are told apart by the domain id of our own invalidations.
+ */
+import { offsetInPage, PAGE_SIZE } from '../memory/addresses.ts';
+import type { FtraceRecord } from '../formats/ftrace.ts';
+import type { TracedCall, TracedTimer } from '../lab/recordingCalls.ts';
+import type { TiedTrace, TracedCommand, TracedOrphan } from '../lab/recordingTie.ts';
+import { directionName, type IovaRange, lines, RangeNames } from './traceText.ts';
+
+export interface RecordedLine {
+  readonly text: string;
+  readonly line: number;
+}
+
+/** One allocation of a request, as far as the recording decides it: what came from the cache and what from the tree. */
+export interface RecordedAllocation {
+  readonly pages: number;
+  readonly slow: boolean;
+}
+
+export interface RecordedCommand {
+  readonly command: TracedCommand;
+  readonly owner: string;
+  readonly ranges: readonly IovaRange[];
+  readonly allocations: readonly RecordedAllocation[];
+  readonly submission: readonly RecordedLine[];
+  readonly completion: readonly RecordedLine[];
+}
+
+export interface RecordedOrphan {
+  readonly orphan: TracedOrphan;
+  readonly owner: string;
+  readonly ranges: readonly IovaRange[];
+}
+
+/** Where a range went back to the allocator. */
+export interface RecordedRelease {
+  readonly line: number;
+  /** The request whose unmap released it, or the timer. */
+  readonly by: string;
+}
+
+export interface RecordedLists {
+  readonly commands: readonly RecordedCommand[];
+  readonly orphans: readonly RecordedOrphan[];
+  /** Timers of our domain. */
+  readonly timers: readonly TracedTimer[];
+  readonly releases: ReadonlyMap<IovaRange, RecordedRelease>;
+  /** Ranges that were in the flush queue when the recording began, in order of release, with the line that shows it. */
+  readonly history: readonly { readonly range: IovaRange; readonly line: number }[];
+}
+
+export const BEFORE_THE_RECORDING = 'a request before the recording';
+
+export function timerName(timer: TracedTimer): string {
+  return `the timer at line ${timer.line}`;
+}
+
+/** The records of a list of calls between which nothing else of the same context stands. */
+function recordsOf(calls: readonly TracedCall[]): FtraceRecord[] {
+  return calls.flatMap((call) => call.records);
+}
+
+interface Allocation extends RecordedAllocation {
+  readonly first: FtraceRecord;
+  readonly limitPfn: number;
+  readonly flushRcache: boolean;
+  readonly treePages: readonly number[];
+  readonly pfn: number;
+  readonly line: number;
+}
+
+/** The allocations in a list: `alloc_fast`, `alloc_slow` for every search of the tree, `alloc_fast_ret`. */
+function allocationsOf(records: readonly FtraceRecord[]): Allocation[] {
+  const found: Allocation[] = [];
+  for (const [index, record] of records.entries()) {
+    const event = record.event;
+    if (event.name !== 'alloc_fast') continue;
+    const treePages: number[] = [];
+    for (const inner of records.slice(index + 1)) {
+      if (inner.event.name === 'alloc_slow') treePages.push(inner.event.pages);
+      else if (inner.event.name === 'alloc_fast_ret') {
+        found.push({
+          first: record,
+          pages: event.pages,
+          limitPfn: event.limitPfn,
+          flushRcache: event.flushRcache,
+          treePages,
+          slow: treePages.length > 0,
+          pfn: inner.event.pfn,
+          line: inner.line,
+        });
+        break;
+      } else break;
+    }
+  }
+  return found;
+}
+
+/** Writes one list. */
+class ListWriter {
+  readonly #names: RangeNames;
+  readonly #freed: ReadonlyMap<number, IovaRange>;
+  readonly #allocations: ReadonlyMap<FtraceRecord, Allocation>;
+  readonly #ranges: ReadonlyMap<number, IovaRange>;
+
+  constructor(own: readonly IovaRange[], allocations: readonly Allocation[], book: RangeBook) {
+    this.#names = new RangeNames(own);
+    this.#freed = book.freedAt;
+    this.#ranges = book.allocatedAt;
+    this.#allocations = new Map(allocations.map((allocation) => [allocation.first, allocation]));
+  }
+
+  write(calls: readonly TracedCall[]): RecordedLine[] {
+    return calls.flatMap((call) =>
+      call.records.flatMap((record) => {
+        const text = this.#text(record, call);
+        return text === null ? [] : [{ text, line: record.line }];
+      }),
+    );
+  }
+
+  /** Null: the line only completes an earlier one. */
+  #text(record: FtraceRecord, call: TracedCall): string | null {
+    const event = record.event;
+    const names = this.#names;
+    switch (event.name) {
+      case 'alloc_fast': {
+        const allocation = this.#allocations.get(record);
+        if (allocation === undefined) return null;
+        const range = this.#ranges.get(allocation.line);
+        const name = names.range(range, allocation.pfn);
+        return lines.allocFast(event.pages, event.limitPfn, event.flushRcache, allocation.treePages, name);
+      }
+      case 'free_fast':
+        return lines.freeFast(names.range(this.#freed.get(record.line), event.pfn), event.pages);
+      case 'map':
+        return lines.map(names.address(event.iova), call.name === 'dma_alloc' ? null : event.phys, event.size);
+      case 'unmap':
+        return lines.unmap(names.address(event.iova), event.size, event.unmapped);
+      case 'cache_tag_flush_range':
+        return lines.flush(event, names);
+      case 'qi_submit':
+        return lines.invalidate(event.granularity, names.address(event.address), event.mask, event.hint);
+      case 'dma_map_page':
+      case 'dma_map_phys':
+        return lines.mapOne(
+          event.name,
+          event.direction,
+          names.address(event.dmaAddress),
+          event.size,
+          event.phys,
+          event.attributes,
+        );
+      case 'dma_unmap_page':
+      case 'dma_unmap_phys':
+        return lines.unmapOne(
+          event.name,
+          event.direction,
+          names.address(event.dmaAddress),
+          event.size,
+          event.attributes,
+        );
+      case 'dma_map_sg': {
+        const places = event.dmaAddresses.map((address) => names.address(address));
+        return lines.mapSg(event.direction, event.entries, places, event.sizes, event.physAddresses, event.attributes);
+      }
+      case 'dma_unmap_sg':
+        return lines.unmapSg(event.direction, event.physAddresses, event.attributes);
+      case 'dma_alloc':
+      case 'dma_free':
+        return lines.coherent(event.name, names.address(event.dmaAddress), event.size);
+      case 'try_alloc': {
+        const returned = call.records.find((inner) => inner.event.name === 'try_alloc_ret')?.event;
+        if (returned?.name !== 'try_alloc_ret') return lines.tryAlloc(event.phys, event.size, false, '');
+        return lines.tryAlloc(event.phys, event.size, returned.allocated, names.address(returned.address));
+      }
+      case 'link':
+        return lines.link(
+          names.address(event.address),
+          event.phys,
+          event.offset,
+          event.size,
+          directionName(event.direction),
+          resultOf(call),
+        );
+      case 'sync':
+        return lines.sync(names.address(event.address), event.offset, event.size, resultOf(call));
+      case 'unlink':
+        return lines.unlink(names.address(event.address), event.offset, event.size);
+      case 'destroy':
+        return lines.destroy(names.address(event.address), event.mapped);
+      case 'free':
+        return lines.free(names.address(event.address), event.stateSize);
+      default:
+        return null;
+    }
+  }
+}
+
+function resultOf(call: TracedCall): number {
+  const event = call.records.at(-1)?.event;
+  return event?.name === 'link_ret' || event?.name === 'sync_ret' ? event.result : Number.NaN;
+}
+
+/** The life of every range, in the order of the file. */
+class RangeBook {
+  readonly allocatedAt = new Map<number, IovaRange>();
+  readonly freedAt = new Map<number, IovaRange>();
+  readonly releases = new Map<IovaRange, RecordedRelease>();
+  readonly history: { range: IovaRange; line: number }[] = [];
+  readonly #live = new Map<number, IovaRange>();
+
+  allocate(owned: IovaRange[], owner: string, allocation: Allocation): void {
+    if (allocation.pfn === 0) return;
+    const range = { owner, index: owned.length, pfn: allocation.pfn, pages: allocation.pages };
+    owned.push(range);
+    this.allocatedAt.set(allocation.line, range);
+    this.#live.set(range.pfn, range);
+  }
+
+  /** A range of a request that was submitted before the recording: seen for the first time when it is unmapped. */
+  discover(owned: IovaRange[], owner: string, iova: number, size: number): void {
+    const pfn = Math.floor(iova / PAGE_SIZE);
+    if (this.#live.has(pfn)) return;
+    const range = { owner, index: owned.length, pfn, pages: Math.ceil((offsetInPage(iova) + size) / PAGE_SIZE) };
+    owned.push(range);
+    this.#live.set(pfn, range);
+  }
+
+  release(by: string, record: FtraceRecord): void {
+    const event = record.event;
+    if (event.name !== 'free_fast') return;
+    let range = this.#live.get(event.pfn);
+    if (range === undefined) {
+      range = { owner: BEFORE_THE_RECORDING, index: this.history.length, pfn: event.pfn, pages: event.pages };
+      this.history.push({ range, line: record.line });
+    }
+    this.#live.delete(event.pfn);
+    this.freedAt.set(record.line, range);
+    this.releases.set(range, { line: record.line, by });
+  }
+}
+
+/** The domain of our drive: that of its own invalidations, else that of the timers which release its ranges. */
+function ownTimers(trace: TiedTrace): TracedTimer[] {
+  const ids = new Set<number>();
+  const pfns = new Set<number>();
+  for (const command of trace.commands) {
+    for (const { event } of recordsOf([...command.submission, ...command.completion])) {
+      if (event.name === 'qi_submit' || event.name === 'cache_tag_flush_range') ids.add(event.domainId);
+      if (event.name === 'alloc_fast_ret') pfns.add(event.pfn);
+    }
+  }
+  if (ids.size === 0) {
+    for (const timer of trace.timers) {
+      const releasesOurs = timer.frees.some(({ event }) => event.name === 'free_fast' && pfns.has(event.pfn));
+      if (releasesOurs) ids.add(timer.domainId);
+    }
+  }
+  return trace.timers.filter((timer) => ids.has(timer.domainId));
+}
+
+type Moment = { readonly line: number; readonly happen: (book: RangeBook) => void };
+
+export function recordedLists(trace: TiedTrace): RecordedLists {
+  const timers = ownTimers(trace);
+  const book = new RangeBook();
+  const moments: Moment[] = [];
+  const releaseMoments = (calls: readonly TracedCall[], by: string): void => {
+    for (const record of recordsOf(calls)) {
+      if (record.event.name === 'free_fast')
+        moments.push({
+          line: record.line,
+          happen: (b) => {
+            b.release(by, record);
+          },
+        });
+    }
+  };
+  const commands = trace.commands.map((command) => {
+    const owner = `the request at line ${command.setup.line}`;
+    const ranges: IovaRange[] = [];
+    const allocations = allocationsOf(recordsOf(command.submission));
+    for (const allocation of allocations) {
+      moments.push({
+        line: allocation.line,
+        happen: (b) => {
+          b.allocate(ranges, owner, allocation);
+        },
+      });
+    }
+    releaseMoments(command.submission, owner);
+    releaseMoments(command.completion, owner);
+    return { command, owner, ranges, allocations };
+  });
+  const orphans = trace.orphans.map((orphan) => {
+    const owner = `the request that completed at line ${orphan.completed.line}`;
+    const ranges: IovaRange[] = [];
+    for (const { line, event } of recordsOf(orphan.calls)) {
+      if (event.name !== 'unmap') continue;
+      moments.push({
+        line,
+        happen: (b) => {
+          b.discover(ranges, owner, event.iova, event.size);
+        },
+      });
+    }
+    releaseMoments(orphan.calls, owner);
+    return { orphan, owner, ranges };
+  });
+  for (const timer of timers) {
+    for (const record of timer.frees) {
+      moments.push({
+        line: record.line,
+        happen: (b) => {
+          b.release(timerName(timer), record);
+        },
+      });
+    }
+  }
+  moments.sort((a, b) => a.line - b.line);
+  for (const moment of moments) moment.happen(book);
+  return {
+    commands: commands.map(({ command, owner, ranges, allocations }) => {
+      const writer = new ListWriter(ranges, allocations, book);
+      return {
+        command,
+        owner,
+        ranges,
+        allocations,
+        submission: writer.write(command.submission),
+        completion: writer.write(command.completion),
+      };
+    }),
+    orphans,
+    timers,
+    releases: book.releases,
+    history: book.history,
+  };
+}
