@@ -62,7 +62,9 @@ export async function openSettings(path: string, warn: (message: string) => void
       current = parseSettings(text);
     } catch {
       await copyFile(path, `${path}.bak`).catch(() => undefined);
-      warn('The settings could not be read and are back to their defaults; the old file was kept as settings.json.bak.');
+      warn(
+        'The settings could not be read and are back to their defaults; the old file was kept as settings.json.bak.',
+      );
     }
   }
   let writing = Promise.resolve();

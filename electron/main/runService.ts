@@ -1,0 +1,229 @@
+/*
+ * The runs of the open document: at most one for each column of its comparison, each in a thread of its own, side by side.
+ * Holds what the window shows of them (state, latest frame) and what the file keeps (results).
+ */
+import type { RunFrame, RunResult } from '../../engine/lab/runTypes.ts';
+import type { Comparison, LabDocument } from '../../engine/lab/schema.ts';
+import type { RunState } from '../ipc/api.ts';
+import type { RunInput } from '../workers/runProtocol.ts';
+import { DesktopError } from './failures.ts';
+import { RunHost, type RunThread } from './runHost.ts';
+
+export interface RunSurroundings {
+  startThread(input: RunInput): RunThread;
+  stateChanged(state: RunState): void;
+  framed(frame: RunFrame): void;
+  /** A run came to its end and has a result to keep. */
+  finished(result: RunResult): void;
+  log(message: string): void;
+}
+
+interface RunRecord {
+  state: RunState;
+  frame: RunFrame | null;
+  result: RunResult | null;
+  host: RunHost | null;
+  /** What the run was made from, to tell when the lab has moved on. */
+  inputs: string;
+}
+
+/** Everything of the lab that a run depends on. */
+function inputsOf(lab: LabDocument, column: Comparison): string {
+  const { seed, kernelProfile, costs, topology, workloads } = lab;
+  return JSON.stringify([seed, kernelProfile, costs, topology, workloads, column.scheme, column.domain]);
+}
+
+function idleState(comparisonId: string): RunState {
+  return {
+    comparisonId,
+    runId: null,
+    status: 'idle',
+    progress: null,
+    eventsPerSecond: 0,
+    secondsLeft: null,
+    summary: null,
+    partial: false,
+    outdated: false,
+    error: null,
+  };
+}
+
+function frameOf(result: RunResult): RunFrame {
+  const { series, comparisonId, progress, summary, log } = result;
+  return { ...series, runId: result.id, comparisonId, progress, summary, log };
+}
+
+export class RunService {
+  private readonly surroundings: RunSurroundings;
+  private lab: LabDocument | null = null;
+  private recordings: RunInput['recordings'] = new Map();
+  private readonly records = new Map<string, RunRecord>();
+
+  constructor(surroundings: RunSurroundings) {
+    this.surroundings = surroundings;
+  }
+
+  /** Another document: runs of the old one end here. */
+  open(lab: LabDocument, recordings: RunInput['recordings'], results: Iterable<RunResult>): void {
+    this.close();
+    this.lab = lab;
+    this.recordings = recordings;
+    for (const result of results) this.adopt(result);
+  }
+
+  close(): void {
+    for (const record of this.records.values()) record.host?.dispose();
+    this.records.clear();
+    this.lab = null;
+  }
+
+  /** A result that comes from a file or a journal; one whose column is gone is not shown, and not kept. */
+  adopt(result: RunResult): void {
+    const column = this.lab?.comparison.find(({ id }) => id === result.comparisonId);
+    if (this.lab === null || column === undefined) return;
+    this.records.get(column.id)?.host?.dispose();
+    this.records.set(column.id, {
+      state: {
+        ...idleState(column.id),
+        runId: result.id,
+        status: result.partial ? 'cancelled' : 'done',
+        progress: result.progress,
+        summary: result.summary,
+        partial: result.partial,
+      },
+      frame: frameOf(result),
+      result,
+      host: null,
+      inputs: inputsOf(this.lab, column),
+    });
+  }
+
+  labChanged(lab: LabDocument): void {
+    this.lab = lab;
+    for (const [id, record] of this.records) {
+      const column = lab.comparison.find((candidate) => candidate.id === id);
+      const outdated = column === undefined || inputsOf(lab, column) !== record.inputs;
+      if (outdated !== record.state.outdated) record.state = { ...record.state, outdated };
+    }
+  }
+
+  /** One state for each column, in the order of the document. */
+  states(): RunState[] {
+    return (this.lab?.comparison ?? []).map(({ id }) => this.records.get(id)?.state ?? idleState(id));
+  }
+
+  results(): RunResult[] {
+    const columns = this.lab?.comparison ?? [];
+    return columns.flatMap(({ id }) => this.records.get(id)?.result ?? []);
+  }
+
+  frame(comparisonId: string): RunFrame | null {
+    return this.records.get(comparisonId)?.frame ?? null;
+  }
+
+  get active(): boolean {
+    return [...this.records.values()].some(({ host }) => host !== null);
+  }
+
+  start(comparisonIds: readonly string[]): void {
+    const { lab } = this;
+    if (lab === null) return;
+    const columns = comparisonIds.length === 0 ? lab.comparison : comparisonIds.map((id) => this.column(id));
+    for (const column of new Set(columns)) {
+      if (this.records.get(column.id)?.host == null) this.startColumn(lab, column);
+    }
+  }
+
+  pause(comparisonId: string): void {
+    this.records.get(this.column(comparisonId).id)?.host?.pause();
+  }
+
+  resume(comparisonId: string): void {
+    this.records.get(this.column(comparisonId).id)?.host?.resume();
+  }
+
+  cancel(comparisonId: string): void {
+    this.records.get(this.column(comparisonId).id)?.host?.cancel();
+  }
+
+  private column(id: string): Comparison {
+    const column = this.lab?.comparison.find((candidate) => candidate.id === id);
+    if (column === undefined) throw new DesktopError('not-found', `The comparison has no column ${id}.`);
+    return column;
+  }
+
+  private startColumn(lab: LabDocument, column: Comparison): void {
+    const record: RunRecord = {
+      state: { ...idleState(column.id), status: 'running' },
+      frame: null,
+      result: null,
+      host: null,
+      inputs: inputsOf(lab, column),
+    };
+    const update = (changes: Partial<RunState>): void => {
+      record.state = { ...record.state, ...changes };
+      if (this.records.get(column.id) === record) this.surroundings.stateChanged(record.state);
+    };
+    const keepFrame = (frame: RunFrame): void => {
+      record.frame = frame;
+      if (this.records.get(column.id) === record) this.surroundings.framed(frame);
+    };
+    const cancelWithLastFrame = (): void =>
+      update({
+        status: 'cancelled',
+        partial: true,
+        summary: record.frame?.summary ?? null,
+        eventsPerSecond: 0,
+        secondsLeft: null,
+      });
+    this.records.set(column.id, record);
+    record.host = new RunHost(
+      this.surroundings.startThread({ lab, comparisonId: column.id, recordings: this.recordings }),
+      {
+        progressed: (progress, eventsPerSecond) =>
+          update({
+            progress,
+            runId: progress.runId,
+            eventsPerSecond,
+            secondsLeft: secondsLeft(progress, eventsPerSecond),
+          }),
+        framed: keepFrame,
+        paused: () => update({ status: 'paused', eventsPerSecond: 0, secondsLeft: null }),
+        resumed: () => update({ status: 'running' }),
+        cancelOverdue: cancelWithLastFrame,
+        ended: (result, frame) => {
+          record.host = null;
+          if (frame !== null) keepFrame(frame);
+          if (result === null) {
+            cancelWithLastFrame();
+            return;
+          }
+          record.result = result;
+          update({
+            status: result.partial ? 'cancelled' : 'done',
+            runId: result.id,
+            progress: result.progress,
+            summary: result.summary,
+            partial: result.partial,
+            eventsPerSecond: 0,
+            secondsLeft: null,
+          });
+          if (this.records.get(column.id) === record) this.surroundings.finished(result);
+        },
+        failed: (error) => {
+          record.host = null;
+          update({ status: 'failed', error, eventsPerSecond: 0, secondsLeft: null });
+        },
+      },
+      (message) => this.surroundings.log(message),
+    );
+    this.surroundings.stateChanged(record.state);
+  }
+}
+
+/** From the share of requests done, since events for each request are about as many at the end as at the beginning. */
+function secondsLeft(progress: RunFrame['progress'], eventsPerSecond: number): number | null {
+  const { completed, total, events } = progress;
+  if (total === 0 || completed === 0 || eventsPerSecond <= 0) return null;
+  return ((total - completed) * events) / completed / eventsPerSecond;
+}
