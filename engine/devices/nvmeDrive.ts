@@ -72,12 +72,12 @@ const DOORBELL_RADIX = 0x1_0000;
 export class NvmeDrive implements EventHandler {
   readonly name: string;
   readonly capabilities: ControllerCapabilities;
+  readonly capacityBlocks: number;
   readonly media = new NvmeMedia();
   private readonly port: DmaPort;
   private readonly events: EventQueue;
   private readonly counters: Counters;
   private readonly log: EventLog | null;
-  private readonly capacityBlocks: number;
   private readonly timing: NvmeMediaTiming;
   private readonly submissionQueues: NvmeSubmissionQueue[] = [];
   private readonly completionQueues: NvmeCompletionQueue[] = [];

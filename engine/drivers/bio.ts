@@ -38,6 +38,9 @@ export class Bio {
   cursorOffset = 0;
   cursorBytes = 0;
 
+  private savedVector = 0;
+  private savedOffset = 0;
+  private savedBytes = 0;
   private lastFolio = NO_FOLIO;
   private extractionLeft = 0;
 
@@ -86,6 +89,31 @@ export class Bio {
     this.length[this.vectorCount] = length;
     this.vectorCount += 1;
     this.bytes += length;
+  }
+
+  /** Whether every byte has become part of a request; a bio without data is one request too. */
+  get cut(): boolean {
+    return this.cursorBytes === this.bytes;
+  }
+
+  /** Before a request is cut off that may turn out not to start. */
+  saveCursor(): void {
+    this.savedVector = this.cursorVector;
+    this.savedOffset = this.cursorOffset;
+    this.savedBytes = this.cursorBytes;
+  }
+
+  restoreCursor(): void {
+    this.cursorVector = this.savedVector;
+    this.cursorOffset = this.savedOffset;
+    this.cursorBytes = this.savedBytes;
+  }
+
+  /** Gives up on what has not become a request. */
+  skipRest(): void {
+    this.cursorVector = this.vectorCount;
+    this.cursorOffset = 0;
+    this.cursorBytes = this.bytes;
   }
 
   /** Bytes from an in-page position to the end of the page, at most `left`. */

@@ -18,6 +18,11 @@ export function patternTag(lba: number, generation: number): number {
   return generation * LBA_LIMIT + lba;
 }
 
+/** The block number of a tag. */
+export function tagBlock(tag: number): number {
+  return tag % LBA_LIMIT;
+}
+
 function firstWord(tag: number): number {
   return tag % TWO_32 | 0;
 }
