@@ -11,7 +11,7 @@ import { LabError } from '../time/labError.ts';
 import type { RecordedDomain, RecordedKernel, RecordingFiles } from '../workloads/recordedRequest.ts';
 
 /** Ten times the largest recording that a default trace buffer can hold. */
-export const LARGEST_TRACE_BYTES = 256 * 1024 * 1024;
+export const LARGEST_TRACE_BYTES = 128 * 1024 * 1024;
 
 const PROFILES: readonly RecordedKernel[] = ['6.12', '6.17', '7.3'];
 
