@@ -74,6 +74,10 @@ export class CpuWork implements EventHandler {
     this.armed = cpus.map(() => false);
   }
 
+  get now(): Picoseconds {
+    return this.events.now;
+  }
+
   /** An interrupt reaches the CPU now. */
   interrupt(cpu: number, handler: EventHandler, kind: number, argument: number): void {
     this.interrupts[cpu]!.push(handler, kind, argument);

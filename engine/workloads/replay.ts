@@ -3,10 +3,12 @@
  * the recording was. The recorded time plays no part, since it came from software emulation.
  * Leaves out: the pauses between requests, and which CPU handled a completion (the driver's queues decide that).
  */
-import { physAddr, PAGE_SIZE } from '../memory/addresses.ts';
+import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import { Bio } from '../drivers/bio.ts';
+import type { Cpu } from '../time/cpu.ts';
 import { LabError } from '../time/labError.ts';
+import type { Picoseconds } from '../time/picoseconds.ts';
 import type { WorkloadMachine } from './bio.ts';
 import type { Recording, RecordedRequest } from './recordedRequest.ts';
 import type { Workload } from './workload.ts';
@@ -25,7 +27,9 @@ export class ReplayWorkload implements Workload {
   readonly total: number;
   completed = 0;
   failed = 0;
-  private submitted = 0;
+  /** Requests that a slot has taken so far. */
+  private taken = 0;
+  private readonly slotRequest: Int32Array;
   private readonly machine: WorkloadMachine;
   private readonly requests: readonly RecordedRequest[];
   private readonly bios: Bio[];
@@ -37,6 +41,7 @@ export class ReplayWorkload implements Workload {
     checkCapacity(recording, machine.driver.capacitySectors, options.name);
     claimPages(machine.frames, recording.requests);
     const depth = Math.min(options.queueDepth ?? recording.queueDepth, this.total);
+    this.slotRequest = new Int32Array(depth);
     this.bios = Array.from({ length: depth }, (_, slot) => new Bio(this, ENDED, slot));
   }
 
@@ -45,7 +50,7 @@ export class ReplayWorkload implements Workload {
   }
 
   start(): void {
-    for (let slot = 0; slot < this.bios.length; slot += 1) this.machine.work.task(this.nextCpu(slot), this, SUBMIT, slot);
+    for (let slot = 0; slot < this.bios.length; slot += 1) this.post(slot, this.machine.work.now);
   }
 
   handleEvent(kind: number, slot: number): void {
@@ -53,29 +58,33 @@ export class ReplayWorkload implements Workload {
     else this.ended(slot);
   }
 
-  /** The CPU of the request that comes `ahead` requests after the last one submitted. */
-  private nextCpu(ahead: number): number {
-    const request = this.requests[this.submitted + ahead];
-    return (request?.cpu ?? 0) % this.machine.work.cpus.length;
+  /** Takes the next request and hands it to the CPU that submitted it. */
+  private post(slot: number, at: Picoseconds): void {
+    if (this.taken === this.total) return;
+    this.slotRequest[slot] = this.taken;
+    this.taken += 1;
+    this.machine.work.taskAt(at, this.cpuOf(slot).id, this, SUBMIT, slot);
+  }
+
+  private cpuOf(slot: number): Cpu {
+    const { cpus } = this.machine.work;
+    return cpus[this.requests[this.slotRequest[slot]!]!.cpu % cpus.length]!;
   }
 
   private submit(slot: number): void {
-    const request = this.requests[this.submitted];
-    if (request === undefined) return;
-    this.submitted += 1;
-    const cpu = this.machine.work.cpus[request.cpu % this.machine.work.cpus.length]!;
+    const request = this.requests[this.slotRequest[slot]!]!;
     const bio = this.bios[slot]!;
     bio.reset(request.write, request.lba);
     for (const vector of request.vectors) bio.addVector(vector.phys, vector.length);
     bio.recordedSegments = request.segments;
-    this.machine.driver.submitBio(cpu, bio);
+    this.machine.driver.submitBio(this.cpuOf(slot), bio);
   }
 
   private ended(slot: number): void {
     const bio = this.bios[slot]!;
     this.completed += 1;
     if (bio.failed) this.failed += 1;
-    this.machine.work.taskAt(bio.completedAt, this.nextCpu(0), this, SUBMIT, slot);
+    this.post(slot, bio.completedAt);
   }
 }
 
@@ -85,7 +94,7 @@ function claimPages(frames: FrameAllocator, requests: readonly RecordedRequest[]
   for (const request of requests) {
     for (const { phys, length } of request.vectors) {
       const last = Math.floor((phys + length - 1) / PAGE_SIZE);
-      for (let page = Math.floor(physAddr(phys) / PAGE_SIZE); page <= last; page += 1) pages.add(page);
+      for (let page = Math.floor(phys / PAGE_SIZE); page <= last; page += 1) pages.add(page);
     }
   }
   const ordered = [...pages].sort((a, b) => a - b);

@@ -1,0 +1,57 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { fillPattern, patternTag } from '../memory/dataPattern.ts';
+import { NvmeMedia } from './nvmeMedia.ts';
+
+/** One block of each kind that a medium stores in its own way. */
+function contents(kind: number, lba: number, salt: number): Uint32Array {
+  const words = new Uint32Array(128);
+  if (kind === 1) fillPattern(words, 0, patternTag(lba, 1 + (salt % 4000)));
+  if (kind === 2) words.forEach((_, index) => (words[index] = salt + index * index));
+  return words;
+}
+
+describe('the medium of a drive', () => {
+  it('reads a never-written block as the pattern of its number', () => {
+    const media = new NvmeMedia();
+    const words = new Uint32Array(256);
+    media.read(77, 2, words);
+    const expected = new Uint32Array(256);
+    fillPattern(expected, 0, patternTag(77, 0));
+    fillPattern(expected, 128, patternTag(78, 0));
+    expect(words).toEqual(expected);
+  });
+
+  it('gives back what was written last, whatever it was, as an array of blocks would', () => {
+    const write = fc.record({
+      lba: fc.integer({ min: 8185, max: 8199 }),
+      kind: fc.integer({ min: 0, max: 2 }),
+      salt: fc.integer({ min: 1, max: 2 ** 31 }),
+    });
+    fc.assert(
+      fc.property(fc.array(write, { maxLength: 60 }), (writes) => {
+        const media = new NvmeMedia();
+        const model = new Map<number, Uint32Array>();
+        for (const { lba, kind, salt } of writes) {
+          const words = contents(kind, lba, salt);
+          media.write(lba, 1, words);
+          model.set(lba, words);
+        }
+        const got = new Uint32Array(128);
+        for (const [lba, words] of model) {
+          media.read(lba, 1, got);
+          expect(got).toEqual(words);
+        }
+      }),
+    );
+  });
+
+  it('holds no bytes for patterns and zeros, and forgets bytes that are overwritten by them', () => {
+    const media = new NvmeMedia();
+    media.write(5, 1, contents(2, 5, 9));
+    expect(media.rawBlockCount).toBe(1);
+    media.write(5, 1, contents(1, 5, 9));
+    media.write(6, 1, contents(0, 6, 0));
+    expect(media.rawBlockCount).toBe(0);
+  });
+});
