@@ -30,7 +30,7 @@ const deterministic = 'A run depends on its document and its seed alone, or two 
 const noClock = [
   {
     selector:
-      "NewExpression[callee.name='Date'], CallExpression[callee.name='Date'], MemberExpression[object.name='Date'][property.name='now']",
+      "NewExpression[callee.name='Date'][arguments.length=0], CallExpression[callee.name='Date'], MemberExpression[object.name='Date'][property.name='now']",
     message: `${deterministic}Use the EventQueue's virtual time.`,
   },
   {

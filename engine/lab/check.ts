@@ -1,0 +1,105 @@
+/**
+ * From text or a value to a lab document that holds together: bounds, format version, schema, and what one place demands
+ * of another. Every problem names its place by id and says what to do. Leaves out: whether a recording can be read, which
+ * shows when a run is prepared.
+ */
+import type { z } from 'zod';
+import { LabError } from '../time/labError.ts';
+import { pathText } from './documentPath.ts';
+import { parseHostileJson, refuseHostile } from './hostileJson.ts';
+import { crossCheck } from './crossCheck.ts';
+import { migrate } from './migrations.ts';
+import { labSchema, type LabDocument } from './schema.ts';
+
+export interface LabProblem {
+  /** Path inside the document. */
+  readonly path: string;
+  readonly problem: string;
+  readonly remedy: string;
+}
+
+export type CheckedLab =
+  | { readonly lab: LabDocument; readonly problems: readonly [] }
+  | { readonly lab: null; readonly problems: readonly LabProblem[] };
+
+/** Checks a value. `recordings`: the ids of the recordings at hand, null where that is not known. */
+export function checkLab(value: unknown, where: string, recordings: ReadonlySet<string> | null = null): CheckedLab {
+  refuseHostile(value, where);
+  const document = migrate(value, where);
+  const parsed = labSchema.safeParse(document);
+  if (!parsed.success)
+    return { lab: null, problems: parsed.error.issues.map((issue) => schemaProblem(document, issue)) };
+  const problems = crossCheck(parsed.data, recordings);
+  return problems.length > 0 ? { lab: null, problems } : { lab: parsed.data, problems: [] };
+}
+
+/** Like checkLab, but throws the first problem. `where` names the file. */
+export function parseLab(value: unknown, where: string, recordings: ReadonlySet<string> | null = null): LabDocument {
+  const { lab, problems } = checkLab(value, where, recordings);
+  if (lab) return lab;
+  throw problemError(problems, where);
+}
+
+export function parseLabText(text: string, where: string, recordings: ReadonlySet<string> | null = null): LabDocument {
+  return parseLab(parseHostileJson(text, where), where, recordings);
+}
+
+/** The first problem as an error, with the number of the others. */
+export function problemError(problems: readonly LabProblem[], where: string): LabError {
+  const first = problems[0] ?? { path: '', problem: 'it is not a lab.', remedy: 'Start from an example lab.' };
+  const more = problems.length > 1 ? ` (${problems.length - 1} more: see "check")` : '';
+  const place = [where, first.path].filter((part) => part !== '').join(': ');
+  return new LabError(place, first.problem, `${first.remedy}${more}`);
+}
+
+function schemaProblem(document: unknown, issue: z.core.$ZodIssue): LabProblem {
+  const path = pathText(document, issue.path);
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      return {
+        path,
+        problem: `there is no ${issue.keys.map((key) => `"${key}"`).join(', ')} here.`,
+        remedy: 'Remove it, or correct its name ("schema" prints all names).',
+      };
+    case 'invalid_union':
+      return {
+        path,
+        problem: 'the value is not one of those that are allowed here.',
+        remedy: 'Print "schema" to see them.',
+      };
+    case 'invalid_value':
+      return {
+        path,
+        problem: 'the value is not one of those that are allowed here.',
+        remedy: `Use ${issue.values.map((value) => JSON.stringify(value)).join(', ')}.`,
+      };
+    case 'too_small':
+      return {
+        path,
+        problem: `it is too small${range(issue.origin)}.`,
+        remedy: `The least is ${String(issue.minimum)}.`,
+      };
+    case 'too_big':
+      return {
+        path,
+        problem: `it is too large${range(issue.origin)}.`,
+        remedy: `The most is ${String(issue.maximum)}.`,
+      };
+    case 'invalid_type':
+      return {
+        path,
+        problem: issue.input === undefined ? 'the value is missing.' : `this is no ${issue.expected}.`,
+        remedy: `Give a value of type ${issue.expected}.`,
+      };
+    default:
+      return {
+        path,
+        problem: `${issue.message.replace(/\.$/, '')}.`,
+        remedy: 'Print "schema" to see what is allowed.',
+      };
+  }
+}
+
+function range(origin: string): string {
+  return origin === 'string' || origin === 'array' ? ' (its length counts)' : '';
+}

@@ -1,0 +1,179 @@
+/**
+ * What one place of a lab demands of another: parents that exist, an IOMMU where a domain translates, a device for every
+ * workload, a kernel that has the API of the scheme. Runs on a document that the schema has accepted.
+ */
+import type { LabProblem } from './check.ts';
+import { suggestNames } from './nearestNames.ts';
+import { overrideProblems } from './presets.ts';
+import type { LabDocument, Part, PartKind } from './schema.ts';
+
+const PARENT_KIND: Readonly<Record<PartKind, PartKind | null>> = {
+  socket: null,
+  memory: 'socket',
+  iommu: 'socket',
+  rootPort: 'socket',
+  nvme: 'rootPort',
+};
+
+/** How many of each kind a machine has. The emulator holds one host bridge with one root port. */
+const PART_COUNTS: readonly { kind: PartKind; least: number; most: number; what: string }[] = [
+  { kind: 'socket', least: 1, most: 1, what: 'a socket, whose CPUs run the kernel' },
+  { kind: 'memory', least: 1, most: 1, what: 'a memory' },
+  { kind: 'iommu', least: 0, most: 1, what: 'an IOMMU' },
+  { kind: 'rootPort', least: 1, most: 1, what: 'a root port' },
+  { kind: 'nvme', least: 1, most: 1, what: 'an NVMe drive' },
+];
+
+export function crossCheck(lab: LabDocument, recordings: ReadonlySet<string> | null): LabProblem[] {
+  return [
+    ...uniqueIds(lab.topology.parts, 'topology.parts'),
+    ...uniqueIds(lab.workloads, 'workloads'),
+    ...uniqueIds(lab.comparison, 'comparison'),
+    ...topologyProblems(lab.topology.parts),
+    ...workloadProblems(lab, recordings),
+    ...comparisonProblems(lab),
+    ...overrideProblems(lab.costs, lab.kernelProfile),
+  ];
+}
+
+function uniqueIds(elements: readonly { id: string }[], path: string): LabProblem[] {
+  const seen = new Set<string>();
+  return elements.flatMap((element, index) => {
+    if (!seen.has(element.id)) {
+      seen.add(element.id);
+      return [];
+    }
+    return [
+      { path: `${path}[${index}].id`, problem: `"${element.id}" is taken.`, remedy: 'Give each element its own id.' },
+    ];
+  });
+}
+
+function topologyProblems(parts: readonly Part[]): LabProblem[] {
+  const byId = new Map(parts.map((part) => [part.id, part]));
+  const counts = PART_COUNTS.flatMap(({ kind, least, most, what }): LabProblem[] => {
+    const found = parts.filter((part) => part.kind === kind);
+    if (found.length < least)
+      return [{ path: 'topology.parts', problem: `the machine has no ${kind}.`, remedy: `Add ${what}.` }];
+    const extra = found[most];
+    if (!extra) return [];
+    return [
+      {
+        path: `topology.parts[${extra.id}]`,
+        problem: `the machine has ${found.length} parts of the kind ${kind}; this version emulates ${most}.`,
+        remedy: 'Remove the others.',
+      },
+    ];
+  });
+  const parents = parts.flatMap((part): LabProblem[] => {
+    const wanted = PARENT_KIND[part.kind];
+    if (wanted === null || !('parent' in part)) return [];
+    const path = `topology.parts[${part.id}].parent`;
+    const parent = byId.get(part.parent);
+    const candidates = parts.filter((candidate) => candidate.kind === wanted).map((candidate) => candidate.id);
+    if (!parent)
+      return [
+        {
+          path,
+          problem: `no such part "${part.parent}".`,
+          remedy: suggestNames(part.parent, candidates) || `Add a ${wanted}.`,
+        },
+      ];
+    if (parent.kind === wanted) return [];
+    return [
+      {
+        path,
+        problem: `"${parent.id}" is a ${parent.kind}, and a ${part.kind} hangs below a ${wanted}.`,
+        remedy: candidates.length > 0 ? `Use ${candidates.join(' or ')}.` : `Add a ${wanted}.`,
+      },
+    ];
+  });
+  return [...counts, ...parents];
+}
+
+function workloadProblems(lab: LabDocument, recordings: ReadonlySet<string> | null): LabProblem[] {
+  const drives = lab.topology.parts.filter((part) => part.kind === 'nvme');
+  const socket = lab.topology.parts.find((part) => part.kind === 'socket');
+  const users = new Map<string, string>();
+  return lab.workloads.flatMap((workload): LabProblem[] => {
+    const path = `workloads[${workload.id}]`;
+    const drive = drives.find((candidate) => candidate.id === workload.device);
+    const problems: LabProblem[] = [];
+    if (!drive)
+      problems.push({
+        path: `${path}.device`,
+        problem: `no such drive "${workload.device}".`,
+        remedy:
+          suggestNames(
+            workload.device,
+            drives.map((candidate) => candidate.id),
+          ) || 'Add an NVMe drive.',
+      });
+    const other = users.get(workload.device);
+    if (other !== undefined)
+      problems.push({
+        path: `${path}.device`,
+        problem: `"${workload.device}" already serves the workload "${other}"; a drive serves one.`,
+        remedy: 'Remove one of the two.',
+      });
+    users.set(workload.device, workload.id);
+    if (drive && workload.queueDepth !== undefined && workload.queueDepth >= drive.queueDepth)
+      problems.push({
+        path: `${path}.queueDepth`,
+        problem: `${workload.queueDepth} requests do not fit a submission queue of ${drive.queueDepth} entries, one of which stays free.`,
+        remedy: `Use at most ${drive.queueDepth - 1}, or a deeper topology.parts[${drive.id}].queueDepth.`,
+      });
+    if (workload.kind === 'replay' && recordings !== null && !recordings.has(workload.recording))
+      problems.push({
+        path: `${path}.recording`,
+        problem: `the lab carries no recording "${workload.recording}".`,
+        remedy: suggestNames(workload.recording, [...recordings]) || 'Make the lab with "import".',
+      });
+    if (workload.kind === 'bio') {
+      if (socket && workload.cpus > socket.cpus)
+        problems.push({
+          path: `${path}.cpus`,
+          problem: `the socket has ${socket.cpus} CPUs.`,
+          remedy: `Use at most ${socket.cpus}, or more topology.parts[${socket.id}].cpus.`,
+        });
+      const largest = Math.max(workload.blockSize, ...(workload.blockSizeMix ?? []).map((size) => size.bytes));
+      if (largest > workload.regionMiB * 1_048_576)
+        problems.push({
+          path: `${path}.regionMiB`,
+          problem: `an I/O of ${largest} bytes does not fit a region of ${workload.regionMiB} MiB.`,
+          remedy: 'Use a larger region or smaller blocks.',
+        });
+      if (drive && workload.regionMiB > drive.capacityGiB * 1024)
+        problems.push({
+          path: `${path}.regionMiB`,
+          problem: `the drive holds ${drive.capacityGiB} GiB.`,
+          remedy: 'Use a smaller region or a larger drive.',
+        });
+    }
+    return problems;
+  });
+}
+
+function comparisonProblems(lab: LabDocument): LabProblem[] {
+  const hasIommu = lab.topology.parts.some((part) => part.kind === 'iommu');
+  return lab.comparison.flatMap((run): LabProblem[] => {
+    const path = `comparison[${run.id}]`;
+    if (run.domain !== 'passthrough' && !hasIommu)
+      return [
+        {
+          path: `${path}.domain`,
+          problem: `${run.domain} needs an IOMMU, and the topology has none.`,
+          remedy: 'Add a part of the kind iommu below the socket, or use passthrough.',
+        },
+      ];
+    if (run.scheme === 'two_step' && lab.kernelProfile === '6.12')
+      return [
+        {
+          path: `${path}.scheme`,
+          problem: 'Linux 6.12 has no dma_iova_* calls.',
+          remedy: 'Use the scheme map_sg, or the kernelProfile 6.17 or 7.3.',
+        },
+      ];
+    return [];
+  });
+}
