@@ -1,0 +1,16 @@
+// End-to-end tests drive the built desktop app. One worker: windows compete for focus, and runs for cores.
+import { defineConfig } from '@playwright/test';
+
+export default defineConfig({
+  testDir: 'e2e',
+  testMatch: '**/*.e2e.ts',
+  outputDir: 'test-results/e2e',
+  timeout: 60_000,
+  expect: { timeout: 15_000 },
+  workers: 1,
+  fullyParallel: false,
+  forbidOnly: process.env['CI'] !== undefined,
+  // A test that passes at the second try hides a race.
+  retries: 0,
+  reporter: [['list']],
+});
