@@ -1,0 +1,54 @@
+/**
+ * What the DMA API knows of a device: the fields of `struct device` and `struct device_dma_parameters` that decide a
+ * mapping (Linux include/linux/device.h). Leaves out: bus limits, untrusted and non-coherent devices.
+ */
+import { PAGE_SIZE } from '../memory/addresses.ts';
+
+/** How a device's default domain is set up (`iommu.passthrough`, `iommu.strict`); `none`: no IOMMU at all. */
+export type DomainType = 'strict' | 'lazy' | 'passthrough' | 'none';
+
+/** A range of bus addresses that the allocator must never hand out, in bytes, end inclusive. */
+export interface ReservedRegion {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The window of message-signalled interrupts on x86: a write there is an interrupt, never memory (intel-iommu.c). */
+export const MSI_WINDOW: ReservedRegion = { start: 0xfee0_0000, end: 0xfeef_ffff };
+
+/** `DMA_BIT_MASK(bits)`. Beyond 53 bits the number is the nearest double, which no IOMMU's aperture reaches. */
+export function dmaBitMask(bits: number): number {
+  return 2 ** bits - 1;
+}
+
+export interface DmaDevice {
+  /** PCI address as the kernel prints it, such as `0000:00:03.0`. */
+  readonly name: string;
+  /** Requester id: bus << 8 | device << 3 | function. */
+  readonly sourceId: number;
+  dmaMask: number;
+  coherentDmaMask: number;
+  maxSegmentSize: number;
+  segBoundaryMask: number;
+  minAlignMask: number;
+  /** `iommu.forcedac=1`: no preference for addresses below 4 GiB. */
+  readonly forceDac: boolean;
+  /** Windows of the host bridge and other regions of the machine; the MSI window is always added. */
+  readonly reservedRegions: readonly ReservedRegion[];
+}
+
+/** A 64-bit PCI device with the defaults of the driver core (64 KiB segments, 4 GiB boundary). */
+export function createDmaDevice(
+  identity: Pick<DmaDevice, 'name' | 'sourceId'> & Partial<Omit<DmaDevice, 'name' | 'sourceId'>>,
+): DmaDevice {
+  return {
+    dmaMask: dmaBitMask(64),
+    coherentDmaMask: dmaBitMask(64),
+    maxSegmentSize: 16 * PAGE_SIZE,
+    segBoundaryMask: 0xffff_ffff,
+    minAlignMask: 0,
+    forceDac: false,
+    reservedRegions: [],
+    ...identity,
+  };
+}

@@ -1,0 +1,345 @@
+/**
+ * The DMA API as drivers call it: finds the device, goes the direct way or through the IOMMU, and emits the events of
+ * dma:dma_map_* (Linux kernel/dma/mapping.c). A device is attached once; until then no call is legal.
+ * Leaves out: per-architecture dma_map_ops, bounce buffers, memory that is not coherent.
+ */
+import { writeContextEntry } from '../iommu/contextTable.ts';
+import type { Iommu } from '../iommu/iommu.ts';
+import { DMA_MAPPING_ERROR, PAGE_SIZE, pageAlign, physAddr, type DmaAddr, type PhysAddr } from '../memory/addresses.ts';
+import type { FrameAllocator } from '../memory/frameAllocator.ts';
+import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import type { Counters } from '../metrics/counters.ts';
+import type { EventLog } from '../metrics/eventLog.ts';
+import type { Cpu } from '../time/cpu.ts';
+import type { EventQueue } from '../time/eventQueue.ts';
+import { LabError } from '../time/labError.ts';
+import { DMA_ATTR_MMIO, type DmaDirection } from './attributes.ts';
+import type { DmaCosts } from './costs.ts';
+import type { DmaDevice, DomainType } from './device.ts';
+import { DirectDma } from './direct.ts';
+import { DmaIommu } from './dmaIommu.ts';
+import { iommuMapSg, iommuUnmapSg } from './dmaIommuSg.ts';
+import { EOPNOTSUPP } from './errno.ts';
+import { IOVA_RANGE_CACHE_MAX_PAGES } from './iovaRcache.ts';
+import type { KernelProfile } from './profiles.ts';
+import type { ScatterList } from './scatterList.ts';
+import type { DmaTrace } from './trace.ts';
+import {
+  dmaIovaDestroy,
+  dmaIovaFree,
+  dmaIovaLink,
+  dmaIovaSync,
+  dmaIovaTryAlloc,
+  dmaIovaUnlink,
+  type DmaIovaState,
+} from './twoStep.ts';
+
+/** VT-d's domain ids: 0 is reserved, 1 identity; the first devices of a boot take these two, so ours begin above. */
+const FIRST_DOMAIN_ID = 3;
+const IDENTITY_DOMAIN_ID = 1;
+const LIMIT_BELOW_4G = 0xf_ffff;
+
+export interface DmaApiOptions {
+  readonly profile: KernelProfile;
+  readonly costs: DmaCosts;
+  readonly memory: PhysicalMemory;
+  readonly frames: FrameAllocator;
+  readonly iommu: Iommu | null;
+  /** Levels of the second-stage tables. */
+  readonly levels?: 3 | 4;
+  readonly counters: Counters;
+  readonly trace: DmaTrace | null;
+  /** Runs the flush queue's 10 ms timer; null: the caller says when it fires. */
+  readonly timers: EventQueue | null;
+  readonly cpus: number;
+  readonly log: EventLog | null;
+}
+
+/** Coherent memory: where the CPU finds it, and where the device does. */
+export interface CoherentMemory {
+  readonly phys: PhysAddr;
+  readonly address: DmaAddr;
+}
+
+interface Attachment {
+  readonly device: DmaDevice;
+  /** Null without translation. */
+  readonly translated: DmaIommu | null;
+  readonly direct: DirectDma;
+}
+
+export class DmaApi {
+  readonly profile: KernelProfile;
+  private readonly options: DmaApiOptions;
+  private readonly trace: DmaTrace | null;
+  private readonly attachments = new Map<DmaDevice, Attachment>();
+  private recent: Attachment | null = null;
+  private rootPage = -1;
+  private nextDomainId = FIRST_DOMAIN_ID;
+
+  constructor(options: DmaApiOptions) {
+    this.profile = options.profile;
+    this.options = options;
+    this.trace = options.trace;
+  }
+
+  /** Gives a device its default domain and writes its context entry. */
+  attach(device: DmaDevice, domainType: DomainType): void {
+    const { options } = this;
+    const { iommu, memory, frames, costs, log } = options;
+    const direct = new DirectDma(device, costs, log);
+    let translated: DmaIommu | null = null;
+    if (domainType === 'strict' || domainType === 'lazy') {
+      if (iommu === null) {
+        throw new LabError(
+          device.name,
+          `a ${domainType} domain needs an IOMMU, and this machine has none.`,
+          'Add an IOMMU to the topology, or choose passthrough.',
+        );
+      }
+      const domainId = this.nextDomainId;
+      const levels = options.levels ?? 4;
+      this.nextDomainId += 1;
+      translated = new DmaIommu({
+        ...options,
+        iommu,
+        levels,
+        domainId,
+        deviceName: device.name,
+        device,
+        lazy: domainType === 'lazy',
+      });
+      const tablePage = translated.domain.table.rootPage;
+      writeContextEntry(memory, frames, this.rootTable(iommu), device.sourceId, { domainId, tablePage, levels });
+    } else if (domainType === 'passthrough' && iommu !== null) {
+      const entry = { domainId: IDENTITY_DOMAIN_ID, passthrough: true } as const;
+      writeContextEntry(memory, frames, this.rootTable(iommu), device.sourceId, entry);
+    }
+    this.attachments.set(device, { device, translated, direct });
+    this.recent = null;
+  }
+
+  dmaMapPhys(
+    cpu: Cpu,
+    device: DmaDevice,
+    phys: number,
+    size: number,
+    direction: DmaDirection,
+    attributes: number,
+  ): DmaAddr {
+    const { translated, direct } = this.find(device);
+    const address =
+      translated === null ? direct.mapPhys(cpu, phys, size) : translated.mapPhys(cpu, phys, size, direction);
+    if (this.trace !== null) {
+      const name = this.profile.singleMapCall;
+      this.trace.emit({ event: 'call', name, phys, size, direction, attributes, result: address });
+    }
+    return address;
+  }
+
+  dmaUnmapPhys(
+    cpu: Cpu,
+    device: DmaDevice,
+    address: number,
+    size: number,
+    direction: DmaDirection,
+    attributes: number,
+  ): void {
+    const { translated, direct } = this.find(device);
+    if (translated === null) direct.unmapPhys(cpu);
+    else translated.unmapPhys(cpu, address, size, attributes);
+    if (this.trace !== null) {
+      const name = this.profile.singleMapCall === 'dma_map_page' ? 'dma_unmap_page' : 'dma_unmap_phys';
+      this.trace.emit({ event: 'call', name, address, size, direction, attributes, result: 0 });
+    }
+  }
+
+  /** `dma_map_resource`: memory of another device. Returns the address, or DMA_MAPPING_ERROR. */
+  dmaMapResource(cpu: Cpu, device: DmaDevice, phys: number, size: number, direction: DmaDirection): DmaAddr {
+    return this.dmaMapPhys(cpu, device, phys, size, direction, DMA_ATTR_MMIO);
+  }
+
+  /** DMA segments, or a negative errno (`dma_map_sgtable`; `dma_map_sg` shows 0 to its callers instead). */
+  dmaMapSg(cpu: Cpu, device: DmaDevice, list: ScatterList, direction: DmaDirection, attributes: number): number {
+    const { translated, direct } = this.find(device);
+    list.mappedCount = 0;
+    const result = translated === null ? direct.mapSg(cpu, list) : iommuMapSg(cpu, translated, list, direction);
+    if (this.trace !== null) {
+      this.trace.emit({
+        event: 'call',
+        name: 'dma_map_sg',
+        phys: [...list.phys.subarray(0, list.count)],
+        length: [...list.length.subarray(0, list.count)],
+        dmaAddress: [...list.dmaAddress.subarray(0, list.mappedCount)],
+        dmaLength: [...list.dmaLength.subarray(0, list.mappedCount)],
+        direction,
+        attributes,
+        result,
+      });
+    }
+    return result;
+  }
+
+  dmaUnmapSg(cpu: Cpu, device: DmaDevice, list: ScatterList, direction: DmaDirection, attributes: number): void {
+    const { translated, direct } = this.find(device);
+    if (this.trace !== null) {
+      const phys = [...list.phys.subarray(0, list.count)];
+      this.trace.emit({ event: 'call', name: 'dma_unmap_sg', phys, direction, attributes, result: 0 });
+    }
+    if (translated === null) direct.unmapSg(cpu, list);
+    else iommuUnmapSg(cpu, translated, list);
+  }
+
+  /** False: the device is not translated, or no IOVA is free. The caller then maps each piece by dmaMapPhys. */
+  dmaIovaTryAlloc(cpu: Cpu, device: DmaDevice, state: DmaIovaState, phys: number, size: number): boolean {
+    const translated = this.twoStep(device);
+    if (translated !== null) return dmaIovaTryAlloc(cpu, translated, state, phys, size);
+    if (this.trace !== null && this.profile.twoStepAvailable) {
+      this.trace.emit({ event: 'call', name: 'dma_iova_try_alloc', phys, size, result: 0, address: 0 });
+    }
+    state.reset();
+    cpu.spend(this.options.costs.directTwoStepCall);
+    return false;
+  }
+
+  dmaIovaLink(
+    cpu: Cpu,
+    device: DmaDevice,
+    state: DmaIovaState,
+    phys: number,
+    offset: number,
+    size: number,
+    direction: DmaDirection,
+    attributes: number,
+  ): number {
+    const translated = this.twoStep(device);
+    if (translated === null) return EOPNOTSUPP;
+    return dmaIovaLink(cpu, translated, state, phys, offset, size, direction, attributes);
+  }
+
+  dmaIovaSync(cpu: Cpu, device: DmaDevice, state: DmaIovaState, offset: number, size: number): number {
+    const translated = this.twoStep(device);
+    return translated === null ? EOPNOTSUPP : dmaIovaSync(cpu, translated, state, offset, size);
+  }
+
+  /** Direction and attributes must be those of the link; on coherent devices they change nothing. */
+  dmaIovaUnlink(
+    cpu: Cpu,
+    device: DmaDevice,
+    state: DmaIovaState,
+    offset: number,
+    size: number,
+    _direction: DmaDirection,
+    _attributes: number,
+  ): void {
+    const translated = this.twoStep(device);
+    if (translated !== null) dmaIovaUnlink(cpu, translated, state, offset, size);
+  }
+
+  dmaIovaDestroy(
+    cpu: Cpu,
+    device: DmaDevice,
+    state: DmaIovaState,
+    mappedLength: number,
+    _direction: DmaDirection,
+    _attributes: number,
+  ): void {
+    const translated = this.twoStep(device);
+    if (translated !== null) dmaIovaDestroy(cpu, translated, state, mappedLength);
+  }
+
+  dmaIovaFree(cpu: Cpu, device: DmaDevice, state: DmaIovaState): void {
+    const translated = this.twoStep(device);
+    if (translated !== null) dmaIovaFree(cpu, translated, state);
+  }
+
+  /** Zeroed memory that CPU and device share; null when there is no memory or no IOVA. */
+  dmaAllocCoherent(cpu: Cpu, device: DmaDevice, size: number): CoherentMemory | null {
+    const { translated, direct } = this.find(device);
+    const { frames, costs } = this.options;
+    cpu.spend(costs.coherentAllocCall);
+    const pages = pageAlign(size) / PAGE_SIZE;
+    const firstPage = pages === 1 ? frames.allocatePage() : frames.allocateContiguous(pages);
+    const phys = physAddr(firstPage * PAGE_SIZE);
+    const address = translated === null ? direct.mapCoherent(cpu, phys, size) : translated.mapCoherent(cpu, phys, size);
+    if (this.trace !== null) this.trace.emit({ event: 'call', name: 'dma_alloc', address, size, result: address });
+    if (address !== DMA_MAPPING_ERROR) return { phys, address };
+    this.freePages(firstPage, pages);
+    return null;
+  }
+
+  dmaFreeCoherent(cpu: Cpu, device: DmaDevice, size: number, memory: CoherentMemory): void {
+    const { translated } = this.find(device);
+    const { address } = memory;
+    if (this.trace !== null) this.trace.emit({ event: 'call', name: 'dma_free', address, size, result: 0 });
+    cpu.spend(this.options.costs.coherentFreeCall);
+    translated?.unmapRange(cpu, address, pageAlign(size));
+    this.freePages(memory.phys / PAGE_SIZE, pageAlign(size) / PAGE_SIZE);
+  }
+
+  /** Whether the driver must call unmap at all: not where addresses are physical ones. Ask after mapping. */
+  dmaNeedUnmap(device: DmaDevice): boolean {
+    return this.find(device).translated !== null;
+  }
+
+  /** The largest mapping that stays fast: what the IOVA cache holds. */
+  dmaOptMappingSize(device: DmaDevice): number {
+    if (this.find(device).translated === null) return this.dmaMaxMappingSize(device);
+    return IOVA_RANGE_CACHE_MAX_PAGES * PAGE_SIZE;
+  }
+
+  /** `SIZE_MAX` in the kernel: no limit. */
+  dmaMaxMappingSize(device: DmaDevice): number {
+    this.find(device);
+    return Number.MAX_SAFE_INTEGER;
+  }
+
+  /** Where pieces may join: page size less one behind an IOMMU; 0: they never do. */
+  dmaGetMergeBoundary(device: DmaDevice): number {
+    return this.find(device).translated === null ? 0 : PAGE_SIZE - 1;
+  }
+
+  /** The 10 ms timer of the device's flush queue fires now, on this CPU. */
+  flushQueueTimer(cpu: Cpu, device: DmaDevice): void {
+    this.find(device).translated?.flushQueue?.timeout(cpu);
+  }
+
+  /** Replay: puts a free range of this size into the cache of this CPU, as the past of a recorded boot had. */
+  seedRcache(cpu: Cpu, device: DmaDevice, pages: number): boolean {
+    return this.find(device).translated?.iova.seedRcache(cpu.id, pages, LIMIT_BELOW_4G) ?? false;
+  }
+
+  /** Replay: the next IOVA of this device comes from the tree, whatever the cache holds. */
+  forceSlowOnce(device: DmaDevice): void {
+    this.find(device).translated?.iova.forceSlowOnce();
+  }
+
+  /** The translating side of a device, for inspection; null without translation. */
+  translatedDevice(device: DmaDevice): DmaIommu | null {
+    return this.find(device).translated;
+  }
+
+  private twoStep(device: DmaDevice): DmaIommu | null {
+    return this.profile.twoStepAvailable ? this.find(device).translated : null;
+  }
+
+  private freePages(firstPage: number, pages: number): void {
+    for (let page = firstPage; page < firstPage + pages; page += 1) this.options.frames.freePage(page);
+  }
+
+  private rootTable(iommu: Iommu): number {
+    if (this.rootPage === -1) {
+      this.rootPage = this.options.frames.allocatePage();
+      iommu.setRootTable(this.rootPage);
+    }
+    return this.rootPage;
+  }
+
+  private find(device: DmaDevice): Attachment {
+    if (this.recent?.device === device) return this.recent;
+    const attachment = this.attachments.get(device);
+    if (attachment === undefined) throw new Error(`${device.name} is not attached to the DMA API`);
+    this.recent = attachment;
+    return attachment;
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * The error numbers that the DMA API and the page-table code return, with the kernel's names and signs
+ * (Linux include/uapi/asm-generic/errno*.h). Functions return them negative, as in the kernel; 0 is success.
+ */
+import { EADDRINUSE, EINVAL, ENXIO } from '../iommu/tableErrors.ts';
+
+export { EADDRINUSE, EINVAL, ENXIO };
+export const EIO = -5;
+export const ENOMEM = -12;
+export const ERANGE = -34;
+export const EOVERFLOW = -75;
+export const EOPNOTSUPP = -95;
+export const EREMOTEIO = -121;
+
+const NAMES: ReadonlyMap<number, string> = new Map([
+  [EIO, 'EIO'],
+  [ENXIO, 'ENXIO'],
+  [ENOMEM, 'ENOMEM'],
+  [EINVAL, 'EINVAL'],
+  [ERANGE, 'ERANGE'],
+  [EOVERFLOW, 'EOVERFLOW'],
+  [EOPNOTSUPP, 'EOPNOTSUPP'],
+  [EADDRINUSE, 'EADDRINUSE'],
+  [EREMOTEIO, 'EREMOTEIO'],
+]);
+
+/** The kernel's name of an error for people: `-98 (EADDRINUSE)`. */
+export function describeErrno(error: number): string {
+  const name = NAMES.get(error);
+  return name === undefined ? String(error) : `${error} (${name})`;
+}

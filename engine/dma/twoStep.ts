@@ -1,0 +1,173 @@
+/**
+ * The two-step API: reserve IOVA once, link physical pieces into it, synchronise once, take it all down with one unmap
+ * (Linux drivers/iommu/dma-iommu.c: `dma_iova_try_alloc`, `dma_iova_link`, `dma_iova_sync`, `dma_iova_unlink`,
+ * `dma_iova_destroy`, `dma_iova_free`).
+ * Leaves out: bounced edges of untrusted devices, and devices that are not coherent.
+ */
+import { PAGE_SIZE, pageAlign } from '../memory/addresses.ts';
+import type { Cpu } from '../time/cpu.ts';
+import type { DmaDirection } from './attributes.ts';
+import type { DmaIommu } from './dmaIommu.ts';
+import { EIO } from './errno.ts';
+import type { DestroyCallEvent, FreeCallEvent, LinkCallEvent, TryAllocCallEvent } from './trace.ts';
+
+/**
+ * `struct dma_iova_state`. The kernel does not clear it on free or destroy: whoever asks `inUse` later must `reset` it.
+ */
+export class DmaIovaState {
+  /** Device address of the first byte, the offset in its page included. */
+  address = 0;
+  /** Bytes as asked; 0: not in use. */
+  size = 0;
+
+  /** `dma_use_iova`. */
+  get inUse(): boolean {
+    return this.size !== 0;
+  }
+
+  reset(): void {
+    this.address = 0;
+    this.size = 0;
+  }
+}
+
+/** The largest size that the state can hold beside its flag in bit 63. */
+const MAX_STATE_SIZE = Number.MAX_SAFE_INTEGER;
+
+/** False: no range of IOVA is free, or the size is impossible; the caller maps piece by piece. */
+export function dmaIovaTryAlloc(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, phys: number, size: number): boolean {
+  const { trace } = dma;
+  let call: TryAllocCallEvent | null = null;
+  if (trace !== null) {
+    call = { event: 'call', name: 'dma_iova_try_alloc', phys, size, result: 0, address: 0 };
+    trace.emit(call);
+  }
+  cpu.spend(dma.costs.iovaTryAllocCall);
+  state.reset();
+  if (size === 0 || size > MAX_STATE_SIZE) {
+    dma.warn(cpu, `dma_iova_try_alloc of ${size} bytes`);
+    return false;
+  }
+  const offset = phys % PAGE_SIZE;
+  const iova = dma.allocIova(cpu, pageAlign(size + offset), dma.device.dmaMask);
+  if (iova === 0) return false;
+  state.address = iova + offset;
+  state.size = size;
+  if (call !== null) {
+    call.result = 1;
+    call.address = state.address;
+  }
+  return true;
+}
+
+/** 0 or a negative errno. A failed link changes neither the state nor the range. */
+export function dmaIovaLink(
+  cpu: Cpu,
+  dma: DmaIommu,
+  state: DmaIovaState,
+  phys: number,
+  offset: number,
+  size: number,
+  direction: DmaDirection,
+  attributes: number,
+): number {
+  const { trace } = dma;
+  let call: LinkCallEvent | null = null;
+  if (trace !== null) {
+    const { address } = state;
+    call = { event: 'call', name: 'dma_iova_link', address, phys, offset, size, direction, attributes, result: 0 };
+    trace.emit(call);
+  }
+  cpu.spend(dma.costs.iovaLinkCall);
+  const startPad = phys % PAGE_SIZE;
+  let error: number;
+  if (startPad !== 0 && offset > 0) {
+    dma.warn(cpu, `dma_iova_link at offset ${offset}: only the first piece may start inside a page`);
+    error = EIO;
+  } else {
+    const iova = state.address + offset - startPad;
+    const bytes = size === 0 ? 0 : pageAlign(size + startPad);
+    error = dma.domain.map(cpu, iova, phys - startPad, bytes, direction);
+  }
+  if (call !== null) call.result = error;
+  return error;
+}
+
+/** Makes links visible to the device. Nothing to do where the IOMMU caches only what is present. */
+export function dmaIovaSync(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, offset: number, size: number): number {
+  const { trace } = dma;
+  if (trace !== null) {
+    trace.emit({ event: 'call', name: 'dma_iova_sync', address: state.address, offset, size, result: 0 });
+  }
+  cpu.spend(dma.costs.iovaSyncCall);
+  return 0;
+}
+
+/** Unmaps and always flushes before it returns, because the caller keeps the range and may link it anew at once. */
+export function dmaIovaUnlink(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, offset: number, size: number): void {
+  const { trace } = dma;
+  if (trace !== null) {
+    trace.emit({ event: 'call', name: 'dma_iova_unlink', address: state.address, offset, size, result: 0 });
+  }
+  unlinkAndFlush(cpu, dma, state, offset, size);
+}
+
+/** Unmaps [0, mappedLength) and gives back the range, by the rules of the profile. */
+export function dmaIovaDestroy(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, mappedLength: number): void {
+  const { trace, profile } = dma;
+  if (trace !== null) {
+    const { address } = state;
+    const call: DestroyCallEvent = { event: 'call', name: 'dma_iova_destroy', address, mappedLength, result: 0 };
+    trace.emit(call);
+  }
+  if (mappedLength === 0) {
+    dmaIovaFree(cpu, dma, state);
+  } else if (profile.destroyFreesWholeRange) {
+    unlinkAndFlush(cpu, dma, state, 0, mappedLength);
+    dmaIovaFree(cpu, dma, state);
+  } else {
+    unmapAndFree(cpu, dma, state, mappedLength);
+  }
+}
+
+/** Gives the range straight back to the allocator; every link must be gone, and nothing is flushed. */
+export function dmaIovaFree(cpu: Cpu, dma: DmaIommu, state: DmaIovaState): void {
+  const { trace } = dma;
+  if (trace !== null) {
+    const { address, size } = state;
+    const call: FreeCallEvent = { event: 'call', name: 'dma_iova_free', address, size, result: 0 };
+    trace.emit(call);
+  }
+  cpu.spend(dma.costs.iovaFreeCall);
+  const offset = state.address % PAGE_SIZE;
+  dma.freeIova(cpu, state.address - offset, pageAlign(state.size + offset));
+}
+
+function unlinkAndFlush(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, offset: number, size: number): void {
+  cpu.spend(dma.costs.iovaUnlinkCall);
+  const start = state.address + offset;
+  const startPad = start % PAGE_SIZE;
+  const bytes = pageAlign(size + startPad);
+  const unmapped = dma.domain.unmap(cpu, start - startPad, bytes, false);
+  if (unmapped !== bytes) dma.warn(cpu, `dma_iova_unlink removed ${unmapped} of ${bytes} bytes`);
+  dma.domain.sync(cpu);
+}
+
+/** `__iommu_dma_iova_unlink` with `free_iova` (before 7.3): frees no more than was mapped, later if the domain is lazy. */
+function unmapAndFree(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, mappedLength: number): void {
+  const { domain, profile } = dma;
+  cpu.spend(dma.costs.iovaUnlinkCall);
+  const offset = state.address % PAGE_SIZE;
+  const iova = state.address - offset;
+  const bytes = pageAlign(mappedLength + offset);
+  const queue = profile.destroyUsesFlushQueue ? dma.flushQueue : null;
+  const unmapped = domain.unmap(cpu, iova, bytes, queue !== null);
+  if (unmapped !== bytes) dma.warn(cpu, `dma_iova_destroy removed ${unmapped} of ${bytes} bytes`);
+  if (queue === null) {
+    domain.sync(cpu);
+    cpu.spend(dma.costs.iovaFreeCall);
+    dma.freeIova(cpu, iova, bytes);
+  } else {
+    dma.queueIova(cpu, queue, iova, bytes);
+  }
+}
