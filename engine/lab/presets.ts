@@ -13,6 +13,7 @@ import {
   type DmaCostPreset,
   type DmaCosts,
 } from '../dma/costs.ts';
+import { nvmeCostParameters, resolveNvmeCosts, type NvmeCostName, type NvmeCosts } from '../drivers/nvmeCosts.ts';
 import { nanoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import type { LabProblem } from './check.ts';
 import { suggestNames } from './nearestNames.ts';
@@ -65,7 +66,7 @@ export function costParameters(costs: LabDocument['costs'], profile: KernelProfi
     name,
     ...preset.parameters[name],
   }));
-  return [...hardware, ...dmaCostParameters(preset.dmaCosts, profile)].map((parameter) => ({
+  return [...hardware, ...dmaCostParameters(preset.dmaCosts, profile), ...nvmeCostParameters()].map((parameter) => ({
     ...parameter,
     value: costs.overrides[parameter.name] ?? parameter.value,
     overridden: Object.hasOwn(costs.overrides, parameter.name),
@@ -75,13 +76,14 @@ export function costParameters(costs: LabDocument['costs'], profile: KernelProfi
 export function resolveCosts(
   costs: LabDocument['costs'],
   profile: KernelProfileName,
-): { hardware: HardwareCosts; dma: DmaCosts } {
+): { hardware: HardwareCosts; dma: DmaCosts; nvme: NvmeCosts } {
   const preset = presetOf(costs.preset);
   const hardware = Object.fromEntries(
     HARDWARE_COST_NAMES.map((name) => [name, nanoseconds(costs.overrides[name] ?? preset.parameters[name].value)]),
   ) as HardwareCosts;
-  const overrides = costs.overrides as Partial<Record<DmaCostName, number>>;
-  return { hardware, dma: resolveDmaCosts(dmaCostParameters(preset.dmaCosts, profile), overrides) };
+  const overrides = costs.overrides as Partial<Record<DmaCostName | NvmeCostName, number>>;
+  const dma = resolveDmaCosts(dmaCostParameters(preset.dmaCosts, profile), overrides);
+  return { hardware, dma, nvme: resolveNvmeCosts(overrides) };
 }
 
 /** What is wrong with a lab's preset and overrides. */

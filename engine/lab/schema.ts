@@ -125,9 +125,9 @@ const bioWorkload = z
     ioCount: count(1, LIMITS.ioCount).default(10_000),
     regionMiB: count(1, 1_048_576).default(1024).describe('The part of the drive that the I/Os fall into.'),
     contiguity: z
-      .enum(['scattered', 'contiguous'])
+      .union([z.enum(['scattered', 'contiguous']), z.number().min(0).max(0.999)])
       .default('scattered')
-      .describe('How the pages of a buffer lie in memory.'),
+      .describe('How the pages of a buffer lie in memory; a number: the chance that a page follows the one before it.'),
     cpus: count(1, 64).default(1).describe('CPUs that submit, in turn.'),
   })
   .describe('An I/O generator in the manner of fio.');

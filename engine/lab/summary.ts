@@ -1,0 +1,204 @@
+/**
+ * The summary of a run: the rows of the table that the command line prints and the window shows, computed from virtual time
+ * and counters alone. The order is the path of a request: what was asked, what the kernel did, what the hardware did, what
+ * it cost.
+ */
+import type { Metrics } from '../metrics/metrics.ts';
+import { formatQuantity } from './quantity.ts';
+import type { RunResult, RunSummary, SummaryRow, SummaryUnit } from './runTypes.ts';
+
+interface RowSpecification {
+  readonly key: string;
+  readonly label: string;
+  readonly unit: SummaryUnit;
+  readonly help: string;
+  readonly value: (metrics: Metrics) => number;
+}
+
+function counter(name: Parameters<Metrics['counters']['get']>[0]): (metrics: Metrics) => number {
+  return (metrics) => metrics.counters.get(name);
+}
+
+const ROWS: readonly RowSpecification[] = [
+  {
+    key: 'requests',
+    label: 'requests',
+    unit: 'count',
+    help: 'Requests completed by the driver.',
+    value: (metrics) => metrics.completedRequests,
+  },
+  {
+    key: 'bytes',
+    label: 'bytes',
+    unit: 'bytes',
+    help: 'Bytes of completed requests.',
+    value: (metrics) => metrics.completedBytes,
+  },
+  {
+    key: 'iovaAllocFast',
+    label: 'IOVA allocations, fast',
+    unit: 'count',
+    help: 'From the cache of a CPU.',
+    value: counter('iovaAllocFast'),
+  },
+  {
+    key: 'iovaAllocSlow',
+    label: 'IOVA allocations, slow',
+    unit: 'count',
+    help: 'From the tree, after the cache had none.',
+    value: counter('iovaAllocSlow'),
+  },
+  {
+    key: 'maps',
+    label: 'maps',
+    unit: 'count',
+    help: 'Calls of iommu_map: physically contiguous pieces entered in the page table.',
+    value: counter('iommuMaps'),
+  },
+  { key: 'unmaps', label: 'unmaps', unit: 'count', help: 'Calls of iommu_unmap.', value: counter('iommuUnmaps') },
+  {
+    key: 'syncs',
+    label: 'syncs',
+    unit: 'count',
+    help: 'Invalidations that a CPU waited for.',
+    value: counter('iotlbSyncs'),
+  },
+  {
+    key: 'flushes',
+    label: 'flushes',
+    unit: 'count',
+    help: 'Domain flushes of the flush queue (lazy).',
+    value: counter('flushQueueFlushes'),
+  },
+  {
+    key: 'iotlbLookups',
+    label: 'IOTLB lookups',
+    unit: 'count',
+    help: 'Bus transactions that needed translation.',
+    value: counter('iotlbLookups'),
+  },
+  {
+    key: 'iotlbMisses',
+    label: 'IOTLB misses',
+    unit: 'count',
+    help: 'Lookups that did not find their page, of any size.',
+    value: iotlbMisses,
+  },
+  {
+    key: 'iotlbMissesPerRequest',
+    label: 'IOTLB misses per request',
+    unit: 'count',
+    help: 'Misses over completed requests.',
+    value: (metrics) => iotlbMisses(metrics) / metrics.completedRequests,
+  },
+  {
+    key: 'tableReads',
+    label: 'table reads',
+    unit: 'count',
+    help: 'Table entries that page walks and context lookups read.',
+    value: counter('tableReads'),
+  },
+  {
+    key: 'bookkeepingPeak',
+    label: 'bookkeeping, peak',
+    unit: 'bytes',
+    help: 'Most memory that the scheme held beyond the pages and the lists of the hardware.',
+    value: (metrics) => metrics.bookkeepingPeak,
+  },
+  {
+    key: 'mapLatencyP50',
+    label: 'map latency p50',
+    unit: 'ps',
+    help: 'CPU time of the DMA API calls of one request before its device may start, half of the requests.',
+    value: (metrics) => metrics.mapLatency.percentile(0.5),
+  },
+  {
+    key: 'mapLatencyP99',
+    label: 'map latency p99',
+    unit: 'ps',
+    help: 'The same, all but one in a hundred.',
+    value: (metrics) => metrics.mapLatency.percentile(0.99),
+  },
+  {
+    key: 'unmapLatencyP50',
+    label: 'unmap latency p50',
+    unit: 'ps',
+    help: 'CPU time of the DMA API calls after completion, waits for invalidation included.',
+    value: (metrics) => metrics.unmapLatency.percentile(0.5),
+  },
+  {
+    key: 'unmapLatencyP99',
+    label: 'unmap latency p99',
+    unit: 'ps',
+    help: 'The same, all but one in a hundred.',
+    value: (metrics) => metrics.unmapLatency.percentile(0.99),
+  },
+  {
+    key: 'ioLatencyP50',
+    label: 'I/O latency p50',
+    unit: 'ps',
+    help: 'From submission to completion as the driver sees it.',
+    value: (metrics) => metrics.ioLatency.percentile(0.5),
+  },
+  {
+    key: 'ioLatencyP99',
+    label: 'I/O latency p99',
+    unit: 'ps',
+    help: 'The same, all but one in a hundred.',
+    value: (metrics) => metrics.ioLatency.percentile(0.99),
+  },
+  {
+    key: 'throughput',
+    label: 'throughput',
+    unit: 'bytes/s',
+    help: 'Bytes of completed requests over virtual time until the last completion.',
+    value: throughput,
+  },
+  {
+    key: 'requestRate',
+    label: 'requests per second',
+    unit: 'count',
+    help: 'Completed requests over virtual time until the last completion.',
+    value: requestRate,
+  },
+  { key: 'faults', label: 'faults', unit: 'count', help: 'Accesses that the IOMMU refused.', value: counter('faults') },
+];
+
+export function summarize(metrics: Metrics): RunSummary {
+  return { rows: ROWS.map(({ value, ...row }): SummaryRow => ({ ...row, value: value(metrics) })) };
+}
+
+/** The table as text: one line a row, one column a run, numbers flush right. */
+export function summaryTable(results: readonly Pick<RunResult, 'label' | 'partial' | 'summary'>[]): string {
+  const head = ['', ...results.map((result) => result.label + (result.partial ? ' (partial)' : ''))];
+  const body = ROWS.map(({ key, label }) => [
+    label,
+    ...results.map((result) => {
+      const row = result.summary.rows.find((other) => other.key === key);
+      return row ? formatQuantity(row.value, row.unit) : '–';
+    }),
+  ]);
+  const lines = [head, ...body];
+  const widths = head.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+  return lines
+    .map((line) =>
+      line
+        .map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+function iotlbMisses(metrics: Metrics): number {
+  const { counters } = metrics;
+  return counters.get('iotlbMisses4K') + counters.get('iotlbMisses2M') + counters.get('iotlbMisses1G');
+}
+
+function throughput(metrics: Metrics): number {
+  return metrics.lastCompletionPs > 0 ? (metrics.completedBytes * 1e12) / metrics.lastCompletionPs : Number.NaN;
+}
+
+function requestRate(metrics: Metrics): number {
+  return metrics.lastCompletionPs > 0 ? (metrics.completedRequests * 1e12) / metrics.lastCompletionPs : Number.NaN;
+}
