@@ -4,7 +4,7 @@
  * Leaves out: per-architecture dma_map_ops, bounce buffers, memory that is not coherent.
  */
 import { writeContextEntry } from '../iommu/contextTable.ts';
-import type { Iommu } from '../iommu/iommu.ts';
+
 import { DMA_MAPPING_ERROR, PAGE_SIZE, pageAlign, physAddr, type DmaAddr, type PhysAddr } from '../memory/addresses.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
@@ -20,8 +20,10 @@ import { DirectDma } from './direct.ts';
 import { DmaIommu } from './dmaIommu.ts';
 import { iommuMapSg, iommuUnmapSg } from './dmaIommuSg.ts';
 import { EOPNOTSUPP } from './errno.ts';
+import { roundUpPowerOfTwo } from './iova.ts';
 import { IOVA_RANGE_CACHE_MAX_PAGES } from './iovaRcache.ts';
 import type { KernelProfile } from './profiles.ts';
+import type { RemappingHardware } from './remappingHardware.ts';
 import type { ScatterList } from './scatterList.ts';
 import type { DmaTrace } from './trace.ts';
 import {
@@ -37,6 +39,8 @@ import {
 /** VT-d's domain ids: 0 is reserved, 1 identity; the first devices of a boot take these two, so ours begin above. */
 const FIRST_DOMAIN_ID = 3;
 const IDENTITY_DOMAIN_ID = 1;
+/** `MAX_PAGE_ORDER` 10: 4 MiB. */
+const LARGEST_BLOCK_PAGES = 1024;
 const LIMIT_BELOW_4G = 0xf_ffff;
 
 export interface DmaApiOptions {
@@ -44,7 +48,7 @@ export interface DmaApiOptions {
   readonly costs: DmaCosts;
   readonly memory: PhysicalMemory;
   readonly frames: FrameAllocator;
-  readonly iommu: Iommu | null;
+  readonly iommu: RemappingHardware | null;
   /** Levels of the second-stage tables. */
   readonly levels?: 3 | 4;
   readonly counters: Counters;
@@ -259,7 +263,9 @@ export class DmaApi {
     const { frames, costs } = this.options;
     cpu.spend(costs.coherentAllocCall);
     const pages = pageAlign(size) / PAGE_SIZE;
-    const firstPage = pages === 1 ? frames.allocatePage() : frames.allocateContiguous(pages);
+    // the kernel's page allocator hands out blocks aligned to their size, so large ones can take large leaves
+    const alignment = Math.min(roundUpPowerOfTwo(pages), LARGEST_BLOCK_PAGES);
+    const firstPage = pages === 1 ? frames.allocatePage() : frames.allocateContiguous(pages, alignment);
     const phys = physAddr(firstPage * PAGE_SIZE);
     const address = translated === null ? direct.mapCoherent(cpu, phys, size) : translated.mapCoherent(cpu, phys, size);
     if (this.trace !== null) this.trace.emit({ event: 'call', name: 'dma_alloc', address, size, result: address });
@@ -327,7 +333,7 @@ export class DmaApi {
     for (let page = firstPage; page < firstPage + pages; page += 1) this.options.frames.freePage(page);
   }
 
-  private rootTable(iommu: Iommu): number {
+  private rootTable(iommu: RemappingHardware): number {
     if (this.rootPage === -1) {
       this.rootPage = this.options.frames.allocatePage();
       iommu.setRootTable(this.rootPage);

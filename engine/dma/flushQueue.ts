@@ -83,10 +83,16 @@ export class FlushQueue implements EventHandler {
   /** `fq_flush_timeout`: everything that waits on any CPU is flushed and given back to the cache of this one. */
   timeout(cpu: Cpu): void {
     this.flush(cpu);
-    for (const ring of this.rings) this.releaseFinished(cpu, ring);
+    for (let ring = 0; ring < this.rings.length; ring += 1) this.release(cpu, ring);
   }
 
-  private flush(cpu: Cpu): void {
+  /** `fq_ring_free` of one CPU's ring: gives back to the cache of this CPU what a flush has covered. */
+  release(cpu: Cpu, ring: number): void {
+    this.releaseFinished(cpu, this.rings[ring]!);
+  }
+
+  /** `fq_flush_iotlb`. */
+  flush(cpu: Cpu): void {
     this.startCount += 1;
     this.owner.flushDomain(cpu);
     this.finishCount += 1;

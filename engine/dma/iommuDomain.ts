@@ -4,7 +4,7 @@
  * `cache_tag_flush_all`). Emits the events of the page table and of the invalidation queue, and charges for both.
  * Leaves out: caching mode, where mapping flushes too; device TLBs.
  */
-import type { Iommu } from '../iommu/iommu.ts';
+
 import { GenericPageTable } from '../iommu/tableOperationsGeneric.ts';
 import { LegacyPageTable } from '../iommu/tableOperationsLegacy.ts';
 import type { PageTable, TableWatcher } from '../iommu/tableOperations.ts';
@@ -20,6 +20,7 @@ import type { DmaCosts } from './costs.ts';
 import { EINVAL, ENXIO } from './errno.ts';
 import type { KernelProfile } from './profiles.ts';
 import { AlignedRange } from './rangeInvalidation.ts';
+import type { RemappingHardware } from './remappingHardware.ts';
 import { ALL_ADDRESSES_END, type DmaTrace } from './trace.ts';
 
 /** CAP.MAMV: the largest address mask that the hardware takes in one page-selective descriptor. */
@@ -37,7 +38,7 @@ export interface IommuDomainOptions {
   readonly costs: DmaCosts;
   readonly memory: PhysicalMemory;
   readonly frames: FrameAllocator;
-  readonly iommu: Iommu;
+  readonly iommu: RemappingHardware;
   readonly levels: 3 | 4;
   readonly domainId: number;
   readonly counters: Counters;
@@ -52,7 +53,7 @@ const NO_TABLES: readonly number[] = [];
 export class IommuDomain implements TableWatcher {
   readonly domainId: number;
   readonly table: PageTable;
-  private readonly iommu: Iommu;
+  private readonly iommu: RemappingHardware;
   private readonly costs: DmaCosts;
   private readonly counters: Counters;
   private readonly trace: DmaTrace | null;

@@ -123,7 +123,8 @@ export function dmaIovaDestroy(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, map
   if (mappedLength === 0) {
     dmaIovaFree(cpu, dma, state);
   } else if (profile.destroyFreesWholeRange) {
-    unlinkAndFlush(cpu, dma, state, 0, mappedLength);
+    // 7.3 composes it of the two public functions, which a trace shows.
+    dmaIovaUnlink(cpu, dma, state, 0, mappedLength);
     dmaIovaFree(cpu, dma, state);
   } else {
     unmapAndFree(cpu, dma, state, mappedLength);
