@@ -44,11 +44,9 @@ async function executable(): Promise<string> {
   return given !== undefined && given !== '' ? given : (await resolveRuntime()).executable;
 }
 
-/** The idle signal: the page is there, and nothing on it says that it is busy. */
+/** The idle signal of the page: no request, layout or paint is under way (renderer/shell/busy.ts). */
 async function waitForIdle(page: Page): Promise<void> {
-  await page.waitForFunction(
-    () => document.querySelector('main') !== null && document.querySelector('[aria-busy="true"]') === null,
-  );
+  await page.waitForFunction(() => document.documentElement.dataset['idle'] === 'true');
 }
 
 async function launch(options: LaunchOptions, folder: string): Promise<LaunchedApp> {
@@ -131,7 +129,7 @@ export const test = base.extend<{ app: Launcher }>({
     });
     for (const app of launched) {
       // An unsaved lab would ask whether to leave.
-      await app.answerMessageBox("Don't Save").catch(() => undefined);
+      await app.answerMessageBox('Discard').catch(() => undefined);
       await app.close();
     }
     rmSync(folder, { recursive: true, force: true });

@@ -1,0 +1,75 @@
+// What several end-to-end tests ask of a running app: states of its runs, and the summary as it stands in the window.
+import type { Page } from '@playwright/test';
+import { run } from '../scripts/process.mjs';
+import { expect } from './app.ts';
+
+export interface ShownRun {
+  readonly id: string;
+  readonly status: string;
+  readonly completed: number;
+  readonly partial: boolean;
+}
+
+export const runStates = (page: Page): Promise<ShownRun[]> =>
+  page.evaluate(async () => {
+    const { runs } = await window.lab.document.current();
+    return runs.map(({ comparisonId, status, progress, partial }) => ({
+      id: comparisonId,
+      status,
+      completed: progress?.completed ?? 0,
+      partial,
+    }));
+  });
+
+export async function expectEveryRun(page: Page, status: string, timeout = 40_000): Promise<void> {
+  await expect
+    .poll(async () => [...new Set((await runStates(page)).map((state) => state.status))], {
+      timeout,
+      intervals: [50, 100, 250],
+    })
+    .toEqual([status]);
+}
+
+/** A run much longer than a test, so that there is time to press buttons. */
+export async function makeLong(page: Page): Promise<void> {
+  const outcome = await page.evaluate(() =>
+    window.lab.document.edit({ path: 'workloads[0].ioCount', value: 5_000_000 }),
+  );
+  expect(outcome).toEqual({ status: 'done' });
+}
+
+export type SummaryTable = Record<string, string[]>;
+
+/** Row label to cells, one cell a run. Spaces are made alike: a table may use thin or unbreakable ones. */
+export async function shownSummary(page: Page): Promise<SummaryTable> {
+  const table = page.getByRole('table', { name: /summary/i }).first();
+  await expect(table).toBeVisible();
+  const rows = await table.locator('tbody tr').all();
+  const entries = await Promise.all(
+    rows.map(async (row) => {
+      const [label = '', ...cells] = await row.locator('th, td').allInnerTexts();
+      return [plain(label), cells.map(plain)] as const;
+    }),
+  );
+  return Object.fromEntries(entries);
+}
+
+/** The same table as the command line prints it: columns stand apart by two spaces or more. */
+export function printedSummary(output: string, labels: readonly string[]): SummaryTable {
+  const entries = output.split('\n').flatMap((line) => {
+    const [label = '', ...cells] = line
+      .trim()
+      .split(/\s{2,}/)
+      .map(plain);
+    return labels.includes(label) ? [[label, cells] as const] : [];
+  });
+  return Object.fromEntries(entries);
+}
+
+const plain = (text: string): string => text.replace(/[\s\u00a0\u2009\u202f]+/g, ' ').trim();
+
+export async function runOnCommandLine(args: readonly string[]): Promise<string> {
+  const { ok, output } = await run(process.execPath, ['scripts/lab.mjs', ...args]);
+  expect(ok, output).toBe(true);
+  return output;
+}

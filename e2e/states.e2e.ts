@@ -1,0 +1,57 @@
+// The window in each of its states, themes and sizes: accessible, and pictured for people to look at.
+import AxeBuilder from '@axe-core/playwright';
+import type { Page } from '@playwright/test';
+import { expect, firstRunLab, screenshot, test } from './app.ts';
+import { expectEveryRun } from './lab.ts';
+
+async function expectAccessible(page: Page): Promise<void> {
+  // Electron has no Target.createTarget, which the other mode needs.
+  const { violations } = await new AxeBuilder({ page }).setLegacyMode(true).analyze();
+  expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' | ')}`)).toEqual([]);
+}
+
+const sizes = [
+  { width: 1280, height: 800 },
+  { width: 1600, height: 1000 },
+];
+const stages = ['Topology', 'Workload', 'Charts', 'Compare'];
+
+for (const theme of ['dark', 'light'] as const) {
+  for (const size of sizes) {
+    test(`no accessibility violations: ${theme}, ${size.width}x${size.height}, every stage, before and after a run`, async ({
+      app,
+    }) => {
+      const { page, idle } = await app.launch({ lab: firstRunLab, size });
+      await page.evaluate((choice) => window.lab.app.setTheme(choice), theme);
+      await idle();
+      await expectAccessible(page);
+      await screenshot(page, `idle-${theme}-${size.width}`);
+      await page.keyboard.press('F5');
+      await expectEveryRun(page, 'done');
+      for (const stage of stages) {
+        await page.getByRole('tab', { name: stage }).click();
+        await idle();
+        await expectAccessible(page);
+        await screenshot(page, `done-${stage.toLowerCase()}-${theme}-${size.width}`);
+        if (stage === 'Charts' && theme === 'dark' && size.width === 1600) await screenshot(page, 'first-run');
+      }
+      const overflow = await page.evaluate(
+        () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+      );
+      expect(overflow).toBe(0);
+    });
+  }
+}
+
+test('the palette finds a command by its name and runs it', async ({ app }) => {
+  const { page, idle } = await app.launch({ lab: firstRunLab });
+  await page.keyboard.press('Control+Shift+P');
+  const palette = page.getByRole('dialog');
+  await expect(palette).toBeVisible();
+  await expectAccessible(page);
+  await screenshot(page, 'palette-dark');
+  await page.keyboard.type('show comparison');
+  await page.keyboard.press('Enter');
+  await idle();
+  await expect(page.getByRole('tab', { name: 'Compare' })).toHaveAttribute('aria-selected', 'true');
+});
