@@ -99,10 +99,7 @@ describe('SGLs (NVM Express Base 4.1.2)', () => {
     const memory = new Map([
       [
         0x5000,
-        [
-          ...descriptor(0x10000, 1024, NVME_SGL_FMT_DATA_DESC),
-          ...descriptor(0x6000, 16, NVME_SGL_FMT_LAST_SEG_DESC),
-        ],
+        [...descriptor(0x10000, 1024, NVME_SGL_FMT_DATA_DESC), ...descriptor(0x6000, 16, NVME_SGL_FMT_LAST_SEG_DESC)],
       ],
       [0x6000, descriptor(0x20200, 512, NVME_SGL_FMT_DATA_DESC)],
     ]);

@@ -184,7 +184,10 @@ export class NvmeDrive implements EventHandler {
     queue.fetching = 0;
     this.reservedContexts -= count;
     if (this.port.lastStatus !== 0) {
-      this.report('error', `submission queue ${String(queue.id)} cannot be read: its memory is not mapped for the drive`);
+      this.report(
+        'error',
+        `submission queue ${String(queue.id)} cannot be read: its memory is not mapped for the drive`,
+      );
       return;
     }
     queue.fetched = (queue.fetched + count) % queue.entries;
@@ -335,7 +338,10 @@ export class NvmeDrive implements EventHandler {
     const submissionQueue = this.submissionQueues[context.queue]!;
     const queue = this.completionQueues[submissionQueue.completionQueueId]!;
     if (this.port.lastStatus !== 0) {
-      this.report('error', `completion queue ${String(queue.id)} cannot be written: its memory is not mapped for the drive`);
+      this.report(
+        'error',
+        `completion queue ${String(queue.id)} cannot be written: its memory is not mapped for the drive`,
+      );
     }
     this.idleContexts.push(slot);
     this.port.raiseInterrupt(queue.interrupt, queue.kind, queue.id);

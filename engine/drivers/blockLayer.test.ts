@@ -70,7 +70,11 @@ const GAPPED = [
 describe('queue limits of an NVMe namespace (recorded queue/* files)', () => {
   it('are 128 KiB and 33 segments behind an IOMMU, on every kernel', () => {
     expect(limitsOf('6.12', 'map_sg')).toEqual({ maxTransferBytes: 131_072, maxSegments: 33, virtBoundaryMask: 4095 });
-    expect(limitsOf('6.17', 'two_step')).toEqual({ maxTransferBytes: 131_072, maxSegments: 33, virtBoundaryMask: 4095 });
+    expect(limitsOf('6.17', 'two_step')).toEqual({
+      maxTransferBytes: 131_072,
+      maxSegments: 33,
+      virtBoundaryMask: 4095,
+    });
     expect(limitsOf('7.3', 'two_step')).toEqual({ maxTransferBytes: 131_072, maxSegments: 33, virtBoundaryMask: 0 });
   });
 
@@ -88,9 +92,15 @@ describe('queue limits of an NVMe namespace (recorded queue/* files)', () => {
 describe('cutting a bio into requests', () => {
   it('makes 8 requests of 1 MiB behind an IOMMU and one without', () => {
     const pages = Array.from({ length: 256 }, (_, index) => 0x10_0000 - index * 2);
-    const behind = cutAll(pagesBio('6.12', pages, (index) => index), limitsOf('6.12', 'map_sg'));
+    const behind = cutAll(
+      pagesBio('6.12', pages, (index) => index),
+      limitsOf('6.12', 'map_sg'),
+    );
     expect(behind.map(({ bytes, segments }) => [bytes, segments])).toEqual(Array(8).fill([131_072, 32]));
-    const direct = cutAll(pagesBio('7.3', pages, (index) => index), limitsOf('7.3', 'two_step', false));
+    const direct = cutAll(
+      pagesBio('7.3', pages, (index) => index),
+      limitsOf('7.3', 'two_step', false),
+    );
     expect(direct.map(({ bytes, segments }) => [bytes, segments])).toEqual([[1_048_576, 256]]);
   });
 
@@ -105,15 +115,24 @@ describe('cutting a bio into requests', () => {
   });
 
   it('counts two neighbouring small pages as one segment up to 6.17 and as two on 7.3, one vector either way', () => {
-    const before = cutAll(pagesBio('6.17', [100, 101], (index) => index), limitsOf('6.17', 'two_step'));
+    const before = cutAll(
+      pagesBio('6.17', [100, 101], (index) => index),
+      limitsOf('6.17', 'two_step'),
+    );
     expect(before).toMatchObject([{ segments: 1, vectors: [[100 * PAGE, 8192]] }]);
-    const after = cutAll(pagesBio('7.3', [100, 101], (index) => index), limitsOf('7.3', 'two_step'));
+    const after = cutAll(
+      pagesBio('7.3', [100, 101], (index) => index),
+      limitsOf('7.3', 'two_step'),
+    );
     expect(after).toMatchObject([{ segments: 2, vectors: [[100 * PAGE, 8192]] }]);
   });
 
   it('makes 16 requests of a huge page on 7.3, of which only the last has two segments', () => {
     const pages = Array.from({ length: 512 }, (_, index) => 0x4_0000 + index);
-    const cuts = cutAll(pagesBio('7.3', pages, () => 1), limitsOf('7.3', 'two_step'));
+    const cuts = cutAll(
+      pagesBio('7.3', pages, () => 1),
+      limitsOf('7.3', 'two_step'),
+    );
     expect(cuts.map((cut) => cut.bytes)).toEqual(Array(16).fill(131_072));
     expect(cuts.map((cut) => cut.segments)).toEqual([...Array<number>(15).fill(1), 2]);
     expect(cuts.every((cut) => cut.vectors.length === 1)).toBe(true);

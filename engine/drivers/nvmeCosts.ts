@@ -19,7 +19,8 @@ export interface NvmeCostParameter {
   readonly help: string;
 }
 
-const PUBLISHED_IOPS = '5.01 M IOPS on one CPU, Optane, io_uring polled, passthrough (linux-nvme, Nov 2025): 0.20 us per I/O';
+const PUBLISHED_IOPS =
+  '5.01 M IOPS on one CPU, Optane, io_uring polled, passthrough (linux-nvme, Nov 2025): 0.20 us per I/O';
 
 const PARAMETERS: readonly NvmeCostParameter[] = [
   {

@@ -183,7 +183,11 @@ export class NvmeDriver implements EventHandler {
     const submission = this.allocateQueue(cpu, device, depth * SUBMISSION_QUEUE_ENTRY_BYTES);
     const completion = this.allocateQueue(cpu, device, depth * COMPLETION_QUEUE_ENTRY_BYTES);
     const queue = new NvmeQueue(id, depth, cpu.id, submission, completion, memory);
-    const interrupt: EventHandler = { handleEvent: () => { this.interrupt(index); } };
+    const interrupt: EventHandler = {
+      handleEvent: () => {
+        this.interrupt(index);
+      },
+    };
     this.drive.createCompletionQueue(id, dmaAddr(completion.address), depth, interrupt, INTERRUPT);
     this.drive.createSubmissionQueue(id, dmaAddr(submission.address), depth, id);
     this.queues.push(queue);

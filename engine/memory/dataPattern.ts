@@ -24,7 +24,7 @@ export function tagBlock(tag: number): number {
 }
 
 function firstWord(tag: number): number {
-  return tag % TWO_32 | 0;
+  return (tag % TWO_32) | 0;
 }
 
 function secondWord(tag: number): number {

@@ -7,7 +7,14 @@
 import type { Cpu } from '../time/cpu.ts';
 import type { RandomStream } from '../time/random.ts';
 import { LabError } from '../time/labError.ts';
-import { fillPattern, MAX_GENERATION, PATTERN_BYTES, patternTag, recognisePattern, tagBlock } from '../memory/dataPattern.ts';
+import {
+  fillPattern,
+  MAX_GENERATION,
+  PATTERN_BYTES,
+  patternTag,
+  recognisePattern,
+  tagBlock,
+} from '../memory/dataPattern.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import { PAGE_SIZE, physAddr } from '../memory/addresses.ts';
