@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test as base, _electron, expect, type ElectronApplication, type Page } from '@playwright/test';
+import type {} from '../electron/ipc/api.ts';
 import { resolveRuntime } from '../scripts/electronRuntime.mjs';
 import { isRoot, root } from '../scripts/process.mjs';
 
@@ -23,14 +24,14 @@ export interface LaunchedApp {
   /** Console lines of level warning and error, and uncaught errors of the page. */
   readonly complaints: string[];
   /** The next save dialog is answered with this file, without showing. */
-  answerSaveDialog(file: string): Promise<void>;
-  answerOpenDialog(file: string): Promise<void>;
+  readonly answerSaveDialog: (file: string) => Promise<void>;
+  readonly answerOpenDialog: (file: string) => Promise<void>;
   /** Answers the next message boxes with the button of this name. */
-  answerMessageBox(button: string): Promise<void>;
-  idle(): Promise<void>;
-  close(): Promise<void>;
+  readonly answerMessageBox: (button: string) => Promise<void>;
+  readonly idle: () => Promise<void>;
+  readonly close: () => Promise<void>;
   /** As a crash: nothing of the app gets to say goodbye. */
-  kill(): Promise<void>;
+  readonly kill: () => Promise<void>;
 }
 
 interface Launcher {

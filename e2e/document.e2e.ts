@@ -70,8 +70,5 @@ test('a corrupt file is refused with a sentence, and the open lab stays as it wa
 test('a value out of range is refused, and says where', async ({ app }) => {
   const { page } = await app.launch({ lab: bioLab });
   const outcome = await page.evaluate(() => window.lab.document.edit({ path: 'workloads[0].blockSize', value: -1 }));
-  expect(outcome).toMatchObject({
-    status: 'failed',
-    error: { message: expect.stringContaining('blockSize') as string },
-  });
+  expect(outcome.status === 'failed' ? outcome.error.message : outcome.status).toContain('blockSize');
 });
