@@ -19,6 +19,7 @@ export interface RecordedLine {
 export interface RecordedAllocation {
   readonly pages: number;
   readonly slow: boolean;
+  readonly limitPfn: number;
 }
 
 export interface RecordedCommand {
@@ -66,7 +67,6 @@ function recordsOf(calls: readonly TracedCall[]): FtraceRecord[] {
 
 interface Allocation extends RecordedAllocation {
   readonly first: FtraceRecord;
-  readonly limitPfn: number;
   readonly flushRcache: boolean;
   readonly treePages: readonly number[];
   readonly pfn: number;

@@ -22,7 +22,9 @@ export type ReplayStep =
       readonly owner: string;
       readonly ranges: readonly IovaRange[];
     }
-  | { readonly kind: 'timer'; readonly at: number; readonly timer: TracedTimer };
+  | { readonly kind: 'timer'; readonly at: number; readonly timer: TracedTimer }
+  /** The timer gives back what waits in one CPU's ring. */
+  | { readonly kind: 'release'; readonly at: number; readonly timer: TracedTimer; readonly ring: number };
 
 function recordsOf(calls: readonly TracedCall[]): FtraceRecord[] {
   return calls.flatMap((call) => call.records);
@@ -41,6 +43,22 @@ function submissionMoment(recorded: RecordedCommand): number {
   return (allocation ?? records.at(-1) ?? recorded.command.issue ?? recorded.command.setup).line;
 }
 
+/** Lines of the flushes of our whole domain, ascending: the timer's, and those of full queues inside unmaps. */
+function flushLines(lists: RecordedLists): number[] {
+  const unmaps = [
+    ...lists.commands.flatMap(({ command }) => command.completion),
+    ...lists.orphans.flatMap(({ orphan }) => orphan.calls),
+  ];
+  const full = recordsOf(unmaps)
+    .filter((record) => record.event.name === 'qi_submit' && isDomainFlush(record))
+    .map((record) => record.line);
+  return [...lists.timers.map((timer) => timer.line), ...full].sort((a, b) => a - b);
+}
+
+export function firstFlushLine(lists: RecordedLists): number {
+  return flushLines(lists)[0] ?? Infinity;
+}
+
 /** Lines of whole-domain flushes, ascending, and where each queued range was released. */
 class FlushOrder {
   readonly #flushes: readonly number[];
@@ -48,14 +66,7 @@ class FlushOrder {
 
   constructor(lists: RecordedLists) {
     this.#lists = lists;
-    const inUnmaps = [
-      ...lists.commands.flatMap((recorded) => recorded.command.completion),
-      ...lists.orphans.flatMap((recorded) => recorded.orphan.calls),
-    ]
-      .flatMap((call) => call.records)
-      .filter(isDomainFlush)
-      .map((record) => record.line);
-    this.#flushes = [...lists.timers.map((timer) => timer.line), ...inUnmaps].sort((a, b) => a - b);
+    this.#flushes = flushLines(lists);
   }
 
   /** The moment of a completion whose lines are `records` and which ended by `end`. */
@@ -80,10 +91,30 @@ class FlushOrder {
   }
 }
 
+/**
+ * The timer flushes, then takes the rings in order of CPU. A ring that it found empty, because its CPU released it in the
+ * meantime, is left alone.
+ */
+function timerSteps(timer: TracedTimer, rings: ReadonlyMap<number, number>): ReplayStep[] {
+  const steps: ReplayStep[] = [{ kind: 'timer', at: timer.line, timer }];
+  const seen = new Set<number>();
+  for (const { line } of timer.frees) {
+    const ring = rings.get(line);
+    if (ring === undefined || seen.has(ring)) continue;
+    seen.add(ring);
+    steps.push({ kind: 'release', at: line, timer, ring });
+  }
+  return steps;
+}
+
 /** Commands that can be replayed, by the caller's judgement; the others only keep their place in the flush queue. */
-export function replaySteps(lists: RecordedLists, replayable: ReadonlySet<RecordedCommand>): ReplayStep[] {
+export function replaySteps(
+  lists: RecordedLists,
+  replayable: ReadonlySet<RecordedCommand>,
+  rings: ReadonlyMap<number, number>,
+): ReplayStep[] {
   const order = new FlushOrder(lists);
-  const steps: ReplayStep[] = lists.timers.map((timer) => ({ kind: 'timer', at: timer.line, timer }));
+  const steps: ReplayStep[] = lists.timers.flatMap((timer) => timerSteps(timer, rings));
   const queueOnly = (
     owner: string,
     ranges: readonly IovaRange[],

@@ -1,7 +1,7 @@
 /**
  * Sorts the lines of one context (a process, or one CPU's softirq or hardirq level) into DMA API calls. Where the lines of a
- * call stand decides the grouping: `dma_map_*` and `dma_unmap_page/phys`, `dma_alloc` and `dma_free` are traced after what
- * they caused (Linux kernel/dma/mapping.c), `dma_unmap_sg` and the entry probes of `dma_iova_*` before it.
+ * call stand decides the grouping: `dma_map_*`, `dma_unmap_page/phys` and `dma_alloc` are traced after what they caused
+ * (Linux kernel/dma/mapping.c), `dma_unmap_sg`, `dma_free` and the entry probes of `dma_iova_*` before it.
  * Leaves out: which request a call belongs to.
  */
 import type { FtraceRecord } from '../formats/ftrace.ts';
@@ -58,6 +58,7 @@ export class CallCollector {
         this.#begin(event.name, null, record);
         return true;
       case 'dma_unmap_sg':
+      case 'dma_free':
         this.#begin(event.name, event.device, record);
         return true;
       case 'try_alloc_ret':
@@ -78,7 +79,6 @@ export class CallCollector {
       case 'dma_unmap_page':
       case 'dma_unmap_phys':
       case 'dma_alloc':
-      case 'dma_free':
         this.#end(event.name, event.device, record);
         return true;
       case 'alloc_fast':

@@ -27,6 +27,8 @@ export interface RecordedSystem {
   readonly kernelProfile: RecordedKernel;
   readonly domain: RecordedDomain;
   readonly cpus: number;
+  /** `iommu.forcedac=1`: IOVAs are not sought below 4 GiB first. */
+  readonly forceDac: boolean;
 }
 
 function zlibProblem(error: unknown): string {
@@ -85,6 +87,11 @@ function domainOf(commandLine: string): RecordedDomain {
   return words.some((word) => word.startsWith('intel_iommu=') && word.includes('strict')) ? 'strict' : 'lazy';
 }
 
+function isForcedDac(commandLine: string): boolean {
+  const value = lastValue(commandLine.split(/\s+/), 'iommu.forcedac');
+  return value !== null && isOn(value);
+}
+
 export function readRunJson(name: string, text: string): RecordedSystem {
   const where = `${name} (run.json)`;
   let value: unknown;
@@ -113,7 +120,13 @@ export function readRunJson(name: string, text: string): RecordedSystem {
   if (iommu?.includes('caching-mode=on') === true) {
     throw new LabError(where, 'recordings in caching mode are not replayed.', 'Record with caching-mode=off.');
   }
-  return { kernelRelease: kernel, kernelProfile: profile, domain: domainOf(commandLine), cpus };
+  return {
+    kernelRelease: kernel,
+    kernelProfile: profile,
+    domain: domainOf(commandLine),
+    cpus,
+    forceDac: isForcedDac(commandLine),
+  };
 }
 
 /** Both at once, for whoever has a RecordingFiles. */

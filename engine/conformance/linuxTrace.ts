@@ -1,0 +1,237 @@
+/**
+ * The suite `linux-trace`: replays recordings of NVMe workloads under real kernels and compares, request by request, every
+ * call, map, unmap, free and invalidation in order. A request agrees when its whole list does: what its submission and its
+ * completion did, and where its ranges went if the flush queue held them.
+ * What the recording decides: order, direction, memory and segments of the requests, what came fast or slow from the IOVA
+ * allocator, when a descriptor pool was empty, and when the flush queue's timer fired. All else is the emulator's.
+ */
+import { type TiedRecording, tieRecording } from '../lab/recording.ts';
+import { readMemory, type RecordedMemory } from '../lab/recordingVectors.ts';
+import type { RecordingFiles } from '../workloads/recordedRequest.ts';
+import { firstDifference, type ListDifference } from './compareLists.ts';
+import { EmulatedTrace } from './emulatedLists.ts';
+import { EmulatedSystem, type EmulatedRequest } from './emulatedSystem.ts';
+import { queuedBefore, releaseRings } from './flushHistory.ts';
+import {
+  BEFORE_THE_RECORDING,
+  type RecordedCommand,
+  type RecordedLists,
+  recordedLists,
+  timerName,
+} from './recordedLists.ts';
+import { firstFlushLine, type ReplayStep, replaySteps } from './replaySteps.ts';
+import { type Difference, type FileResult, type Skipped, type SuiteResult, suiteResult } from './report.ts';
+import type { IovaRange } from './traceText.ts';
+
+export const LINUX_TRACE_SUITE = 'linux-trace';
+
+/** Why a command is outside the comparison; null: it is inside. */
+function skipReason(recorded: RecordedCommand, memory: RecordedMemory | string): string | null {
+  const { command } = recorded;
+  if (command.issue === null) {
+    return command.completed === null && command.submission.length === 0
+      ? 'command was never issued'
+      : 'preparing the request was given up or cut off by the end of the recording';
+  }
+  if (command.completed === null) return 'in flight when the recording ended';
+  return typeof memory === 'string' ? memory : null;
+}
+
+/** One request while it is replayed. */
+interface Replayed {
+  readonly recorded: RecordedCommand;
+  readonly memory: RecordedMemory;
+  readonly ranges: IovaRange[];
+  request: EmulatedRequest | null;
+  difference: ListDifference | null;
+}
+
+class Replay {
+  readonly #lists: RecordedLists;
+  readonly #trace: EmulatedTrace;
+  readonly #system: EmulatedSystem;
+  readonly #requests: ReadonlyMap<RecordedCommand, Replayed>;
+  readonly #rings: ReadonlyMap<number, number>;
+
+  constructor(recording: TiedRecording, lists: RecordedLists, requests: ReadonlyMap<RecordedCommand, Replayed>) {
+    this.#lists = lists;
+    this.#requests = requests;
+    const { system } = recording;
+    this.#trace = new EmulatedTrace({ printsPages: printsPages(recording) });
+    const cpus = highestCpu(lists, system.cpus) + 1;
+    this.#rings = releaseRings(lists, cpus);
+    this.#system = new EmulatedSystem(system, cpus, this.#trace);
+  }
+
+  run(): void {
+    const steps = replaySteps(this.#lists, new Set(this.#requests.keys()), this.#rings);
+    this.#fillQueue();
+    const held = this.#mapForQueue(steps);
+    for (const step of steps) this.#take(step, held);
+    for (const replayed of this.#requests.values()) replayed.difference ??= this.#releaseDifference(replayed);
+  }
+
+  /** What was in the flush queue before: the same number of ranges of the same sizes, in the same rings. */
+  #fillQueue(): void {
+    const before = queuedBefore(this.#lists, this.#rings, firstFlushLine(this.#lists));
+    const ranges: IovaRange[] = [];
+    this.#trace.begin(BEFORE_THE_RECORDING, ranges);
+    const addresses = before.map(({ range, cpu }) => this.#system.mapPages(cpu, range.pages));
+    for (const [index, entry] of before.entries()) {
+      if (entry.flushed) this.#system.unmapPages(entry.cpu, addresses[index] ?? 0, entry.range.pages);
+    }
+    if (before.some((entry) => entry.flushed)) this.#system.flushDomain(0);
+    for (const [index, entry] of before.entries()) {
+      if (!entry.flushed) this.#system.unmapPages(entry.cpu, addresses[index] ?? 0, entry.range.pages);
+    }
+    this.#trace.end();
+  }
+
+  /** Ranges of requests that were in flight when the recording began are mapped beforehand. */
+  #mapForQueue(steps: readonly ReplayStep[]): Map<ReplayStep, readonly number[]> {
+    const held = new Map<ReplayStep, readonly number[]>();
+    for (const step of steps) {
+      if (step.kind !== 'queue') continue;
+      this.#trace.begin(step.owner, []);
+      held.set(
+        step,
+        step.ranges.map((range) => this.#system.mapPages(step.cpu, range.pages)),
+      );
+      this.#trace.end();
+    }
+    return held;
+  }
+
+  #take(step: ReplayStep, held: ReadonlyMap<ReplayStep, readonly number[]>): void {
+    switch (step.kind) {
+      case 'submit':
+        this.#submit(step.recorded);
+        return;
+      case 'complete':
+        this.#complete(step.recorded);
+        return;
+      case 'queue':
+        this.#trace.begin(step.owner, []);
+        for (const [index, range] of step.ranges.entries()) {
+          this.#system.unmapPages(step.cpu, held.get(step)?.[index] ?? 0, range.pages);
+        }
+        this.#trace.end();
+        return;
+      case 'timer':
+        this.#trace.begin(timerName(step.timer), []);
+        this.#system.flushDomain(step.timer.cpu);
+        this.#trace.end();
+        return;
+      case 'release':
+        this.#trace.begin(timerName(step.timer), []);
+        this.#system.releaseRing(step.timer.cpu, step.ring);
+        this.#trace.end();
+    }
+  }
+
+  #submit(recorded: RecordedCommand): void {
+    const replayed = this.#requests.get(recorded);
+    if (replayed === undefined) return;
+    const { command, owner, allocations } = recorded;
+    const past = this.#system.past(command.setup.cpu, allocations);
+    this.#trace.begin(owner, replayed.ranges, past);
+    replayed.request = this.#system.map(command.setup.cpu, replayed.memory);
+    const end = (command.issue ?? command.setup).line;
+    replayed.difference = firstDifference(recorded.submission, this.#trace.end(), end);
+  }
+
+  #complete(recorded: RecordedCommand): void {
+    const replayed = this.#requests.get(recorded);
+    if (replayed === undefined || recorded.command.completed === null) return;
+    this.#trace.begin(recorded.owner, replayed.ranges);
+    const completed = recorded.command.completed;
+    if (replayed.request !== null) this.#system.unmap(completed.cpu, replayed.request);
+    replayed.request = null;
+    const emulated = this.#trace.end();
+    replayed.difference ??= firstDifference(recorded.completion, emulated, completed.line);
+  }
+
+  /** A queued range must go back where it did in the recording: in the same request's unmap, the same timer, or not at all. */
+  #releaseDifference(replayed: Replayed): ListDifference | null {
+    const { recorded } = replayed;
+    for (const [index, range] of recorded.ranges.entries()) {
+      const own = replayed.ranges[index];
+      const expected = this.#lists.releases.get(range);
+      const produced = own === undefined ? undefined : this.#trace.releases.get(own);
+      if (expected?.by === produced?.by) continue;
+      const text = (by: string | undefined): string | null =>
+        by === undefined ? null : `range ${index} is given back by ${by}`;
+      const line = expected?.line ?? recorded.command.completed?.line ?? recorded.command.setup.line;
+      return { line, recorded: text(expected?.by), emulated: text(produced?.by) };
+    }
+    return null;
+  }
+}
+
+/** Whether this kernel prints the number of pages of a flush is a matter of the tracepoint's wording, not of behaviour. */
+function printsPages(recording: TiedRecording): boolean {
+  for (const command of recording.trace.commands) {
+    for (const { event } of command.completion.flatMap((call) => call.records)) {
+      if (event.name === 'cache_tag_flush_range') return event.pages !== null;
+    }
+  }
+  return false;
+}
+
+function highestCpu(lists: RecordedLists, cpus: number): number {
+  let highest = cpus - 1;
+  for (const { command } of lists.commands) {
+    highest = Math.max(highest, command.setup.cpu, command.completed?.cpu ?? 0);
+  }
+  for (const { orphan } of lists.orphans) highest = Math.max(highest, orphan.completed.cpu);
+  for (const timer of lists.timers) highest = Math.max(highest, timer.cpu);
+  return highest;
+}
+
+function countSkipped(reasons: readonly string[]): Skipped[] {
+  const counts = new Map<string, number>();
+  for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  return [...counts].map(([reason, count]) => ({ reason, count }));
+}
+
+function requestName(recorded: RecordedCommand): string {
+  const { opcode, commandId, setup } = recorded.command;
+  return `request ${opcode} cmdid ${commandId}, submitted at line ${setup.line}`;
+}
+
+/** Replays one recording. Bad input throws a LabError. */
+export function conformRecording(files: RecordingFiles): FileResult {
+  const recording = tieRecording(files);
+  const lists = recordedLists(recording.trace);
+  const requests = new Map<RecordedCommand, Replayed>();
+  const reasons: string[] = lists.orphans.map(() => 'in flight when the recording began');
+  for (let index = 0; index < recording.trace.otherDrives; index += 1) reasons.push('a request of another drive');
+  for (const recorded of lists.commands) {
+    const memory = readMemory(recorded.command);
+    const reason = skipReason(recorded, memory);
+    if (reason !== null || typeof memory === 'string') reasons.push(reason ?? 'its memory is not recorded');
+    else requests.set(recorded, { recorded, memory, ranges: [], request: null, difference: null });
+  }
+  new Replay(recording, lists, requests).run();
+  let first: Difference | null = null;
+  let agree = 0;
+  for (const { recorded, difference } of requests.values()) {
+    if (difference === null) agree += 1;
+    else if (first === null || difference.line < first.line) first = { ...difference, unit: requestName(recorded) };
+  }
+  return { name: files.name, agree, total: requests.size, firstDifference: first, skipped: countSkipped(reasons) };
+}
+
+/** Replays recordings; `onFile` is called after each, so that a long suite can print as it goes. */
+export function conformLinuxTrace(
+  recordings: Iterable<RecordingFiles>,
+  onFile: (result: FileResult) => void = () => undefined,
+): SuiteResult {
+  const results: FileResult[] = [];
+  for (const files of recordings) {
+    const result = conformRecording(files);
+    results.push(result);
+    onFile(result);
+  }
+  return suiteResult(LINUX_TRACE_SUITE, results);
+}
