@@ -201,6 +201,7 @@ export function chartOption(chart: ChartId, runs: readonly ChartRun[], settings:
       itemWidth: 30,
       itemHeight: 8,
       itemGap: 14,
+      lineStyle: { width: 'inherit' },
       textStyle: { color: theme.text, fontFamily: theme.fontFamily, fontSize: 11 },
       pageTextStyle: { color: theme.mutedText },
       data: lines.map((line) => line.name),

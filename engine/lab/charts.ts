@@ -42,11 +42,13 @@ export async function renderChartSvg(chart: ChartId, runs: readonly ChartRun[], 
   const init = await loaded;
   const instance = init(size);
   try {
-    instance.setOption({
-      ...chartOption(chart, runs, { theme: LIGHT_THEME, standalone: true, engineVersion: ENGINE_VERSION }),
-      tooltip: { show: false },
+    const { tooltip: _tooltip, ...option } = chartOption(chart, runs, {
+      theme: LIGHT_THEME,
+      standalone: true,
+      engineVersion: ENGINE_VERSION,
     });
-    return withStableIds(instance.renderToSVGString());
+    instance.setOption(option);
+    return withoutInteraction(instance.renderToSVGString());
   } finally {
     instance.dispose();
   }
@@ -62,7 +64,14 @@ export async function renderPng(svg: string, fontFiles: readonly string[], scale
   return image.render().asPng();
 }
 
-/** ECharts numbers its instances in one process; the number is of no use in a file and would make equal charts differ. */
-function withStableIds(svg: string): string {
-  return svg.replace(/\bzr\d+-/g, 'zr0-');
+/**
+ * A picture has no pointer over it: what ECharts adds for one goes. Its names are numbered through a whole process, so they
+ * would also make equal charts differ.
+ */
+function withoutInteraction(svg: string): string {
+  return svg
+    .replace(/<style ?>.*?<\/style>\s*/gs, '')
+    .replace(/ class="zr\d+-cls-\d+"/g, '')
+    .replace(/ ecmeta_\w+="[^"]*"/g, '')
+    .replace(/\bzr\d+-/g, 'zr0-');
 }
