@@ -45,37 +45,33 @@ function contiguousBuffers(frames: FrameAllocator, buffers: number, pagesPerBuff
   return { pages, folios };
 }
 
-/** Cuts one stretch of memory into runs and deals them out in random order, never two that follow each other. */
+/** Cuts one stretch of memory into runs with a page between any two, and deals them out in random order. */
 function scatteredBuffers(frames: FrameAllocator, random: RandomStream, count: number, chance: number): BufferPages {
-  const first = frames.allocateContiguous(count);
-  const runs: number[] = [];
+  const lengths: number[] = [];
   for (let page = 0; page < count; page += 1) {
-    const continues = page > 0 && random.fraction() < chance;
-    if (!continues) runs.push(page);
+    if (page > 0 && random.fraction() < chance) lengths[lengths.length - 1]! += 1;
+    else lengths.push(1);
   }
-  const order = runs.map((_, index) => index);
+  const starts: number[] = [];
+  let next = frames.allocateContiguous(count + lengths.length);
+  for (const length of lengths) {
+    starts.push(next);
+    next += length;
+    frames.freePage(next);
+    next += 1;
+  }
+  const order = lengths.map((_, run) => run);
   for (let index = order.length - 1; index > 0; index -= 1) swap(order, index, random.below(index + 1));
-  separate(order);
   const pages = new Float64Array(count);
   let filled = 0;
   for (const run of order) {
-    const end = runs[run + 1] ?? count;
-    for (let page = runs[run]!; page < end; page += 1) {
-      pages[filled] = first + page;
+    for (let page = 0; page < lengths[run]!; page += 1) {
+      pages[filled] = starts[run]! + page;
       filled += 1;
     }
   }
   // Small pages are folios of their own, also where two of them are neighbours by chance.
   return { pages, folios: pages };
-}
-
-/** Where a run directly follows its neighbour in memory, trades it for a later one. */
-function separate(order: number[]): void {
-  for (let index = 1; index < order.length; index += 1) {
-    if (order[index] !== order[index - 1]! + 1) continue;
-    const other = index + 1 < order.length ? index + 1 : 0;
-    swap(order, index, other);
-  }
 }
 
 function swap(values: number[], a: number, b: number): void {
