@@ -52,6 +52,9 @@ export interface NvmeDriveOptions {
   readonly media: NvmeMediaTimingOptions;
 }
 
+/** The inside of a data-centre drive, where nothing is published: wide enough never to be the narrowest place by itself. */
+export const NVME_DRIVE_DEFAULTS = { commandSlots: 1024, transferBuffers: 64, channels: 128 } as const;
+
 export interface NvmeDriveMachine {
   readonly port: DmaPort;
   readonly events: EventQueue;
