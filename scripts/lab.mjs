@@ -1,6 +1,7 @@
 // `npm run -s lab -- ...`. `npm ci` has built the command line in `prepare`; where npm is told to run no scripts at all, the
 // first call builds it.
 import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 
 const cli = new URL('../out/main/cli.js', import.meta.url);
 if (!existsSync(cli)) {
@@ -11,5 +12,5 @@ if (!existsSync(cli)) {
     process.exit(3);
   }
 }
-process.argv[1] = cli.pathname;
+process.argv[1] = fileURLToPath(cli);
 await import(cli.href);
