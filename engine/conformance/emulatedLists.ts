@@ -3,7 +3,7 @@
  * same lines of text that recordedLists.ts writes. Ranges are followed while they live, as there.
  * Leaves out: the physical page of `dma_alloc`, which the emulator's own allocator picks.
  */
-import type { DmaTrace, DmaTraceEvent, FreeFastEvent } from '../dma/trace.ts';
+import type { AllocFastEvent, DmaTrace, DmaTraceEvent, FreeFastEvent } from '../dma/trace.ts';
 import { attributeNames, directionName, type IovaRange, lines, RangeNames } from './traceText.ts';
 
 export interface EmulatedRelease {
@@ -15,60 +15,74 @@ export interface FlushWording {
   readonly printsPages: boolean;
 }
 
+/** What is being listened to: one submission, completion or timer. They nest where one CPU waits while others go on. */
+interface Listening {
+  readonly owner: string;
+  readonly ranges: IovaRange[];
+  readonly events: DmaTraceEvent[];
+  readonly listener: EmulatedListener;
+}
+
+/** What a replay does in the midst of a call. */
+export interface EmulatedListener {
+  /** An IOVA was just allocated. */
+  readonly afterAllocation?: () => void;
+  /** A flush of the whole domain is under way, and the CPU that asked for it waits. */
+  readonly duringDomainFlush?: () => void;
+}
+
 export class EmulatedTrace implements DmaTrace {
   readonly releases = new Map<IovaRange, EmulatedRelease>();
   readonly #live = new Map<number, IovaRange>();
   readonly #freed = new Map<FreeFastEvent, IovaRange>();
   readonly #allocated = new Map<DmaTraceEvent, IovaRange>();
   readonly #wording: FlushWording;
-  #events: DmaTraceEvent[] = [];
-  #owner = '';
-  #ranges: IovaRange[] = [];
-  #afterAllocation: (() => void) | null = null;
-  /** Two live ranges that overlap: the emulator's allocator gave out what it did not have. */
-  doubleAllocations = 0;
+  readonly #stack: Listening[] = [];
 
   constructor(wording: FlushWording) {
     this.#wording = wording;
   }
 
-  /** The events from here on are `owner`'s; its ranges are appended to `ranges`. */
-  begin(owner: string, ranges: IovaRange[], afterAllocation: (() => void) | null = null): void {
-    this.#owner = owner;
-    this.#ranges = ranges;
-    this.#events = [];
-    this.#afterAllocation = afterAllocation;
+  /** The events from here to `end` are `owner`'s; its ranges are appended to `ranges`. */
+  begin(owner: string, ranges: IovaRange[], listener: EmulatedListener = {}): void {
+    this.#stack.push({ owner, ranges, events: [], listener });
   }
 
   emit(event: DmaTraceEvent): void {
-    this.#events.push(event);
+    const listening = this.#stack.at(-1);
+    if (listening === undefined) return;
+    listening.events.push(event);
     if (event.event === 'alloc_fast') {
-      if (event.pfn !== 0) {
-        const range = { owner: this.#owner, index: this.#ranges.length, pfn: event.pfn, pages: event.pages };
-        if (this.#live.has(event.pfn)) this.doubleAllocations += 1;
-        this.#ranges.push(range);
-        this.#live.set(event.pfn, range);
-        this.#allocated.set(event, range);
-      }
-      this.#afterAllocation?.();
-    } else if (event.event === 'free_fast') {
-      const range = this.#live.get(event.pfn);
-      if (range === undefined) return;
-      this.#live.delete(event.pfn);
-      this.#freed.set(event, range);
-      this.releases.set(range, { by: this.#owner });
-    }
+      this.#allocate(event, listening);
+      listening.listener.afterAllocation?.();
+    } else if (event.event === 'free_fast') this.#release(event, listening);
+    else if (event.event === 'qi_submit' && event.granularity === 'domain') listening.listener.duringDomainFlush?.();
   }
 
   /** The lines since `begin`. Results of calls stand in their events only when the calls have returned. */
   end(): string[] {
-    const names = new RangeNames(this.#ranges);
-    const pool = poolMaps(this.#events);
-    const text = this.#events.map((event) => this.#text(event, names, pool));
-    this.#events = [];
-    this.#freed.clear();
-    this.#allocated.clear();
-    return text;
+    const listening = this.#stack.pop();
+    if (listening === undefined) return [];
+    const names = new RangeNames(listening.ranges);
+    const pool = poolMaps(listening.events);
+    return listening.events.map((event) => this.#text(event, names, pool));
+  }
+
+  #allocate(event: AllocFastEvent, { owner, ranges }: Listening): void {
+    if (event.pfn === 0) return;
+    // A range that is given out twice makes the second one's list wrong: its name stays the first one's.
+    const range = this.#live.get(event.pfn) ?? { owner, index: ranges.length, pfn: event.pfn, pages: event.pages };
+    ranges.push(range);
+    this.#live.set(event.pfn, range);
+    this.#allocated.set(event, range);
+  }
+
+  #release(event: FreeFastEvent, { owner }: Listening): void {
+    const range = this.#live.get(event.pfn);
+    if (range === undefined) return;
+    this.#live.delete(event.pfn);
+    this.#freed.set(event, range);
+    this.releases.set(range, { by: owner });
   }
 
   #text(event: DmaTraceEvent, names: RangeNames, pool: ReadonlySet<DmaTraceEvent>): string {
@@ -140,7 +154,7 @@ export class EmulatedTrace implements DmaTrace {
         return lines.unmapSg(directionName(event.direction), event.phys, attributeNames(event.attributes));
       case 'dma_alloc':
       case 'dma_free':
-        return lines.coherent(event.name, names.address(event.address), event.size);
+        return lines.coherent(event.name, names.coherent(event.address), event.size);
       case 'dma_iova_try_alloc':
         return lines.tryAlloc(event.phys, event.size, event.result === 1, names.address(event.address));
       case 'dma_iova_link': {

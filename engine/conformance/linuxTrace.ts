@@ -9,7 +9,7 @@ import { type TiedRecording, tieRecording } from '../lab/recording.ts';
 import { readMemory, type RecordedMemory } from '../lab/recordingVectors.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { firstDifference, type ListDifference } from './compareLists.ts';
-import { EmulatedTrace } from './emulatedLists.ts';
+import { type EmulatedListener, EmulatedTrace } from './emulatedLists.ts';
 import { EmulatedSystem, type EmulatedRequest } from './emulatedSystem.ts';
 import { queuedBefore, releaseRings } from './flushHistory.ts';
 import {
@@ -19,7 +19,7 @@ import {
   recordedLists,
   timerName,
 } from './recordedLists.ts';
-import { firstFlushLine, type ReplayStep, replaySteps } from './replaySteps.ts';
+import { FlushOrder, type ReplayStep, replaySteps } from './replaySteps.ts';
 import { type Difference, type FileResult, type Skipped, type SuiteResult, suiteResult } from './report.ts';
 import type { IovaRange } from './traceText.ts';
 
@@ -52,6 +52,8 @@ class Replay {
   readonly #system: EmulatedSystem;
   readonly #requests: ReadonlyMap<RecordedCommand, Replayed>;
   readonly #rings: ReadonlyMap<number, number>;
+  #steps: readonly ReplayStep[] = [];
+  #next = 0;
 
   constructor(recording: TiedRecording, lists: RecordedLists, requests: ReadonlyMap<RecordedCommand, Replayed>) {
     this.#lists = lists;
@@ -64,16 +66,24 @@ class Replay {
   }
 
   run(): void {
-    const steps = replaySteps(this.#lists, new Set(this.#requests.keys()), this.#rings);
-    this.#fillQueue();
-    const held = this.#mapForQueue(steps);
-    for (const step of steps) this.#take(step, held);
+    const order = new FlushOrder(this.#lists);
+    this.#steps = replaySteps(this.#lists, order, new Set(this.#requests.keys()), this.#rings);
+    this.#fillQueue(order.first);
+    const held = this.#mapForQueue();
+    this.#runUntil(Infinity, held);
     for (const replayed of this.#requests.values()) replayed.difference ??= this.#releaseDifference(replayed);
   }
 
+  #runUntil(line: number, held: ReadonlyMap<ReplayStep, readonly number[]>): void {
+    for (let step = this.#steps[this.#next]; step !== undefined && step.at < line; step = this.#steps[this.#next]) {
+      this.#next += 1;
+      this.#take(step, held);
+    }
+  }
+
   /** What was in the flush queue before: the same number of ranges of the same sizes, in the same rings. */
-  #fillQueue(): void {
-    const before = queuedBefore(this.#lists, this.#rings, firstFlushLine(this.#lists));
+  #fillQueue(firstFlush: number): void {
+    const before = queuedBefore(this.#lists, this.#rings, firstFlush);
     const ranges: IovaRange[] = [];
     this.#trace.begin(BEFORE_THE_RECORDING, ranges);
     const addresses = before.map(({ range, cpu }) => this.#system.mapPages(cpu, range.pages));
@@ -88,9 +98,9 @@ class Replay {
   }
 
   /** Ranges of requests that were in flight when the recording began are mapped beforehand. */
-  #mapForQueue(steps: readonly ReplayStep[]): Map<ReplayStep, readonly number[]> {
+  #mapForQueue(): Map<ReplayStep, readonly number[]> {
     const held = new Map<ReplayStep, readonly number[]>();
-    for (const step of steps) {
+    for (const step of this.#steps) {
       if (step.kind !== 'queue') continue;
       this.#trace.begin(step.owner, []);
       held.set(
@@ -103,22 +113,28 @@ class Replay {
   }
 
   #take(step: ReplayStep, held: ReadonlyMap<ReplayStep, readonly number[]>): void {
+    // While a CPU waits for the flush of the domain, interrupts and other CPUs go on.
+    const listener: EmulatedListener = {
+      duringDomainFlush: () => {
+        this.#runUntil(step.flushEnd, held);
+      },
+    };
     switch (step.kind) {
       case 'submit':
         this.#submit(step.recorded);
         return;
       case 'complete':
-        this.#complete(step.recorded);
+        this.#complete(step.recorded, listener);
         return;
       case 'queue':
-        this.#trace.begin(step.owner, []);
+        this.#trace.begin(step.owner, [], listener);
         for (const [index, range] of step.ranges.entries()) {
           this.#system.unmapPages(step.cpu, held.get(step)?.[index] ?? 0, range.pages);
         }
         this.#trace.end();
         return;
       case 'timer':
-        this.#trace.begin(timerName(step.timer), []);
+        this.#trace.begin(timerName(step.timer), [], listener);
         this.#system.flushDomain(step.timer.cpu);
         this.#trace.end();
         return;
@@ -134,16 +150,16 @@ class Replay {
     if (replayed === undefined) return;
     const { command, owner, allocations } = recorded;
     const past = this.#system.past(command.setup.cpu, allocations);
-    this.#trace.begin(owner, replayed.ranges, past);
+    this.#trace.begin(owner, replayed.ranges, { afterAllocation: past });
     replayed.request = this.#system.map(command.setup.cpu, replayed.memory);
     const end = (command.issue ?? command.setup).line;
     replayed.difference = firstDifference(recorded.submission, this.#trace.end(), end);
   }
 
-  #complete(recorded: RecordedCommand): void {
+  #complete(recorded: RecordedCommand, listener: EmulatedListener): void {
     const replayed = this.#requests.get(recorded);
     if (replayed === undefined || recorded.command.completed === null) return;
-    this.#trace.begin(recorded.owner, replayed.ranges);
+    this.#trace.begin(recorded.owner, replayed.ranges, listener);
     const completed = recorded.command.completed;
     if (replayed.request !== null) this.#system.unmap(completed.cpu, replayed.request);
     replayed.request = null;

@@ -50,6 +50,8 @@ export interface RecordedLists {
   /** Timers of our domain. */
   readonly timers: readonly TracedTimer[];
   readonly releases: ReadonlyMap<IovaRange, RecordedRelease>;
+  /** By line of `free_fast`. */
+  readonly freedAt: ReadonlyMap<number, IovaRange>;
   /** Ranges that were in the flush queue when the recording began, in order of release, with the line that shows it. */
   readonly history: readonly { readonly range: IovaRange; readonly line: number }[];
 }
@@ -172,7 +174,7 @@ class ListWriter {
         return lines.unmapSg(event.direction, event.physAddresses, event.attributes);
       case 'dma_alloc':
       case 'dma_free':
-        return lines.coherent(event.name, names.address(event.dmaAddress), event.size);
+        return lines.coherent(event.name, names.coherent(event.dmaAddress), event.size);
       case 'try_alloc': {
         const returned = call.records.find((inner) => inner.event.name === 'try_alloc_ret')?.event;
         if (returned?.name !== 'try_alloc_ret') return lines.tryAlloc(event.phys, event.size, false, '');
@@ -339,6 +341,7 @@ export function recordedLists(trace: TiedTrace): RecordedLists {
     orphans,
     timers,
     releases: book.releases,
+    freedAt: book.freedAt,
     history: book.history,
   };
 }

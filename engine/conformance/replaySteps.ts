@@ -12,19 +12,27 @@ import type { TracedCall, TracedTimer } from '../lab/recordingCalls.ts';
 import type { RecordedCommand, RecordedLists } from './recordedLists.ts';
 import type { IovaRange } from './traceText.ts';
 
-export type ReplayStep =
-  | { readonly kind: 'submit' | 'complete'; readonly at: number; readonly recorded: RecordedCommand }
-  /** Ranges that a request which cannot be replayed put into the flush queue. */
-  | {
-      readonly kind: 'queue';
-      readonly at: number;
-      readonly cpu: number;
-      readonly owner: string;
-      readonly ranges: readonly IovaRange[];
-    }
-  | { readonly kind: 'timer'; readonly at: number; readonly timer: TracedTimer }
-  /** The timer gives back what waits in one CPU's ring. */
-  | { readonly kind: 'release'; readonly at: number; readonly timer: TracedTimer; readonly ring: number };
+/** A flush of the whole domain: from when it was asked for until the CPU that asked went on. */
+interface FlushWindow {
+  readonly begin: number;
+  readonly end: number;
+}
+
+interface Moment {
+  readonly at: number;
+  /** The end of the domain flush inside it; others run meanwhile. */
+  readonly flushEnd: number;
+}
+
+export type ReplayStep = Moment &
+  (
+    | { readonly kind: 'submit' | 'complete'; readonly recorded: RecordedCommand }
+    /** Ranges that a request which cannot be replayed put into the flush queue. */
+    | { readonly kind: 'queue'; readonly cpu: number; readonly owner: string; readonly ranges: readonly IovaRange[] }
+    | { readonly kind: 'timer'; readonly timer: TracedTimer }
+    /** The timer gives back what waits in one CPU's ring. */
+    | { readonly kind: 'release'; readonly timer: TracedTimer; readonly ring: number }
+  );
 
 function recordsOf(calls: readonly TracedCall[]): FtraceRecord[] {
   return calls.flatMap((call) => call.records);
@@ -43,34 +51,75 @@ function submissionMoment(recorded: RecordedCommand): number {
   return (allocation ?? records.at(-1) ?? recorded.command.issue ?? recorded.command.setup).line;
 }
 
-/** Lines of the flushes of our whole domain, ascending: the timer's, and those of full queues inside unmaps. */
-function flushLines(lists: RecordedLists): number[] {
-  const unmaps = [
-    ...lists.commands.flatMap(({ command }) => command.completion),
-    ...lists.orphans.flatMap(({ orphan }) => orphan.calls),
-  ];
-  const full = recordsOf(unmaps)
-    .filter((record) => record.event.name === 'qi_submit' && isDomainFlush(record))
-    .map((record) => record.line);
-  return [...lists.timers.map((timer) => timer.line), ...full].sort((a, b) => a - b);
+/** The calls that end a request, with its ranges. */
+function* endings(lists: RecordedLists): Generator<{ records: FtraceRecord[]; ranges: readonly IovaRange[] }> {
+  for (const { command, ranges } of lists.commands) yield { records: recordsOf(command.completion), ranges };
+  for (const { orphan, ranges } of lists.orphans) yield { records: recordsOf(orphan.calls), ranges };
 }
 
-export function firstFlushLine(lists: RecordedLists): number {
-  return flushLines(lists)[0] ?? Infinity;
+/** Where an unmap gave back ranges that another flush had covered: that flush had ended. */
+function drainLines(lists: RecordedLists): number[] {
+  const found: number[] = [];
+  for (const { records, ranges } of endings(lists)) {
+    const first = records.find((record) => {
+      const range = lists.freedAt.get(record.line);
+      return isDomainFlush(record) || (range !== undefined && !ranges.includes(range));
+    });
+    if (first !== undefined && !isDomainFlush(first)) found.push(first.line);
+  }
+  return found.sort((a, b) => a - b);
 }
 
-/** Lines of whole-domain flushes, ascending, and where each queued range was released. */
-class FlushOrder {
-  readonly #flushes: readonly number[];
+/**
+ * Flushes of our whole domain, in order: the timer's, and those of full queues inside unmaps. The hardware takes its time,
+ * and interrupts and other CPUs go on meanwhile; the flush has ended when its CPU gives back a range, or when anyone gives back
+ * what it covered.
+ */
+function flushWindows(lists: RecordedLists): FlushWindow[] {
+  const begun: { readonly begin: number; readonly ownRelease: number }[] = [];
+  for (const timer of lists.timers) begun.push({ begin: timer.line, ownRelease: timer.frees[0]?.line ?? Infinity });
+  for (const { records } of endings(lists)) {
+    const flush = records.find(isDomainFlush);
+    if (flush === undefined) continue;
+    const release = records.find((record) => record.line > flush.line && record.event.name === 'free_fast');
+    begun.push({ begin: flush.line, ownRelease: release?.line ?? Infinity });
+  }
+  begun.sort((a, b) => a.begin - b.begin);
+  const drains = drainLines(lists);
+  return begun.map(({ begin, ownRelease }, index) => {
+    const drain = drains.find((line) => line > begin) ?? Infinity;
+    const end = Math.min(ownRelease, drain);
+    const next = begun[index + 1]?.begin ?? Infinity;
+    // With nothing to tell the end, nobody saw the difference.
+    return { begin, end: end === Infinity || (ownRelease === Infinity && end > next) ? begin : end };
+  });
+}
+
+export class FlushOrder {
+  readonly #windows: readonly FlushWindow[];
   readonly #lists: RecordedLists;
 
   constructor(lists: RecordedLists) {
     this.#lists = lists;
-    this.#flushes = flushLines(lists);
+    this.#windows = flushWindows(lists);
+  }
+
+  /** The line of the first flush; Infinity without any. */
+  get first(): number {
+    return this.#windows[0]?.begin ?? Infinity;
+  }
+
+  endOf(begin: number): number {
+    return this.#windows.find((window) => window.begin === begin)?.end ?? begin;
   }
 
   /** The moment of a completion whose lines are `records` and which ended by `end`. */
-  moment(records: readonly FtraceRecord[], ranges: RecordedCommand['ranges'], end: number): number {
+  moment(records: readonly FtraceRecord[], ranges: readonly IovaRange[], end: number): Moment {
+    const at = this.#lineOf(records, ranges, end);
+    return { at, flushEnd: this.endOf(at) };
+  }
+
+  #lineOf(records: readonly FtraceRecord[], ranges: readonly IovaRange[], end: number): number {
     const last = records.at(-1);
     if (last === undefined) return end;
     const unmap = records.findLast((record) => record.event.name === 'unmap');
@@ -81,13 +130,13 @@ class FlushOrder {
     if (decisive !== undefined) return decisive.line;
     // It queued its range at some moment after the unmap. Where a flush by another context falls into that time, what
     // became of the range tells which came first: a range queued before the flush goes back before the next flush.
-    const index = this.#flushes.findIndex((line) => line > unmap.line);
-    const flush = this.#flushes[index];
-    if (flush === undefined || flush > end) return unmap.line;
+    const index = this.#windows.findIndex((window) => window.begin > unmap.line);
+    const flush = this.#windows[index];
+    if (flush === undefined || flush.begin > end) return unmap.line;
     const range = ranges.at(-1);
     const released = range === undefined ? undefined : this.#lists.releases.get(range)?.line;
-    const next = this.#flushes[index + 1] ?? Infinity;
-    return released !== undefined && released < next ? unmap.line : end;
+    const next = this.#windows[index + 1]?.begin ?? Infinity;
+    return released !== undefined && released < next ? unmap.line : flush.begin + 0.5;
   }
 }
 
@@ -95,14 +144,14 @@ class FlushOrder {
  * The timer flushes, then takes the rings in order of CPU. A ring that it found empty, because its CPU released it in the
  * meantime, is left alone.
  */
-function timerSteps(timer: TracedTimer, rings: ReadonlyMap<number, number>): ReplayStep[] {
-  const steps: ReplayStep[] = [{ kind: 'timer', at: timer.line, timer }];
+function timerSteps(timer: TracedTimer, order: FlushOrder, rings: ReadonlyMap<number, number>): ReplayStep[] {
+  const steps: ReplayStep[] = [{ kind: 'timer', at: timer.line, flushEnd: order.endOf(timer.line), timer }];
   const seen = new Set<number>();
   for (const { line } of timer.frees) {
     const ring = rings.get(line);
     if (ring === undefined || seen.has(ring)) continue;
     seen.add(ring);
-    steps.push({ kind: 'release', at: line, timer, ring });
+    steps.push({ kind: 'release', at: line, flushEnd: line, timer, ring });
   }
   return steps;
 }
@@ -110,11 +159,11 @@ function timerSteps(timer: TracedTimer, rings: ReadonlyMap<number, number>): Rep
 /** Commands that can be replayed, by the caller's judgement; the others only keep their place in the flush queue. */
 export function replaySteps(
   lists: RecordedLists,
+  order: FlushOrder,
   replayable: ReadonlySet<RecordedCommand>,
   rings: ReadonlyMap<number, number>,
 ): ReplayStep[] {
-  const order = new FlushOrder(lists);
-  const steps: ReplayStep[] = lists.timers.flatMap((timer) => timerSteps(timer, rings));
+  const steps: ReplayStep[] = lists.timers.flatMap((timer) => timerSteps(timer, order, rings));
   const queueOnly = (
     owner: string,
     ranges: readonly IovaRange[],
@@ -124,7 +173,7 @@ export function replaySteps(
     // What an unmap gives back by itself never was in the queue.
     const queued = ranges.filter((range) => lists.releases.get(range)?.by !== owner);
     if (records.length === 0 || queued.length === 0) return;
-    steps.push({ kind: 'queue', at: order.moment(records, queued, end.line), cpu: end.cpu, owner, ranges: queued });
+    steps.push({ kind: 'queue', ...order.moment(records, queued, end.line), cpu: end.cpu, owner, ranges: queued });
   };
   for (const recorded of lists.commands) {
     const { command, owner, ranges } = recorded;
@@ -134,8 +183,9 @@ export function replaySteps(
       queueOnly(owner, ranges, records, command.completed);
       continue;
     }
-    steps.push({ kind: 'submit', at: submissionMoment(recorded), recorded });
-    steps.push({ kind: 'complete', at: order.moment(records, ranges, command.completed.line), recorded });
+    const at = submissionMoment(recorded);
+    steps.push({ kind: 'submit', at, flushEnd: at, recorded });
+    steps.push({ kind: 'complete', ...order.moment(records, ranges, command.completed.line), recorded });
   }
   for (const { orphan, owner, ranges } of lists.orphans) {
     queueOnly(owner, ranges, recordsOf(orphan.calls), orphan.completed);

@@ -59,6 +59,12 @@ export class RangeNames {
     return range === undefined ? hex(address) : `range ${range.index}+${hex(address - range.pfn * PAGE_SIZE)}`;
   }
 
+  /** The address of coherent memory: behind an IOMMU a place in a range; in passthrough the allocator's choice. */
+  coherent(address: number): string {
+    const place = this.address(address);
+    return place.startsWith('range') ? place : 'of the pool';
+  }
+
   range(range: IovaRange | undefined, pfn: number): string {
     if (range === undefined) return `pfn ${hex(pfn)}`;
     return this.#own.includes(range) ? `range ${range.index}` : `range ${range.index} of ${range.owner}`;
