@@ -118,8 +118,8 @@ export interface AppMessage {
   readonly at: number;
 }
 
-/** What a native menu item asks the page to do; `argument` is the id of a recent file or an example. */
-export type CommandHandler = (id: CommandId, argument: string | null) => void;
+/** What a native menu item asks the page to do. */
+export type CommandHandler = (id: CommandId) => void;
 
 export type Unsubscribe = () => void;
 

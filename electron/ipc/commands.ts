@@ -17,7 +17,7 @@ export interface Command {
   readonly shortcut?: string;
   /** Where the native menu shows it; a line is drawn between groups. */
   readonly menu?: { readonly name: MenuName; readonly group: number };
-  /** A submenu that main fills: recent files, examples. */
+  /** A submenu that main fills: recent files, examples. Each entry dispatches the command with an id as its argument. */
   readonly submenu?: 'recent' | 'examples';
   /** One of several that exclude each other. */
   readonly radio?: 'theme';
@@ -33,7 +33,7 @@ export const commands = [
   {
     id: 'file.openRecent',
     title: 'Open Recent',
-    runsIn: 'page',
+    runsIn: 'main',
     menu: { name: 'file', group: 1 },
     submenu: 'recent',
     hidden: true,
@@ -41,7 +41,7 @@ export const commands = [
   {
     id: 'file.openExample',
     title: 'Examples',
-    runsIn: 'page',
+    runsIn: 'main',
     menu: { name: 'file', group: 1 },
     submenu: 'examples',
     hidden: true,

@@ -37,7 +37,7 @@ const nothing = z.undefined();
 const id = z.string().min(1).max(128);
 const path = z.string().min(1).max(512);
 /** A dropped file's path, made by the preload from a real File: the page cannot write one itself. */
-const droppedPath = z.string().min(1).max(4096);
+const droppedPath = z.string().max(4096);
 const paneSizes = z
   .record(z.string().min(1).max(64), z.number().min(0).max(10_000))
   .refine((panes) => Object.keys(panes).length <= 64, {
@@ -106,13 +106,10 @@ export interface EventArguments {
   'event.document': [state: DocumentState];
   'event.runState': [session: number, state: RunState];
   'event.settings': [settings: AppSettings];
-  'event.command': [id: CommandId, argument: string | null];
+  'event.command': [id: CommandId];
   'event.message': [message: AppMessage];
 }
 export type EventName = keyof EventArguments;
-
-/** Hands the page's end of the frame port over. */
-export const framePortChannel = 'event.framePort';
 
 /** On the frame port: main sends a frame, and the page answers with the comparison id when it has used it. */
 export interface FrameDelivery {

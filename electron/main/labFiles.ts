@@ -5,20 +5,18 @@
 import { constants } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { ZIP_LIMITS } from '../../engine/lab/zipRead.ts';
 import type { FileStamp } from '../workers/fileProtocol.ts';
 import { DesktopError } from './failures.ts';
 import { labExtension } from './launchArguments.ts';
 
-/** Far above any lab with its recordings and runs; a zip of this size already takes seconds to read. */
-const largestFileBytes = 512 << 20;
-
-export interface LabFile {
+export interface OpenedFile {
   readonly name: string;
   readonly bytes: Uint8Array;
   readonly stamp: FileStamp;
 }
 
-export async function readLabFile(path: string): Promise<LabFile> {
+export async function readLabFile(path: string): Promise<OpenedFile> {
   const name = basename(path);
   if (path.includes('\0') || !name.toLowerCase().endsWith(labExtension)) {
     throw new DesktopError('bad-file', `${name}: this is not a lab. Choose a file that ends in ${labExtension}.`);
@@ -34,15 +32,15 @@ export async function readLabFile(path: string): Promise<LabFile> {
   }
 }
 
-async function readOpened(file: FileHandle, name: string): Promise<LabFile> {
+async function readOpened(file: FileHandle, name: string): Promise<OpenedFile> {
   const found = await file.stat();
   if (!found.isFile()) {
     throw new DesktopError('bad-file', `${name}: this is a folder or a device, not a file. Choose a lab file.`);
   }
-  if (found.size > largestFileBytes) {
+  if (found.size > ZIP_LIMITS.fileBytes) {
     throw new DesktopError(
       'bad-file',
-      `${name}: the file is larger than ${largestFileBytes >> 20} MiB, which no lab needs. Choose another file.`,
+      `${name}: the file is larger than ${ZIP_LIMITS.fileBytes >> 20} MiB, which no lab needs. Choose another file.`,
     );
   }
   const bytes = new Uint8Array(found.size);

@@ -13,9 +13,9 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import { z } from 'zod';
+import { atomicWrite } from '../../engine/lab/atomicWrite.ts';
 import type { RunResult } from '../../engine/lab/runTypes.ts';
 import type { RecoveryOffer } from '../ipc/api.ts';
-import { atomicWrite } from '../workers/atomicWrite.ts';
 
 const aboutSchema = z.object({
   version: z.literal(1),

@@ -5,7 +5,7 @@
  */
 import { copyFile, readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { atomicWrite } from '../workers/atomicWrite.ts';
+import { atomicWrite } from '../../engine/lab/atomicWrite.ts';
 
 const settingsVersion = 1;
 export const maximumRecent = 12;

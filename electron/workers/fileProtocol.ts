@@ -2,16 +2,10 @@
  * Work on files that main hands to a thread of its own: reading a lab that may be hostile, writing one, drawing exports. One
  * thread for each task, so that a task that goes wrong takes nothing with it.
  */
+import type { ChartId } from '../../engine/lab/chartOptions.ts';
+import type { LabFile } from '../../engine/lab/container.ts';
 import type { RunResult } from '../../engine/lab/runTypes.ts';
 import type { LabDocument } from '../../engine/lab/schema.ts';
-import type { RecordingFiles } from '../../engine/workloads/recordedRequest.ts';
-
-/** Everything that a lab file holds. */
-export interface LabContents {
-  readonly lab: LabDocument;
-  readonly recordings: ReadonlyMap<string, RecordingFiles>;
-  readonly runs: readonly RunResult[];
-}
 
 /** What a file was when we last touched it, to tell whether another program changed it since. */
 export interface FileStamp {
@@ -19,29 +13,35 @@ export interface FileStamp {
   readonly modified: number;
 }
 
-export type ChartFormat = 'png' | 'svg' | 'csv';
-
 export interface FileTasks {
   /** `name` is for messages; the bytes were read by main, which checked what they come from. */
-  read: { readonly request: { readonly name: string; readonly bytes: Uint8Array }; readonly reply: LabContents };
+  read: { readonly request: { readonly name: string; readonly bytes: Uint8Array }; readonly reply: LabFile };
   write: {
-    readonly request: { readonly path: string; readonly contents: LabContents };
+    readonly request: { readonly path: string; readonly contents: LabFile };
     readonly reply: { readonly stamp: FileStamp; readonly bytes: Uint8Array };
   };
   exportChart: {
     readonly request: {
       readonly path: string;
-      readonly contents: LabContents;
-      readonly chart: string;
-      readonly format: ChartFormat;
-      readonly scale: number;
+      readonly lab: LabDocument;
+      readonly results: readonly RunResult[];
+      readonly chart: ChartId;
+      readonly format: 'png' | 'svg' | 'csv';
+      readonly scale: 1 | 2;
+      readonly fontFiles: readonly string[];
     };
     readonly reply: null;
   };
-  /** Answers with the number of files written. */
+  /** Answers with the names of the files written. */
   exportAll: {
-    readonly request: { readonly folder: string; readonly fileName: string; readonly contents: LabContents };
-    readonly reply: number;
+    readonly request: {
+      readonly folder: string;
+      readonly contents: LabFile;
+      readonly results: readonly RunResult[];
+      readonly name: string;
+      readonly fontFiles: readonly string[];
+    };
+    readonly reply: readonly string[];
   };
 }
 
