@@ -4,7 +4,6 @@
  * Leaves out: per-architecture dma_map_ops, bounce buffers, memory that is not coherent.
  */
 import { writeContextEntry } from '../iommu/contextTable.ts';
-
 import { DMA_MAPPING_ERROR, PAGE_SIZE, pageAlign, physAddr, type DmaAddr, type PhysAddr } from '../memory/addresses.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';

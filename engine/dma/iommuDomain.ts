@@ -4,7 +4,6 @@
  * `cache_tag_flush_all`). Emits the events of the page table and of the invalidation queue, and charges for both.
  * Leaves out: caching mode, where mapping flushes too; device TLBs.
  */
-
 import { GenericPageTable } from '../iommu/tableOperationsGeneric.ts';
 import { LegacyPageTable } from '../iommu/tableOperationsLegacy.ts';
 import type { PageTable, TableWatcher } from '../iommu/tableOperations.ts';

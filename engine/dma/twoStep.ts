@@ -109,7 +109,13 @@ export function dmaIovaUnlink(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, offs
   if (trace !== null) {
     trace.emit({ event: 'call', name: 'dma_iova_unlink', address: state.address, offset, size, result: 0 });
   }
-  unlinkAndFlush(cpu, dma, state, offset, size);
+  cpu.spend(dma.costs.iovaUnlinkCall);
+  const start = state.address + offset;
+  const startPad = start % PAGE_SIZE;
+  const bytes = pageAlign(size + startPad);
+  const unmapped = dma.domain.unmap(cpu, start - startPad, bytes, false);
+  if (unmapped !== bytes) dma.warn(cpu, `dma_iova_unlink removed ${unmapped} of ${bytes} bytes`);
+  dma.domain.sync(cpu);
 }
 
 /** Unmaps [0, mappedLength) and gives back the range, by the rules of the profile. */
@@ -123,7 +129,7 @@ export function dmaIovaDestroy(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, map
   if (mappedLength === 0) {
     dmaIovaFree(cpu, dma, state);
   } else if (profile.destroyFreesWholeRange) {
-    // 7.3 composes it of the two public functions, which a trace shows.
+    // composed of the two public functions, which a trace shows
     dmaIovaUnlink(cpu, dma, state, 0, mappedLength);
     dmaIovaFree(cpu, dma, state);
   } else {
@@ -142,16 +148,6 @@ export function dmaIovaFree(cpu: Cpu, dma: DmaIommu, state: DmaIovaState): void 
   cpu.spend(dma.costs.iovaFreeCall);
   const offset = state.address % PAGE_SIZE;
   dma.freeIova(cpu, state.address - offset, pageAlign(state.size + offset));
-}
-
-function unlinkAndFlush(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, offset: number, size: number): void {
-  cpu.spend(dma.costs.iovaUnlinkCall);
-  const start = state.address + offset;
-  const startPad = start % PAGE_SIZE;
-  const bytes = pageAlign(size + startPad);
-  const unmapped = dma.domain.unmap(cpu, start - startPad, bytes, false);
-  if (unmapped !== bytes) dma.warn(cpu, `dma_iova_unlink removed ${unmapped} of ${bytes} bytes`);
-  dma.domain.sync(cpu);
 }
 
 /** `__iommu_dma_iova_unlink` with `free_iova` (before 7.3): frees no more than was mapped, later if the domain is lazy. */

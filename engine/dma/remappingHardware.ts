@@ -1,0 +1,13 @@
+/**
+ * What the DMA API needs of an IOMMU: a place for the root table, and a queue that takes invalidation descriptors and says
+ * when the hardware has carried them out. The emulated IOMMU offers this and much more.
+ */
+import type { Picoseconds } from '../time/picoseconds.ts';
+
+export interface RemappingHardware {
+  setRootTable(page: number): void;
+  readonly invalidationQueue: {
+    /** `qi_submit_sync`: four words a descriptor. Returns when the wait descriptor behind them has been written. */
+    submit(descriptors: Uint32Array, count: number, at: Picoseconds): Picoseconds;
+  };
+}
