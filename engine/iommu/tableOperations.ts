@@ -8,6 +8,19 @@
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import { COUNTER, type Counters } from '../metrics/counters.ts';
+import {
+  ENTRIES_PER_TABLE,
+  HIGHEST_LEAF_LEVEL,
+  PAGES_PER_ENTRY,
+  SECOND_STAGE_PAGE_SIZE,
+  SECOND_STAGE_PERMISSIONS,
+  SECOND_STAGE_READ,
+  SECOND_STAGE_WRITE,
+  secondStageIndex,
+  secondStageIsLeaf,
+  secondStagePresent,
+  secondStageTarget,
+} from './vtdSecondStage.ts';
 
 /** The caller, told of changes that the IOMMU's caches must follow while the operation goes on. */
 export interface TableWatcher {
@@ -19,22 +32,8 @@ export interface TableWatcher {
   alreadyMapped(iovaPage: number): void;
 }
 
-/** Pages that one entry spans, by level: 4 KiB, 2 MiB, 1 GiB, 512 GiB. */
-export const ENTRY_PAGES: readonly number[] = [1, 512, 512 ** 2, 512 ** 3];
-/** The highest level that may hold a leaf: 1 GiB. */
-export const HIGHEST_LEAF_LEVEL = 2;
-
-const INDEX_MASK = 511;
-const READ = 1;
-const WRITE = 2;
-const LEAF = 1 << 7;
-const HIGH_PAGES = 2 ** 20;
+const LOW_PAGES = 2 ** 20;
 const NO_TABLE = -1;
-
-/** Index of a page's entry in its table of this level. */
-export function tableIndex(iovaPage: number, level: number): number {
-  return Math.floor(iovaPage / ENTRY_PAGES[level]!) & INDEX_MASK;
-}
 
 export abstract class PageTable {
   readonly rootPage: number;
@@ -82,12 +81,11 @@ export abstract class PageTable {
   lookup(iovaPage: number): number {
     let table = this.rootPage;
     for (let level = this.levels - 1; level >= 0; level -= 1) {
-      const index = tableIndex(iovaPage, level);
+      const index = secondStageIndex(iovaPage, level);
       const low = this.entryLow(table, index);
-      if (!entryPresent(low)) return -1;
+      if (!secondStagePresent(low)) return -1;
       const target = this.entryTarget(table, index, low);
-      if (level === 0) return target;
-      if (entryIsLeaf(low)) return target + (iovaPage % ENTRY_PAGES[level]!);
+      if (secondStageIsLeaf(low, level)) return target + (iovaPage % PAGES_PER_ENTRY[level]!);
       table = target;
     }
     return -1;
@@ -102,9 +100,10 @@ export abstract class PageTable {
   /** Frees every table, the root too. Nothing may be mapped any more. */
   destroy(): void {
     const freeTable = (table: number, level: number): void => {
-      for (let index = 0; level > 0 && index <= INDEX_MASK; index += 1) {
+      for (let index = 0; level > 0 && index < ENTRIES_PER_TABLE; index += 1) {
         const low = this.entryLow(table, index);
-        if (entryPresent(low) && !entryIsLeaf(low)) freeTable(this.entryTarget(table, index, low), level - 1);
+        if (secondStagePresent(low) && !secondStageIsLeaf(low, level))
+          freeTable(this.entryTarget(table, index, low), level - 1);
       }
       this.frames.freePage(table);
     };
@@ -117,12 +116,12 @@ export abstract class PageTable {
   }
 
   protected entryTarget(table: number, index: number, low: number): number {
-    return (low >>> 12) + (this.memory.readWord(table, index * 2 + 1) & (HIGH_PAGES - 1)) * HIGH_PAGES;
+    return secondStageTarget(low, this.memory.readWord(table, index * 2 + 1));
   }
 
   protected writeLeaf(table: number, index: number, physPage: number, permissions: number, level: number): void {
-    const low = ((physPage % HIGH_PAGES) << 12) | permissions | (level > 0 ? LEAF : 0);
-    this.memory.writeWord(table, index * 2 + 1, Math.floor(physPage / HIGH_PAGES));
+    const low = ((physPage % LOW_PAGES) << 12) | permissions | (level > 0 ? SECOND_STAGE_PAGE_SIZE : 0);
+    this.memory.writeWord(table, index * 2 + 1, Math.floor(physPage / LOW_PAGES));
     this.memory.writeWord(table, index * 2, low >>> 0);
     this.leafWrites += 1;
   }
@@ -137,19 +136,19 @@ export abstract class PageTable {
    * way.
    */
   protected makeTable(iovaPage: number, level: number): number {
-    const region = level === 0 ? Math.floor(iovaPage / ENTRY_PAGES[1]!) : -2;
+    const region = level === 0 ? Math.floor(iovaPage / PAGES_PER_ENTRY[1]!) : -2;
     if (region === this.recentLeafRegion) return this.recentLeafTable;
     let table = this.rootPage;
     for (let above = this.levels - 1; above > level; above -= 1) {
-      const index = tableIndex(iovaPage, above);
+      const index = secondStageIndex(iovaPage, above);
       const low = this.entryLow(table, index);
-      if (entryPresent(low)) {
-        if (entryIsLeaf(low)) return NO_TABLE;
+      if (secondStagePresent(low)) {
+        if (secondStageIsLeaf(low, above)) return NO_TABLE;
         table = this.entryTarget(table, index, low);
       } else {
         const child = this.frames.allocatePage();
-        this.memory.writeWord(table, index * 2 + 1, Math.floor(child / HIGH_PAGES));
-        this.memory.writeWord(table, index * 2, (((child % HIGH_PAGES) << 12) | READ | WRITE) >>> 0);
+        this.memory.writeWord(table, index * 2 + 1, Math.floor(child / LOW_PAGES));
+        this.memory.writeWord(table, index * 2, (((child % LOW_PAGES) << 12) | SECOND_STAGE_PERMISSIONS) >>> 0);
         this.tablesAllocated += 1;
         this.counters.values[COUNTER.tablePagesAllocated]! += 1;
         table = child;
@@ -164,11 +163,11 @@ export abstract class PageTable {
 
   /** The leaf table of a page if it is the one that was used last; -1 otherwise. Saves the walk for neighbouring calls. */
   protected recentTable(iovaPage: number): number {
-    return Math.floor(iovaPage / ENTRY_PAGES[1]!) === this.recentLeafRegion ? this.recentLeafTable : NO_TABLE;
+    return Math.floor(iovaPage / PAGES_PER_ENTRY[1]!) === this.recentLeafRegion ? this.recentLeafTable : NO_TABLE;
   }
 
   protected rememberTable(iovaPage: number, table: number): void {
-    this.recentLeafRegion = Math.floor(iovaPage / ENTRY_PAGES[1]!);
+    this.recentLeafRegion = Math.floor(iovaPage / PAGES_PER_ENTRY[1]!);
     this.recentLeafTable = table;
   }
 
@@ -182,24 +181,15 @@ export abstract class PageTable {
   }
 }
 
-export function entryPresent(low: number): boolean {
-  return (low & (READ | WRITE)) !== 0;
-}
-
-/** Whether an entry above the lowest level is a large leaf. */
-export function entryIsLeaf(low: number): boolean {
-  return (low & LEAF) !== 0;
-}
-
 export function leafPermissions(readable: boolean, writable: boolean): number {
-  return (readable ? READ : 0) | (writable ? WRITE : 0);
+  return (readable ? SECOND_STAGE_READ : 0) | (writable ? SECOND_STAGE_WRITE : 0);
 }
 
 /** The level of the largest leaf that address bits and length allow: lowest set bit of iova | phys | 2^floor(log2 length). */
 export function largestLeafLevel(iovaPage: number, physPage: number, pages: number): number {
   let level = 0;
   while (level < HIGHEST_LEAF_LEVEL) {
-    const span = ENTRY_PAGES[level + 1]!;
+    const span = PAGES_PER_ENTRY[level + 1]!;
     if (pages < span || iovaPage % span !== 0 || physPage % span !== 0) break;
     level += 1;
   }

@@ -4,18 +4,17 @@
  * and frees every table that the unmapped range covers.
  */
 import { EADDRINUSE, EINVAL } from './tableErrors.ts';
+import { largestLeafLevel, leafPermissions, PageTable } from './tableOperations.ts';
 import {
-  ENTRY_PAGES,
-  entryIsLeaf,
-  entryPresent,
-  largestLeafLevel,
-  leafPermissions,
-  PageTable,
-  tableIndex,
-} from './tableOperations.ts';
+  ENTRIES_PER_TABLE,
+  PAGES_PER_ENTRY,
+  secondStageIndex,
+  secondStageIsLeaf,
+  secondStagePresent,
+} from './vtdSecondStage.ts';
 
 const PAGE_BYTES = 4096;
-const LAST_INDEX = 511;
+const LAST_INDEX = ENTRIES_PER_TABLE - 1;
 
 export class GenericPageTable extends PageTable {
   private unmapNext = 0;
@@ -46,8 +45,8 @@ export class GenericPageTable extends PageTable {
         if (this.error !== 0) break;
       } else {
         if (!this.clearForLargeLeaf(table, iovaPage + done, level)) break;
-        this.writeLeaf(table, tableIndex(iovaPage + done, level), physPage + done, permissions, level);
-        done = before + ENTRY_PAGES[level]!;
+        this.writeLeaf(table, secondStageIndex(iovaPage + done, level), physPage + done, permissions, level);
+        done = before + PAGES_PER_ENTRY[level]!;
       }
     }
     this.countLeafWrites();
@@ -60,7 +59,7 @@ export class GenericPageTable extends PageTable {
     this.unmapNext = iovaPage;
     const last = iovaPage + pages - 1;
     const recent = this.recentTable(iovaPage);
-    const oneTable = tableIndex(iovaPage, 0) + pages <= LAST_INDEX + 1 && pages <= LAST_INDEX;
+    const oneTable = secondStageIndex(iovaPage, 0) + pages <= LAST_INDEX + 1 && pages <= LAST_INDEX;
     if (recent !== -1 && oneTable) this.unmapTable(recent, 0, iovaPage, last);
     else if (pages > 0) this.unmapTable(this.rootPage, this.levels - 1, iovaPage, last);
     this.countLeafWrites();
@@ -79,8 +78,8 @@ export class GenericPageTable extends PageTable {
     permissions: number,
   ): number {
     let done = from;
-    for (let index = tableIndex(iovaPage + done, 0); index <= LAST_INDEX && done < pages; index += 1) {
-      if (entryPresent(this.entryLow(table, index))) {
+    for (let index = secondStageIndex(iovaPage + done, 0); index <= LAST_INDEX && done < pages; index += 1) {
+      if (secondStagePresent(this.entryLow(table, index))) {
         this.error = EADDRINUSE;
         break;
       }
@@ -92,10 +91,10 @@ export class GenericPageTable extends PageTable {
 
   /** Makes way for a large leaf: nothing there, or only empty tables. False: something is mapped there. */
   private clearForLargeLeaf(table: number, iovaPage: number, level: number): boolean {
-    const index = tableIndex(iovaPage, level);
+    const index = secondStageIndex(iovaPage, level);
     const low = this.entryLow(table, index);
-    if (!entryPresent(low)) return true;
-    if (entryIsLeaf(low) || !this.isEmpty(this.entryTarget(table, index, low), level - 1)) {
+    if (!secondStagePresent(low)) return true;
+    if (secondStageIsLeaf(low, level) || !this.isEmpty(this.entryTarget(table, index, low), level - 1)) {
       this.error = EADDRINUSE;
       return false;
     }
@@ -103,7 +102,7 @@ export class GenericPageTable extends PageTable {
     this.clearEntry(table, index);
     this.forgetRecentTable();
     if (this.replacedFirst === -1) this.replacedFirst = iovaPage;
-    this.replacedEnd = iovaPage + ENTRY_PAGES[level]!;
+    this.replacedEnd = iovaPage + PAGES_PER_ENTRY[level]!;
     return true;
   }
 
@@ -116,8 +115,8 @@ export class GenericPageTable extends PageTable {
   private isEmpty(table: number, level: number): boolean {
     for (let index = 0; index <= LAST_INDEX; index += 1) {
       const low = this.entryLow(table, index);
-      if (!entryPresent(low)) continue;
-      if (level === 0 || entryIsLeaf(low)) return false;
+      if (!secondStagePresent(low)) continue;
+      if (secondStageIsLeaf(low, level)) return false;
       if (!this.isEmpty(this.entryTarget(table, index, low), level - 1)) return false;
     }
     return true;
@@ -126,22 +125,22 @@ export class GenericPageTable extends PageTable {
   private detachTables(table: number, level: number): void {
     for (let index = 0; level > 0 && index <= LAST_INDEX; index += 1) {
       const low = this.entryLow(table, index);
-      if (entryPresent(low)) this.detachTables(this.entryTarget(table, index, low), level - 1);
+      if (secondStagePresent(low)) this.detachTables(this.entryTarget(table, index, low), level - 1);
     }
     this.detachedTables.push(table);
   }
 
   /** Clears the leaves of [first, last] below one table. False: a hole or the inside of a leaf ended the walk. */
   private unmapTable(table: number, level: number, first: number, last: number): boolean {
-    const span = ENTRY_PAGES[level]!;
+    const span = PAGES_PER_ENTRY[level]!;
     let at = first;
-    let index = tableIndex(first, level);
+    let index = secondStageIndex(first, level);
     if (level === 0) this.rememberTable(first, table);
     for (; at <= last && index <= LAST_INDEX; index += 1) {
       const low = this.entryLow(table, index);
-      if (!entryPresent(low)) return false;
+      if (!secondStagePresent(low)) return false;
       const base = at - (at % span);
-      if (level === 0 || entryIsLeaf(low)) {
+      if (secondStageIsLeaf(low, level)) {
         if (at !== base) return false;
         this.clearEntry(table, index);
         this.leafWrites += 1;

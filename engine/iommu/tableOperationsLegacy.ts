@@ -4,26 +4,25 @@
  * the core (drivers/iommu/iommu.c: `iommu_pgsize`, `__iommu_map`, `__iommu_unmap`). It never refuses to map, does not stop at
  * holes, and clears what a large leaf replaces.
  */
+import { largestLeafLevel, leafPermissions, PageTable } from './tableOperations.ts';
 import {
-  ENTRY_PAGES,
-  entryIsLeaf,
-  entryPresent,
+  ENTRIES_PER_TABLE,
+  PAGES_PER_ENTRY,
+  secondStageIndex,
+  secondStageIsLeaf,
+  secondStagePresent,
   HIGHEST_LEAF_LEVEL,
-  largestLeafLevel,
-  leafPermissions,
-  PageTable,
-  tableIndex,
-} from './tableOperations.ts';
+} from './vtdSecondStage.ts';
 
 const PAGE_BYTES = 4096;
-const LAST_INDEX = 511;
+const LAST_INDEX = ENTRIES_PER_TABLE - 1;
 
 /** `iommu_pgsize`: pages of the next batch, all of one page size. */
 export function batchPages(iovaPage: number, physPage: number, pages: number): number {
   const level = largestLeafLevel(iovaPage, physPage, pages);
-  const span = ENTRY_PAGES[level]!;
+  const span = PAGES_PER_ENTRY[level]!;
   if (level < HIGHEST_LEAF_LEVEL) {
-    const next = ENTRY_PAGES[level + 1]!;
+    const next = PAGES_PER_ENTRY[level + 1]!;
     if (pages >= next && iovaPage % next === physPage % next) {
       const toBoundary = next - (iovaPage % next);
       if (toBoundary + next <= pages) return toBoundary;
@@ -53,7 +52,7 @@ export class LegacyPageTable extends PageTable {
     let done = 0;
     while (done < pages) {
       const at = iovaPage + done;
-      const batch = Math.max(batchPages(at, at, pages - done), ENTRY_PAGES[this.levelFound(at)]!);
+      const batch = Math.max(batchPages(at, at, pages - done), PAGES_PER_ENTRY[this.levelFound(at)]!);
       this.clearRange(this.rootPage, this.levels - 1, at, at + batch - 1, true);
       this.watcher.rangeUnmapped(at, batch);
       done += batch;
@@ -65,11 +64,11 @@ export class LegacyPageTable extends PageTable {
   /** `__domain_mapping`. */
   private mapBatch(iovaPage: number, physPage: number, pages: number, permissions: number): void {
     const level = largestLeafLevel(iovaPage, physPage, pages);
-    const span = ENTRY_PAGES[level]!;
+    const span = PAGES_PER_ENTRY[level]!;
     let done = 0;
     while (done < pages) {
       const at = iovaPage + done;
-      const first = tableIndex(at, level);
+      const first = secondStageIndex(at, level);
       const run = Math.min(pages - done, (LAST_INDEX + 1 - first) * span);
       const table = this.makeTable(at, level);
       if (table === -1) {
@@ -81,7 +80,7 @@ export class LegacyPageTable extends PageTable {
       if (level > 0) this.switchToLargeLeaves(table, level, at, at + run - 1);
       for (let offset = 0; offset < run; offset += span) {
         const index = first + offset / span;
-        if (entryPresent(this.entryLow(table, index))) this.watcher.alreadyMapped(at + offset);
+        if (secondStagePresent(this.entryLow(table, index))) this.watcher.alreadyMapped(at + offset);
         else this.writeLeaf(table, index, physPage + done + offset, permissions, level);
       }
       done += run;
@@ -90,12 +89,12 @@ export class LegacyPageTable extends PageTable {
 
   /** `switch_to_super_page`: one flush for every table in the way, up to the last page's address of the whole run. */
   private switchToLargeLeaves(table: number, level: number, first: number, last: number): void {
-    const span = ENTRY_PAGES[level]!;
+    const span = PAGES_PER_ENTRY[level]!;
     for (let at = first; at <= last; at += span) {
-      const index = tableIndex(at, level);
+      const index = secondStageIndex(at, level);
       const low = this.entryLow(table, index);
-      if (!entryPresent(low)) continue;
-      if (!entryIsLeaf(low)) {
+      if (!secondStagePresent(low)) continue;
+      if (!secondStageIsLeaf(low, level)) {
         this.detachTables(this.entryTarget(table, index, low), level - 1);
         this.releaseTables(this.detachedTables);
         this.detachedTables = [];
@@ -112,9 +111,9 @@ export class LegacyPageTable extends PageTable {
     let table = this.rootPage;
     let level = this.levels - 1;
     for (; level > 0; level -= 1) {
-      const index = tableIndex(iovaPage, level);
+      const index = secondStageIndex(iovaPage, level);
       const low = this.entryLow(table, index);
-      if (!entryPresent(low) || entryIsLeaf(low)) break;
+      if (!secondStagePresent(low) || secondStageIsLeaf(low, level)) break;
       table = this.entryTarget(table, index, low);
     }
     if (level === 0) this.rememberTable(iovaPage, table);
@@ -123,18 +122,18 @@ export class LegacyPageTable extends PageTable {
 
   /** `dma_pte_clear_level`: clears [first, last]; an entry that it covers goes with all the tables below it. */
   private clearRange(table: number, level: number, first: number, last: number, top: boolean): void {
-    const recent = top && tableIndex(first, 0) + (last - first) <= LAST_INDEX ? this.recentTable(first) : -1;
+    const recent = top && secondStageIndex(first, 0) + (last - first) <= LAST_INDEX ? this.recentTable(first) : -1;
     if (recent !== -1 && last - first < LAST_INDEX) {
       this.clearRange(recent, 0, first, last, false);
       return;
     }
-    const span = ENTRY_PAGES[level]!;
+    const span = PAGES_PER_ENTRY[level]!;
     let base = first - (first % span);
-    for (let index = tableIndex(first, level); index <= LAST_INDEX && base <= last; index += 1, base += span) {
+    for (let index = secondStageIndex(first, level); index <= LAST_INDEX && base <= last; index += 1, base += span) {
       const low = this.entryLow(table, index);
-      if (!entryPresent(low)) continue;
+      if (!secondStagePresent(low)) continue;
       const end = base + span - 1;
-      const leaf = level === 0 || entryIsLeaf(low);
+      const leaf = secondStageIsLeaf(low, level);
       if (first <= base && last >= end) {
         if (leaf) {
           this.leafWrites += 1;
@@ -153,8 +152,8 @@ export class LegacyPageTable extends PageTable {
   private detachTables(table: number, level: number): void {
     for (let index = 0; index <= LAST_INDEX; index += 1) {
       const low = this.entryLow(table, index);
-      if (!entryPresent(low)) continue;
-      if (level === 0 || entryIsLeaf(low)) this.leafWrites += 1;
+      if (!secondStagePresent(low)) continue;
+      if (secondStageIsLeaf(low, level)) this.leafWrites += 1;
       else this.detachTables(this.entryTarget(table, index, low), level - 1);
     }
     this.detachedTables.push(table);

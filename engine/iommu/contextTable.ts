@@ -1,0 +1,97 @@
+/**
+ * Root and context tables, legacy mode (VT-d specification 3.4, 9.1, 9.3): the root table has a 16-byte entry per bus, a
+ * context table one per device and function. Here are both sides: what software writes, and what the hardware reads.
+ *
+ * Context entry, 128 bits: 0 P (present), 3:2 TT (translation type: 0 second stage, 2 pass-through), 63:12 SSPTPTR (root of
+ * the second-stage table), 66:64 AW (levels - 2), 87:72 DID (domain).
+ * Leaves out: scalable mode, FPD, device TLBs (TT 1).
+ */
+import type { FrameAllocator } from '../memory/frameAllocator.ts';
+import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import { FAULT_CONTEXT_NOT_PRESENT, FAULT_ROOT_NOT_PRESENT, NO_FAULT } from './faults.ts';
+
+const PRESENT = 1;
+const TRANSLATION_TYPE_SHIFT = 2;
+const TT_MULTI_LEVEL = 0;
+const TT_PASS_THROUGH = 2;
+const ADDRESS_WIDTH_BASE = 2;
+const ADDRESS_WIDTH_MASK = 7;
+const DOMAIN_SHIFT = 8;
+const DOMAIN_MASK = 0xffff;
+const WORDS_PER_ENTRY = 4;
+const LOW_PAGES = 2 ** 20;
+/** Reads of a cold lookup: the root entry, and the context entry. */
+export const CONTEXT_LOOKUP_READS = 2;
+
+export type ContextEntry =
+  | { readonly domainId: number; readonly passthrough: true }
+  | { readonly domainId: number; readonly tablePage: number; readonly levels: 3 | 4; readonly passthrough?: false };
+
+/** Writes the context entry of a device, with the context table of its bus made as needed. */
+export function writeContextEntry(
+  memory: PhysicalMemory,
+  frames: FrameAllocator,
+  rootPage: number,
+  sourceId: number,
+  entry: ContextEntry,
+): void {
+  const rootWord = (sourceId >> 8) * WORDS_PER_ENTRY;
+  let contextPage = pageAt(memory, rootPage, rootWord);
+  if ((memory.readWord(rootPage, rootWord) & PRESENT) === 0) {
+    contextPage = frames.allocatePage();
+    writePointer(memory, rootPage, rootWord, contextPage, PRESENT);
+  }
+  const word = (sourceId & 0xff) * WORDS_PER_ENTRY;
+  const passthrough = entry.passthrough === true;
+  const type = passthrough ? TT_PASS_THROUGH : TT_MULTI_LEVEL;
+  const width = passthrough ? 0 : entry.levels - ADDRESS_WIDTH_BASE;
+  memory.writeWord(contextPage, word + 2, width | (entry.domainId << DOMAIN_SHIFT));
+  const pointer = passthrough ? 0 : entry.tablePage;
+  writePointer(memory, contextPage, word, pointer, PRESENT | (type << TRANSLATION_TYPE_SHIFT));
+}
+
+/** What the hardware reads for a device; fields are valid after `read` returned true. */
+export class ContextReader {
+  private readonly memory: PhysicalMemory;
+  domainId = 0;
+  passthrough = false;
+  tablePage = 0;
+  levels = 0;
+  fault = NO_FAULT;
+
+  constructor(memory: PhysicalMemory) {
+    this.memory = memory;
+  }
+
+  read(rootPage: number, sourceId: number): boolean {
+    const { memory } = this;
+    const rootWord = (sourceId >> 8) * WORDS_PER_ENTRY;
+    if (rootPage < 0 || (memory.readWord(rootPage, rootWord) & PRESENT) === 0) {
+      this.fault = FAULT_ROOT_NOT_PRESENT;
+      return false;
+    }
+    const contextPage = pageAt(memory, rootPage, rootWord);
+    const word = (sourceId & 0xff) * WORDS_PER_ENTRY;
+    const low = memory.readWord(contextPage, word);
+    if ((low & PRESENT) === 0) {
+      this.fault = FAULT_CONTEXT_NOT_PRESENT;
+      return false;
+    }
+    const high = memory.readWord(contextPage, word + 2);
+    this.fault = NO_FAULT;
+    this.passthrough = ((low >> TRANSLATION_TYPE_SHIFT) & 3) === TT_PASS_THROUGH;
+    this.tablePage = pageAt(memory, contextPage, word);
+    this.levels = (high & ADDRESS_WIDTH_MASK) + ADDRESS_WIDTH_BASE;
+    this.domainId = (high >>> DOMAIN_SHIFT) & DOMAIN_MASK;
+    return true;
+  }
+}
+
+function pageAt(memory: PhysicalMemory, page: number, word: number): number {
+  return (memory.readWord(page, word) >>> 12) + memory.readWord(page, word + 1) * LOW_PAGES;
+}
+
+function writePointer(memory: PhysicalMemory, page: number, word: number, target: number, low: number): void {
+  memory.writeWord(page, word + 1, Math.floor(target / LOW_PAGES));
+  memory.writeWord(page, word, (((target % LOW_PAGES) << 12) | low) >>> 0);
+}

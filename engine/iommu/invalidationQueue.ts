@@ -1,0 +1,166 @@
+/**
+ * The queued-invalidation interface (VT-d specification 6.5.2): a ring of 256 descriptors of 16 bytes in memory. Software
+ * writes descriptors and a wait descriptor behind them and moves the tail; the hardware decodes the bits that it finds in the ring, drops
+ * what they name from its caches, and writes the wait descriptor's status word, on which the CPU spins.
+ *
+ * Context-cache (type 1): granularity 5:4 (1 global, 2 domain, 3 device), DID 31:16, SID 47:32, function mask 49:48.
+ * IOTLB (type 2): granularity 5:4 (1 global, 2 domain, 3 page), DW 6 and DR 7 (drain), DID 31:16; second half AM 5:0 (2^AM
+ * pages, naturally aligned), IH 6 (leaf entries only: paging-structure caches stay), ADDR 63:12.
+ * Wait (type 5): status write 5, data 63:32; second half the status address.
+ * Leaves out: device-TLB, PASID and interrupt-entry descriptors; errors of the queue.
+ */
+import type { FrameAllocator } from '../memory/frameAllocator.ts';
+import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import { COUNTER, type Counters } from '../metrics/counters.ts';
+import type { Picoseconds } from '../time/picoseconds.ts';
+import type { ContextCache } from './contextCache.ts';
+import type { Iotlb } from './iotlb.ts';
+import type { PagingStructureCache } from './pagingStructureCache.ts';
+
+export const DESCRIPTOR_WORDS = 4;
+export const QUEUE_DESCRIPTORS = 256;
+
+const TYPE_MASK = 0xf;
+const TYPE_CONTEXT_CACHE = 1;
+const TYPE_IOTLB = 2;
+const TYPE_WAIT = 5;
+const GRANULARITY_GLOBAL = 1;
+const GRANULARITY_DOMAIN = 2;
+const WAIT_STATUS_WRITE = 1 << 5;
+const STATUS_DONE = 2;
+const INVALIDATION_HINT = 1 << 6;
+const ADDRESS_MASK_BITS = 0x3f;
+const LOW_PAGES = 2 ** 20;
+
+/** All in picoseconds. */
+export interface InvalidationCosts {
+  /** From the tail register write to the status word that the CPU sees. */
+  readonly invalidationWait: Picoseconds;
+  /** What the hardware needs per descriptor; the queue serves one after the other, whichever CPU submitted it. */
+  readonly invalidationService: Picoseconds;
+  /** Added to the wait for each descriptor of a submission beyond the first. */
+  readonly invalidationDescriptor: Picoseconds;
+}
+
+export interface InvalidatedCaches {
+  readonly iotlb: Iotlb;
+  readonly pagingCache: PagingStructureCache;
+  readonly contextCache: ContextCache;
+}
+
+export class InvalidationQueue {
+  /** The page that holds the ring, and the page whose first word is the status. */
+  readonly ringPage: number;
+  readonly statusPage: number;
+  private readonly memory: PhysicalMemory;
+  private readonly caches: InvalidatedCaches;
+  private readonly costs: InvalidationCosts;
+  private readonly counters: Counters;
+  private tail = 0;
+  private head = 0;
+  private busyUntil = 0;
+
+  constructor(
+    memory: PhysicalMemory,
+    frames: FrameAllocator,
+    caches: InvalidatedCaches,
+    costs: InvalidationCosts,
+    counters: Counters,
+  ) {
+    this.memory = memory;
+    this.caches = caches;
+    this.costs = costs;
+    this.counters = counters;
+    this.ringPage = frames.allocatePage();
+    this.statusPage = frames.allocatePage();
+  }
+
+  /**
+   * `qi_submit_sync`: `count` descriptors of four words each, followed by a wait. The caches change at once; returns when the
+   * CPU that submitted at `at` sees the status word.
+   */
+  submit(descriptors: Uint32Array, count: number, at: Picoseconds): Picoseconds {
+    const { memory, costs } = this;
+    for (let index = 0; index < count; index += 1) this.enqueue(descriptors, index * DESCRIPTOR_WORDS);
+    memory.writeWord(this.statusPage, 0, 0);
+    this.enqueueWait();
+    while (this.head !== this.tail) this.process();
+    if (memory.readWord(this.statusPage, 0) !== STATUS_DONE)
+      throw new Error('the invalidation queue lost its wait descriptor');
+    const start = Math.max(at, this.busyUntil);
+    this.busyUntil = start + costs.invalidationService * count;
+    return (start + costs.invalidationWait + costs.invalidationDescriptor * (count - 1)) as Picoseconds;
+  }
+
+  private enqueue(words: Uint32Array, from: number): void {
+    const slot = this.tail * DESCRIPTOR_WORDS;
+    for (let word = 0; word < DESCRIPTOR_WORDS; word += 1) {
+      this.memory.writeWord(this.ringPage, slot + word, words[from + word]!);
+    }
+    this.tail = (this.tail + 1) % QUEUE_DESCRIPTORS;
+  }
+
+  private enqueueWait(): void {
+    const slot = this.tail * DESCRIPTOR_WORDS;
+    const { memory, ringPage, statusPage } = this;
+    memory.writeWord(ringPage, slot, TYPE_WAIT | WAIT_STATUS_WRITE);
+    memory.writeWord(ringPage, slot + 1, STATUS_DONE);
+    memory.writeWord(ringPage, slot + 2, ((statusPage % LOW_PAGES) << 12) >>> 0);
+    memory.writeWord(ringPage, slot + 3, Math.floor(statusPage / LOW_PAGES));
+    this.tail = (this.tail + 1) % QUEUE_DESCRIPTORS;
+  }
+
+  /** The hardware's side: one descriptor, from its bits. */
+  private process(): void {
+    const { memory, ringPage, counters } = this;
+    const slot = this.head * DESCRIPTOR_WORDS;
+    const first = memory.readWord(ringPage, slot);
+    const second = memory.readWord(ringPage, slot + 1);
+    const low = memory.readWord(ringPage, slot + 2);
+    const high = memory.readWord(ringPage, slot + 3);
+    this.head = (this.head + 1) % QUEUE_DESCRIPTORS;
+    switch (first & TYPE_MASK) {
+      case TYPE_CONTEXT_CACHE:
+        counters.values[COUNTER.invalidationsContext]! += 1;
+        this.invalidateContext((first >>> 4) & 3, first >>> 16, second & 0xffff, (second >>> 16) & 3);
+        break;
+      case TYPE_IOTLB:
+        this.invalidateIotlb((first >>> 4) & 3, first >>> 16, low, high);
+        break;
+      case TYPE_WAIT:
+        counters.values[COUNTER.invalidationWaits]! += 1;
+        memory.writeWord((low >>> 12) + high * LOW_PAGES, (low & 0xfff) >>> 2, second);
+        break;
+      default:
+        throw new Error(`invalidation descriptor of unknown type ${String(first & TYPE_MASK)}`);
+    }
+  }
+
+  private invalidateContext(granularity: number, domainId: number, sourceId: number, functionMask: number): void {
+    const { contextCache } = this.caches;
+    if (granularity === GRANULARITY_GLOBAL) contextCache.invalidateAll();
+    else if (granularity === GRANULARITY_DOMAIN) contextCache.invalidateDomain(domainId);
+    else contextCache.invalidateDevice(sourceId, functionMask);
+  }
+
+  private invalidateIotlb(granularity: number, domainId: number, low: number, high: number): void {
+    const { iotlb, pagingCache } = this.caches;
+    const { values } = this.counters;
+    if (granularity === GRANULARITY_GLOBAL) {
+      values[COUNTER.invalidationsGlobal]! += 1;
+      iotlb.invalidateAll();
+      pagingCache.invalidateAll();
+    } else if (granularity === GRANULARITY_DOMAIN) {
+      values[COUNTER.invalidationsDomain]! += 1;
+      iotlb.invalidateDomain(domainId);
+      pagingCache.invalidateDomain(domainId);
+    } else {
+      values[COUNTER.invalidationsPage]! += 1;
+      const pages = 2 ** (low & ADDRESS_MASK_BITS);
+      const page = (low >>> 12) + high * LOW_PAGES;
+      const firstPage = page - (page % pages);
+      iotlb.invalidateRange(domainId, firstPage, firstPage + pages - 1);
+      if ((low & INVALIDATION_HINT) === 0) pagingCache.invalidateRange(domainId, firstPage, firstPage + pages - 1);
+    }
+  }
+}

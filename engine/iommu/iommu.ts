@@ -1,0 +1,211 @@
+/**
+ * The IOMMU: for every access of a device, the context entry, the IOTLB, the paging-structure caches and the page walk
+ * (VT-d specification 3 and 6), with the time that each takes. Several walkers work in parallel; a lookup that finds a walk
+ * of its page under way waits for that walk. What a translation *is* comes from walker.ts and the bits in memory; this file
+ * says what was cached and how long it took.
+ * Leaves out: interrupt remapping, device TLBs, page requests, scalable mode.
+ */
+import type { FrameAllocator } from '../memory/frameAllocator.ts';
+import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import { COUNTER, type Counters } from '../metrics/counters.ts';
+import type { EventLog } from '../metrics/eventLog.ts';
+import type { Translator } from '../pcie/translator.ts';
+import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
+import { ContextCache } from './contextCache.ts';
+import { CONTEXT_LOOKUP_READS, ContextReader } from './contextTable.ts';
+import {
+  FAULT_ADDRESS_BEYOND_WIDTH,
+  FAULT_READ_NOT_ALLOWED,
+  FAULT_WRITE_NOT_ALLOWED,
+  FaultRecorder,
+} from './faults.ts';
+import { InvalidationQueue, type InvalidationCosts } from './invalidationQueue.ts';
+import { Iotlb, type IotlbGeometry } from './iotlb.ts';
+import { PagingStructureCache, type PagingCacheGeometry } from './pagingStructureCache.ts';
+import { SECOND_STAGE_PERMISSIONS, SECOND_STAGE_READ, SECOND_STAGE_WRITE, secondStagePages } from './vtdSecondStage.ts';
+import { Walker } from './walker.ts';
+
+export interface IommuGeometry {
+  readonly iotlb: IotlbGeometry;
+  readonly pagingCache: PagingCacheGeometry;
+  readonly contextCacheEntries: number;
+  /** Page walks that may be under way at once. */
+  readonly walkers: number;
+}
+
+/** All in picoseconds; defaults and their sources are cost presets. */
+export interface IommuCosts extends InvalidationCosts {
+  /** An IOTLB lookup, hit or miss. */
+  readonly iotlbHit: Picoseconds;
+  readonly contextCacheHit: Picoseconds;
+  readonly pagingCacheLookup: Picoseconds;
+  /** One read of a page-table, root or context entry. */
+  readonly tableRead: Picoseconds;
+  /** Arbitration, queueing and fill of one walk. */
+  readonly walkOverhead: Picoseconds;
+}
+
+export interface IommuOptions {
+  /** As the topology calls it; speaks in the event log. */
+  readonly name: string;
+  readonly memory: PhysicalMemory;
+  readonly frames: FrameAllocator;
+  readonly geometry: IommuGeometry;
+  readonly costs: IommuCosts;
+  readonly counters: Counters;
+  readonly log: EventLog | null;
+}
+
+const PAGING_CACHE_HITS = [COUNTER.pagingCacheHits2M, COUNTER.pagingCacheHits1G, COUNTER.pagingCacheHits512G] as const;
+const IOTLB_HITS = [COUNTER.iotlbHits4K, COUNTER.iotlbHits2M, COUNTER.iotlbHits1G] as const;
+const IOTLB_MISSES = [COUNTER.iotlbMisses4K, COUNTER.iotlbMisses2M, COUNTER.iotlbMisses1G] as const;
+
+export class Iommu implements Translator {
+  readonly name: string;
+  readonly invalidationQueue: InvalidationQueue;
+  readonly iotlb: Iotlb;
+  readonly pagingCache: PagingStructureCache;
+  readonly contextCache: ContextCache;
+  physPage = 0;
+  readyAt: Picoseconds = picoseconds(0);
+  private readonly costs: IommuCosts;
+  private readonly values: Float64Array;
+  private readonly walker: Walker;
+  private readonly context: ContextReader;
+  private readonly faults: FaultRecorder;
+  private readonly walkerFreeAt: Float64Array;
+  private rootPage = -1;
+
+  constructor(options: IommuOptions) {
+    const { memory, frames, geometry, costs, counters } = options;
+    this.name = options.name;
+    this.costs = costs;
+    this.values = counters.values;
+    this.iotlb = new Iotlb(geometry.iotlb);
+    this.pagingCache = new PagingStructureCache(geometry.pagingCache);
+    this.contextCache = new ContextCache(geometry.contextCacheEntries);
+    this.invalidationQueue = new InvalidationQueue(memory, frames, this, costs, counters);
+    this.walker = new Walker(memory);
+    this.context = new ContextReader(memory);
+    this.faults = new FaultRecorder(options.name, counters, options.log);
+    this.walkerFreeAt = new Float64Array(geometry.walkers);
+  }
+
+  /** The root table address register. */
+  setRootTable(page: number): void {
+    this.rootPage = page;
+  }
+
+  /**
+   * See Translator. The first access of a burst may miss; the others follow it to the same page and are counted as hits, as they
+   * cannot arrive before it.
+   */
+  translate(sourceId: number, iovaPage: number, write: boolean, accesses: number, at: Picoseconds): boolean {
+    const { costs, values, contextCache, iotlb } = this;
+    let time: number = at;
+    if (contextCache.find(sourceId)) {
+      values[COUNTER.contextCacheHits]! += accesses;
+      time += costs.contextCacheHit;
+    } else {
+      values[COUNTER.contextCacheMisses]! += 1;
+      values[COUNTER.contextCacheHits]! += accesses - 1;
+      values[COUNTER.tableReads]! += CONTEXT_LOOKUP_READS;
+      time += costs.contextCacheHit + CONTEXT_LOOKUP_READS * costs.tableRead;
+      if (!this.context.read(this.rootPage, sourceId)) {
+        this.readyAt = picoseconds(time);
+        return this.refuse(sourceId, iovaPage, write, this.context.fault);
+      }
+      contextCache.fill(sourceId, this.context);
+    }
+    if (contextCache.passthrough) {
+      this.physPage = iovaPage;
+      this.readyAt = picoseconds(time);
+      return true;
+    }
+    values[COUNTER.iotlbLookups]! += accesses;
+    time += costs.iotlbHit;
+    const { domainId } = contextCache;
+    if (!iotlb.find(domainId, iovaPage)) return this.miss(sourceId, iovaPage, write, accesses, time);
+    if (iotlb.readyAt > time) {
+      time = iotlb.readyAt;
+      values[COUNTER.iotlbMissesMerged]! += 1;
+      values[IOTLB_HITS[iotlb.level]!]! += accesses - 1;
+    } else {
+      values[IOTLB_HITS[iotlb.level]!]! += accesses;
+    }
+    this.readyAt = picoseconds(time);
+    if ((iotlb.permissions & (write ? SECOND_STAGE_WRITE : SECOND_STAGE_READ)) === 0) {
+      return this.refuse(sourceId, iovaPage, write, write ? FAULT_WRITE_NOT_ALLOWED : FAULT_READ_NOT_ALLOWED);
+    }
+    this.physPage = iotlb.physPage;
+    return true;
+  }
+
+  /** The same translation without caches' time: IOTLB, then a walk from the root. For benchmarks and inspection. */
+  translateFunctional(sourceId: number, iovaPage: number, write: boolean): boolean {
+    const { contextCache, iotlb, walker } = this;
+    if (!contextCache.find(sourceId)) {
+      if (!this.context.read(this.rootPage, sourceId)) return false;
+      contextCache.fill(sourceId, this.context);
+    }
+    if (contextCache.passthrough) {
+      this.physPage = iovaPage;
+      return true;
+    }
+    const { domainId } = contextCache;
+    if (iotlb.find(domainId, iovaPage)) {
+      this.physPage = iotlb.physPage;
+      return (iotlb.permissions & (write ? SECOND_STAGE_WRITE : SECOND_STAGE_READ)) !== 0;
+    }
+    if (!walker.walkFromRoot(domainId, iovaPage, write, contextCache.tablePage, contextCache.levels)) return false;
+    iotlb.fill(domainId, iovaPage, walker.level, walker.leafPage, walker.permissions, 0);
+    this.physPage = walker.physPage(iovaPage);
+    return true;
+  }
+
+  private miss(sourceId: number, iovaPage: number, write: boolean, accesses: number, at: number): boolean {
+    const { costs, values, walker, contextCache, pagingCache, iotlb, walkerFreeAt } = this;
+    const { domainId, levels } = contextCache;
+    if (iovaPage >= secondStagePages(levels)) {
+      values[COUNTER.iotlbMissesFaulted]! += accesses;
+      this.readyAt = picoseconds(at);
+      return this.refuse(sourceId, iovaPage, write, FAULT_ADDRESS_BEYOND_WIDTH);
+    }
+    let table = contextCache.tablePage;
+    let level = levels - 1;
+    let permissions = SECOND_STAGE_PERMISSIONS;
+    if (pagingCache.find(domainId, iovaPage)) {
+      values[PAGING_CACHE_HITS[pagingCache.level]!]! += 1;
+      table = pagingCache.table;
+      level = pagingCache.level;
+      permissions = pagingCache.permissions;
+    } else {
+      values[COUNTER.pagingCacheMisses]! += 1;
+    }
+    const mapped = walker.walk(domainId, iovaPage, write, table, level, permissions, pagingCache);
+    values[COUNTER.tableReads]! += walker.reads;
+
+    let free = 0;
+    for (let other = 1; other < walkerFreeAt.length; other += 1) {
+      if (walkerFreeAt[other]! < walkerFreeAt[free]!) free = other;
+    }
+    const start = Math.max(at + costs.pagingCacheLookup, walkerFreeAt[free]!);
+    const end = start + costs.walkOverhead + walker.reads * costs.tableRead;
+    walkerFreeAt[free] = end;
+    this.readyAt = picoseconds(end);
+    if (!mapped) {
+      values[COUNTER.iotlbMissesFaulted]! += accesses;
+      return this.refuse(sourceId, iovaPage, write, walker.fault);
+    }
+    values[IOTLB_MISSES[walker.level]!]! += 1;
+    values[IOTLB_HITS[walker.level]!]! += accesses - 1;
+    iotlb.fill(domainId, iovaPage, walker.level, walker.leafPage, walker.permissions, end);
+    this.physPage = walker.physPage(iovaPage);
+    return true;
+  }
+
+  private refuse(sourceId: number, iovaPage: number, write: boolean, reason: number): false {
+    this.faults.record(this.readyAt, sourceId, iovaPage, write, reason);
+    return false;
+  }
+}

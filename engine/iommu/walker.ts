@@ -1,0 +1,91 @@
+/**
+ * The functional page walk: second-stage tables read bit by bit from memory (VT-d specification 3.7). It says what a
+ * translation is and which entries were read; when it is finished is the matter of iommu.ts.
+ * Leaves out: first-stage and nested translation; reserved-bit checks.
+ */
+import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import { FAULT_ADDRESS_BEYOND_WIDTH, FAULT_READ_NOT_ALLOWED, FAULT_WRITE_NOT_ALLOWED, NO_FAULT } from './faults.ts';
+import type { PagingStructureCache } from './pagingStructureCache.ts';
+import {
+  PAGES_PER_ENTRY,
+  SECOND_STAGE_PAGE_SIZE,
+  SECOND_STAGE_PERMISSIONS,
+  SECOND_STAGE_READ,
+  SECOND_STAGE_WRITE,
+  secondStageIndex,
+  secondStagePages,
+  secondStageTarget,
+} from './vtdSecondStage.ts';
+
+export class Walker {
+  private readonly memory: PhysicalMemory;
+  /** Of the last walk: 0 or a fault reason; entries read; the leaf's level, first page and combined permissions. */
+  fault = NO_FAULT;
+  reads = 0;
+  level = 0;
+  leafPage = 0;
+  permissions = 0;
+
+  constructor(memory: PhysicalMemory) {
+    this.memory = memory;
+  }
+
+  /**
+   * Walks from a table of level `startLevel`, which is the root's or one that a paging-structure cache knew, with the
+   * permissions of the entries above it. Tables on the way are given to `caches`. True when there is a leaf that allows the
+   * access.
+   */
+  walk(
+    domainId: number,
+    iovaPage: number,
+    write: boolean,
+    startTable: number,
+    startLevel: number,
+    startPermissions: number,
+    caches: PagingStructureCache | null,
+  ): boolean {
+    const { memory } = this;
+    let table = startTable;
+    let permissions = startPermissions;
+    this.reads = 0;
+    for (let level = startLevel; level >= 0; level -= 1) {
+      const word = secondStageIndex(iovaPage, level) * 2;
+      const low = memory.readWord(table, word);
+      const target = secondStageTarget(low, memory.readWord(table, word + 1));
+      this.reads += 1;
+      permissions &= low;
+      if ((low & SECOND_STAGE_PERMISSIONS) === 0) return this.refuse(write);
+      if (level === 0 || (low & SECOND_STAGE_PAGE_SIZE) !== 0) {
+        this.level = level;
+        this.leafPage = target;
+        this.permissions = permissions;
+        if ((permissions & (write ? SECOND_STAGE_WRITE : SECOND_STAGE_READ)) === 0) return this.refuse(write);
+        this.fault = NO_FAULT;
+        return true;
+      }
+      table = target;
+      if (caches !== null) caches.fill(domainId, iovaPage, level - 1, table, permissions);
+    }
+    return this.refuse(write);
+  }
+
+  /** A walk from the root of a domain. */
+  walkFromRoot(domainId: number, iovaPage: number, write: boolean, rootTable: number, levels: number): boolean {
+    if (iovaPage >= secondStagePages(levels)) {
+      this.reads = 0;
+      this.fault = FAULT_ADDRESS_BEYOND_WIDTH;
+      return false;
+    }
+    return this.walk(domainId, iovaPage, write, rootTable, levels - 1, SECOND_STAGE_PERMISSIONS, null);
+  }
+
+  /** The physical page of a page inside the leaf that was found. */
+  physPage(iovaPage: number): number {
+    return this.level === 0 ? this.leafPage : this.leafPage + (iovaPage % PAGES_PER_ENTRY[this.level]!);
+  }
+
+  private refuse(write: boolean): false {
+    this.fault = write ? FAULT_WRITE_NOT_ALLOWED : FAULT_READ_NOT_ALLOWED;
+    return false;
+  }
+}

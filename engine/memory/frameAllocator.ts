@@ -1,0 +1,85 @@
+/**
+ * Who owns which frame of a memory node. Frames for page tables, queues and buffers are handed out from the top down, since
+ * recordings of small machines own low addresses; a freed frame is the next to be given. Pages that a recording names are
+ * claimed where they are.
+ * Leaves out: Linux's buddy allocator; contiguity is what the caller asks for.
+ */
+import { LabError } from '../time/labError.ts';
+import type { PhysicalMemory } from './physicalMemory.ts';
+import { PAGE_SIZE } from './addresses.ts';
+
+export class FrameAllocator {
+  private readonly memory: PhysicalMemory;
+  private readonly firstPage: number;
+  /** Pages from here up have been handed out from the top. */
+  private boundary: number;
+  private readonly freed: number[] = [];
+  /** Claimed ranges [first, end), sorted, disjoint, all below the boundary. */
+  private readonly claimed: { first: number; end: number }[] = [];
+
+  constructor(memory: PhysicalMemory, firstPage: number, pages: number) {
+    this.memory = memory;
+    this.firstPage = firstPage;
+    this.boundary = firstPage + pages;
+  }
+
+  /** One zeroed page. */
+  allocatePage(): number {
+    return this.freed.pop() ?? this.allocateContiguous(1);
+  }
+
+  /** `pages` neighbouring zeroed pages whose first page is a multiple of `alignPages`; returns the first. */
+  allocateContiguous(pages: number, alignPages = 1): number {
+    const lowest = this.claimed.at(-1)?.end ?? this.firstPage;
+    const first = Math.floor((this.boundary - pages) / alignPages) * alignPages;
+    if (first < lowest) {
+      throw new LabError(
+        'memory',
+        `the machine is out of memory: ${megabytes(pages)} more were needed.`,
+        'Give the machine more memory, or make the workload smaller.',
+      );
+    }
+    for (let page = this.boundary - 1; page >= first + pages; page -= 1) this.freed.push(page);
+    this.boundary = first;
+    return first;
+  }
+
+  /** Takes a page back; its bytes are gone. */
+  freePage(page: number): void {
+    this.memory.releasePage(page);
+    this.freed.push(page);
+  }
+
+  /** Takes pages at a given place, as a recording names them. Claiming a page twice is allowed: buffers are used again. */
+  claim(page: number, pages: number): void {
+    const end = page + pages;
+    if (page < this.firstPage || end > this.boundary) {
+      throw new LabError(
+        'memory',
+        `physical address 0x${(page * PAGE_SIZE).toString(16)} of the recording lies outside the machine's free memory.`,
+        `Give the machine more memory than ${megabytes(end)}.`,
+      );
+    }
+    const { claimed } = this;
+    let low = 0;
+    let high = claimed.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (claimed[middle]!.end < page) low = middle + 1;
+      else high = middle;
+    }
+    let last = low;
+    let first = page;
+    let stop = end;
+    while (last < claimed.length && claimed[last]!.first <= end) {
+      first = Math.min(first, claimed[last]!.first);
+      stop = Math.max(stop, claimed[last]!.end);
+      last += 1;
+    }
+    claimed.splice(low, last - low, { first, end: stop });
+  }
+}
+
+function megabytes(pages: number): string {
+  return `${String(Math.ceil((pages * PAGE_SIZE) / 2 ** 20))} MiB`;
+}

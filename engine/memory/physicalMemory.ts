@@ -1,0 +1,136 @@
+/**
+ * The machine's memory: 4 KiB frames with real bytes, present only where something was written. Page tables, queues and
+ * data live here, and the IOMMU walks these bits. Storage is slabs of 256 frames; a two-level directory finds a frame's slot
+ * with two array reads, which is what a page walk pays per level.
+ * Leaves out: caches and time (engine/pcie and engine/iommu charge for accesses).
+ */
+import { PAGE_SIZE } from './addresses.ts';
+
+const WORDS_PER_PAGE = PAGE_SIZE / 4;
+const SLAB_PAGES = 256;
+const DIRECTORY_SPAN = 1024;
+const UNTOUCHED = 0;
+
+export class PhysicalMemory {
+  readonly sizeBytes: number;
+  readonly pages: number;
+  /** Slot + 1 of each page, by chunks of 1024 pages; 0 where a page was never written. */
+  private readonly directory: (Int32Array | undefined)[];
+  private readonly slabs: Uint32Array<ArrayBuffer>[] = [];
+  private readonly slabBytes: Uint8Array<ArrayBuffer>[] = [];
+  private readonly freeSlots: number[] = [];
+  private usedSlots = 0;
+
+  /** `sizeBytes`: whole pages. */
+  constructor(sizeBytes: number) {
+    this.sizeBytes = sizeBytes;
+    this.pages = sizeBytes / PAGE_SIZE;
+    this.directory = new Array<Int32Array | undefined>(Math.ceil(this.pages / DIRECTORY_SPAN)).fill(undefined);
+  }
+
+  /** Frames that hold bytes of their own. */
+  get touchedPages(): number {
+    return this.usedSlots - this.freeSlots.length;
+  }
+
+  /** One 32-bit word of a page, unsigned; 0 where nothing was written. `wordIndex` is 0 to 1023. */
+  readWord(page: number, wordIndex: number): number {
+    const chunk = this.directory[Math.floor(page / DIRECTORY_SPAN)];
+    if (chunk === undefined) return 0;
+    const slot = chunk[page % DIRECTORY_SPAN]! - 1;
+    if (slot < 0) return 0;
+    return this.slabs[slot >>> 8]![((slot & 255) << 10) + wordIndex]!;
+  }
+
+  /** Writes one 32-bit word. A page outside the memory swallows it, as a bus without a target does. */
+  writeWord(page: number, wordIndex: number, value: number): void {
+    const slot = this.touch(page);
+    if (slot >= 0) this.slabs[slot >>> 8]![((slot & 255) << 10) + wordIndex] = value;
+  }
+
+  /** Copies `length` bytes at a physical address into `target`. Outside the memory every byte reads as 0xff. */
+  readBytes(phys: number, target: Uint8Array, targetOffset: number, length: number): void {
+    let address = phys;
+    let offset = targetOffset;
+    let left = length;
+    while (left > 0) {
+      const inPage = address % PAGE_SIZE;
+      const step = Math.min(left, PAGE_SIZE - inPage);
+      const page = Math.floor(address / PAGE_SIZE);
+      const slot = this.slotOf(page);
+      if (slot >= 0) {
+        const start = (slot & 255) * PAGE_SIZE + inPage;
+        target.set(this.slabBytes[slot >>> 8]!.subarray(start, start + step), offset);
+      } else {
+        target.fill(page < this.pages ? 0 : 0xff, offset, offset + step);
+      }
+      address += step;
+      offset += step;
+      left -= step;
+    }
+  }
+
+  /** Copies `length` bytes of `source` to a physical address. Bytes outside the memory are dropped. */
+  writeBytes(phys: number, source: Uint8Array, sourceOffset: number, length: number): void {
+    let address = phys;
+    let offset = sourceOffset;
+    let left = length;
+    while (left > 0) {
+      const inPage = address % PAGE_SIZE;
+      const step = Math.min(left, PAGE_SIZE - inPage);
+      const slot = this.touch(Math.floor(address / PAGE_SIZE));
+      if (slot >= 0) {
+        const whole = offset === 0 && step === source.length;
+        this.slabBytes[slot >>> 8]!.set(
+          whole ? source : source.subarray(offset, offset + step),
+          (slot & 255) * PAGE_SIZE + inPage,
+        );
+      }
+      address += step;
+      offset += step;
+      left -= step;
+    }
+  }
+
+  /** Forgets a page's bytes; it reads as zeros again. */
+  releasePage(page: number): void {
+    const slot = this.slotOf(page);
+    if (slot < 0) return;
+    this.directory[Math.floor(page / DIRECTORY_SPAN)]![page % DIRECTORY_SPAN] = UNTOUCHED;
+    this.slabs[slot >>> 8]!.fill(0, (slot & 255) * WORDS_PER_PAGE, ((slot & 255) + 1) * WORDS_PER_PAGE);
+    this.freeSlots.push(slot);
+  }
+
+  private slotOf(page: number): number {
+    const chunk = this.directory[Math.floor(page / DIRECTORY_SPAN)];
+    return chunk === undefined ? -1 : chunk[page % DIRECTORY_SPAN]! - 1;
+  }
+
+  private touch(page: number): number {
+    const index = Math.floor(page / DIRECTORY_SPAN);
+    let chunk = this.directory[index];
+    if (chunk === undefined) {
+      if (!(page >= 0 && page < this.pages)) return -1;
+      chunk = new Int32Array(DIRECTORY_SPAN);
+      this.directory[index] = chunk;
+    }
+    const entry = page % DIRECTORY_SPAN;
+    const known = chunk[entry]!;
+    if (known !== UNTOUCHED) return known - 1;
+    if (page >= this.pages) return -1;
+    const slot = this.freeSlots.pop() ?? this.newSlot();
+    chunk[entry] = slot + 1;
+    return slot;
+  }
+
+  private newSlot(): number {
+    const slot = this.usedSlots;
+    if (slot % SLAB_PAGES === 0) {
+      const buffer = new ArrayBuffer(SLAB_PAGES * PAGE_SIZE);
+      this.slabs.push(new Uint32Array(buffer));
+      this.slabBytes.push(new Uint8Array(buffer));
+    }
+    this.usedSlots += 1;
+    return slot;
+  }
+}

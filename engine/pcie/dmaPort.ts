@@ -1,0 +1,288 @@
+/**
+ * What a device sees of the machine: reads and writes of bus addresses, and interrupts (PCI Express Base Specification 2.2,
+ * memory requests; 2.4, ordering). A request is cut at page boundaries; the burst of TLPs to one page is one step, simulated when
+ * its first TLP reaches the root complex and counted in full. Real bytes move at that moment.
+ *
+ * Writes are posted: they take the upstream link in the order of their calls, and neither a later write nor an interrupt
+ * becomes visible before them. Reads send request TLPs upstream; completions take the downstream link when memory answers.
+ * Leaves out: relaxed ordering, tags and credits (a device limits its own requests), poisoned completions.
+ */
+import { DMA_MAPPING_ERROR, PAGE_SIZE, type DmaAddr } from '../memory/addresses.ts';
+import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import { COUNTER } from '../metrics/counters.ts';
+import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
+import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
+import type { FabricCosts, FabricOptions } from './fabric.ts';
+import { COMPLETION_OVERHEAD_BYTES, REQUEST_OVERHEAD_BYTES, type Link } from './link.ts';
+import type { Translator } from './translator.ts';
+
+/** Kinds of the port's own events; the argument is the operation. */
+const WRITE_ARRIVES = 0;
+const READ_ARRIVES = 1;
+const READ_ANSWERED = 2;
+const FINISHED = 3;
+
+const NO_BYTES = new Uint8Array(0);
+const NOBODY: EventHandler = { handleEvent: () => undefined };
+const FAILED = 1;
+/** An MSI is a posted write of one doubleword. */
+const INTERRUPT_BYTES = 4;
+
+/** A request under way. Reused, so that none is allocated per request. */
+class Operation {
+  readonly index: number;
+  address = 0;
+  length = 0;
+  /** Bytes whose page has reached the root complex, and bytes that are finished. */
+  arrived = 0;
+  answered = 0;
+  bytes: Uint8Array = NO_BYTES;
+  offset = 0;
+  /** When the first byte of a write is on the wire. */
+  started = 0;
+  finishesAt = 0;
+  status = 0;
+  done: EventHandler = NOBODY;
+  kind = 0;
+  argument = 0;
+
+  constructor(index: number) {
+    this.index = index;
+  }
+
+  /** Bytes from `from` to the next page boundary or the end. */
+  chunk(from: number): number {
+    return Math.min(this.length - from, PAGE_SIZE - ((this.address + from) % PAGE_SIZE));
+  }
+}
+
+export class DmaPort implements EventHandler {
+  readonly sourceId: number;
+  /** Inside a request's `done`: 0, or 1 when part of it was refused. A refused read gave zeros, a refused write was dropped. */
+  lastStatus = 0;
+  private readonly events: EventQueue;
+  private readonly memory: PhysicalMemory;
+  private readonly translator: Translator | null;
+  private readonly costs: FabricCosts;
+  private readonly link: Link;
+  private readonly values: Float64Array;
+  private readonly operations: Operation[] = [];
+  private readonly idle: number[] = [];
+  /** When all writes so far are visible in memory. */
+  private postedUntil = 0;
+  /** When the translation that `translate` asked for last is known. */
+  private translatedAt = 0;
+
+  constructor(fabric: FabricOptions, link: Link, sourceId: number) {
+    this.sourceId = sourceId;
+    this.events = fabric.events;
+    this.memory = fabric.memory;
+    this.translator = fabric.translator;
+    this.costs = fabric.costs;
+    this.link = link;
+    this.values = fabric.counters.values;
+  }
+
+  /** Reads into `target`; `done` is called when the last completion has arrived. Length is at least 1. */
+  read(
+    address: DmaAddr,
+    length: number,
+    target: Uint8Array,
+    targetOffset: number,
+    done: EventHandler,
+    kind: number,
+    argument: number,
+  ): void {
+    const operation = this.take(address, length, target, targetOffset, done, kind, argument);
+    this.send(operation, false);
+  }
+
+  /** Writes from `source`; `done` is called when the bytes are visible in memory. Length is at least 1. */
+  write(
+    address: DmaAddr,
+    length: number,
+    source: Uint8Array,
+    sourceOffset: number,
+    done: EventHandler,
+    kind: number,
+    argument: number,
+  ): void {
+    const operation = this.take(address, length, source, sourceOffset, done, kind, argument);
+    this.send(operation, true);
+  }
+
+  /** Raises an interrupt: a posted write of four bytes behind all earlier writes; the handler is called when it arrives. */
+  raiseInterrupt(handler: EventHandler, kind: number, argument: number): void {
+    const wire = INTERRUPT_BYTES + REQUEST_OVERHEAD_BYTES;
+    const sent = this.link.upstream.reserve(wire, this.events.now);
+    this.values[COUNTER.linkBytesUpstream]! += wire;
+    this.values[COUNTER.tlps]! += 1;
+    this.values[COUNTER.interrupts]! += 1;
+    const arrives = Math.max(sent + this.link.propagation + this.costs.rootComplex, this.postedUntil);
+    this.events.schedule(picoseconds(arrives), handler, kind, argument);
+  }
+
+  /** When a register write that a CPU issues at `at` reaches the device. */
+  mmioWrite(at: Picoseconds): Picoseconds {
+    const wire = INTERRUPT_BYTES + REQUEST_OVERHEAD_BYTES;
+    this.values[COUNTER.linkBytesDownstream]! += wire;
+    this.values[COUNTER.tlps]! += 1;
+    return picoseconds(at + this.costs.mmioWrite + this.link.downstream.duration(wire) + this.link.propagation);
+  }
+
+  handleEvent(kind: number, argument: number): void {
+    const operation = this.operations[argument]!;
+    switch (kind) {
+      case WRITE_ARRIVES:
+        this.writeArrives(operation);
+        break;
+      case READ_ARRIVES:
+        this.readArrives(operation);
+        break;
+      case READ_ANSWERED:
+        this.readAnswered(operation);
+        break;
+      case FINISHED:
+        this.finish(operation);
+        break;
+    }
+  }
+
+  private take(
+    address: DmaAddr,
+    length: number,
+    bytes: Uint8Array,
+    offset: number,
+    done: EventHandler,
+    kind: number,
+    argument: number,
+  ): Operation {
+    if (address === DMA_MAPPING_ERROR) throw new Error('a device was given DMA_MAPPING_ERROR as an address');
+    const index = this.idle.pop() ?? this.operations.push(new Operation(this.operations.length)) - 1;
+    const operation = this.operations[index]!;
+    operation.address = address;
+    operation.length = length;
+    operation.arrived = 0;
+    operation.answered = 0;
+    operation.bytes = bytes;
+    operation.offset = offset;
+    operation.finishesAt = 0;
+    operation.status = 0;
+    operation.done = done;
+    operation.kind = kind;
+    operation.argument = argument;
+    return operation;
+  }
+
+  /** Puts all TLPs of a request on the upstream link, one after the other. */
+  private send(operation: Operation, write: boolean): void {
+    const { upstream } = this.link;
+    let wire = 0;
+    for (let from = 0; from < operation.length; from += operation.chunk(from)) {
+      wire += this.wireBytes(operation.chunk(from), write);
+    }
+    operation.started = upstream.reserve(wire, this.events.now) - upstream.duration(wire);
+    this.values[COUNTER.linkBytesUpstream]! += wire;
+    this.scheduleArrival(operation, write);
+  }
+
+  /** Bytes on the upstream link for a part of a request that lies in one page. */
+  private wireBytes(chunk: number, write: boolean): number {
+    const { link } = this;
+    return write
+      ? chunk + link.writeTlps(chunk) * REQUEST_OVERHEAD_BYTES
+      : link.readTlps(chunk) * REQUEST_OVERHEAD_BYTES;
+  }
+
+  /** Of the next page, the first TLP. */
+  private firstTlpBytes(chunk: number, write: boolean): number {
+    return (write ? Math.min(chunk, this.link.options.maxPayloadSize) : 0) + REQUEST_OVERHEAD_BYTES;
+  }
+
+  private scheduleArrival(operation: Operation, write: boolean): void {
+    const { link, costs } = this;
+    const onWire = link.upstream.duration(this.firstTlpBytes(operation.chunk(operation.arrived), write));
+    const arrives = operation.started + onWire + link.propagation + costs.rootComplex;
+    this.events.schedule(picoseconds(arrives), this, write ? WRITE_ARRIVES : READ_ARRIVES, operation.index);
+  }
+
+  private writeArrives(operation: Operation): void {
+    const { link, values, events } = this;
+    const from = operation.arrived;
+    const chunk = operation.chunk(from);
+    const tlps = link.writeTlps(chunk);
+    const wire = this.wireBytes(chunk, true);
+    values[COUNTER.tlps]! += tlps;
+    const page = this.translate(operation, from, true, tlps);
+    if (page >= 0) {
+      const phys = page * PAGE_SIZE + ((operation.address + from) % PAGE_SIZE);
+      this.memory.writeBytes(phys, operation.bytes, operation.offset + from, chunk);
+    }
+    const firstTlp = link.upstream.duration(this.firstTlpBytes(chunk, true));
+    const lastTlp = events.now + link.upstream.duration(wire) - firstTlp;
+    this.postedUntil = Math.max(this.postedUntil, lastTlp, this.translatedAt);
+    operation.arrived = from + chunk;
+    operation.started += link.upstream.duration(wire);
+    if (operation.arrived < operation.length) this.scheduleArrival(operation, true);
+    else events.schedule(picoseconds(this.postedUntil), this, FINISHED, operation.index);
+  }
+
+  private readArrives(operation: Operation): void {
+    const from = operation.arrived;
+    const chunk = operation.chunk(from);
+    const { link, values, costs } = this;
+    const tlps = link.readTlps(chunk);
+    values[COUNTER.tlps]! += tlps;
+    const page = this.translate(operation, from, false, tlps);
+    if (page >= 0) {
+      const phys = page * PAGE_SIZE + ((operation.address + from) % PAGE_SIZE);
+      this.memory.readBytes(phys, operation.bytes, operation.offset + from, chunk);
+    } else {
+      operation.bytes.fill(0, operation.offset + from, operation.offset + from + chunk);
+    }
+    operation.arrived = from + chunk;
+    operation.started += link.upstream.duration(this.wireBytes(chunk, false));
+    const answered = this.translatedAt + costs.memoryRead + costs.rootComplex;
+    this.events.schedule(picoseconds(answered), this, READ_ANSWERED, operation.index);
+    if (operation.arrived < operation.length) this.scheduleArrival(operation, false);
+  }
+
+  /** Answers of one operation come in the order of its pages, or nearly so; each takes the link when it comes. */
+  private readAnswered(operation: Operation): void {
+    const { link, values } = this;
+    const chunk = operation.chunk(operation.answered);
+    const tlps = link.completionTlps(chunk);
+    const wire = chunk + tlps * COMPLETION_OVERHEAD_BYTES;
+    values[COUNTER.tlps]! += tlps;
+    values[COUNTER.linkBytesDownstream]! += wire;
+    operation.answered += chunk;
+    const arrives = link.downstream.reserve(wire, this.events.now) + link.propagation;
+    operation.finishesAt = Math.max(operation.finishesAt, arrives);
+    if (operation.answered < operation.length) return;
+    this.events.schedule(picoseconds(operation.finishesAt), this, FINISHED, operation.index);
+  }
+
+  private finish(operation: Operation): void {
+    const { done, kind, argument } = operation;
+    this.lastStatus = operation.status;
+    operation.bytes = NO_BYTES;
+    operation.done = NOBODY;
+    this.idle.push(operation.index);
+    done.handleEvent(kind, argument);
+  }
+
+  /** The physical page of the byte at `from`, or -1 when the access is refused. */
+  private translate(operation: Operation, from: number, write: boolean, accesses: number): number {
+    const { translator, events } = this;
+    const busPage = Math.floor((operation.address + from) / PAGE_SIZE);
+    if (translator === null) {
+      this.translatedAt = events.now;
+      return busPage;
+    }
+    const allowed = translator.translate(this.sourceId, busPage, write, accesses, events.now);
+    this.translatedAt = translator.readyAt;
+    if (allowed) return translator.physPage;
+    operation.status = FAILED;
+    return -1;
+  }
+}

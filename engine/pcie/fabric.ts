@@ -1,0 +1,59 @@
+/**
+ * The fabric of one host bridge: the root complex with its memory behind it, and root ports with their links. It knows who
+ * translates and what the ways through the root complex cost.
+ * Leaves out: switches, several sockets, peer-to-peer routing, ACS.
+ */
+import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import type { Counters } from '../metrics/counters.ts';
+import type { EventQueue } from '../time/eventQueue.ts';
+import type { Picoseconds } from '../time/picoseconds.ts';
+import { DmaPort } from './dmaPort.ts';
+import { Link, type LinkOptions } from './link.ts';
+import type { Translator } from './translator.ts';
+
+/** All in picoseconds; defaults and their sources are cost presets. */
+export interface FabricCosts {
+  /** One way through the root complex. */
+  readonly rootComplex: Picoseconds;
+  /** From the root complex to data in memory, for a read. */
+  readonly memoryRead: Picoseconds;
+  /** From a CPU's store to a device register to the root port's link. */
+  readonly mmioWrite: Picoseconds;
+}
+
+export interface FabricOptions {
+  readonly events: EventQueue;
+  readonly memory: PhysicalMemory;
+  /** Null: bus addresses are physical addresses. */
+  readonly translator: Translator | null;
+  readonly costs: FabricCosts;
+  readonly counters: Counters;
+}
+
+export class Fabric {
+  private readonly options: FabricOptions;
+
+  constructor(options: FabricOptions) {
+    this.options = options;
+  }
+
+  addRootPort(link: LinkOptions): RootPort {
+    return new RootPort(this.options, new Link(link));
+  }
+}
+
+/** A root port; the functions below it share its link. */
+export class RootPort {
+  readonly link: Link;
+  private readonly fabric: FabricOptions;
+
+  constructor(fabric: FabricOptions, link: Link) {
+    this.fabric = fabric;
+    this.link = link;
+  }
+
+  /** The DMA side of a function with this requester id (bus << 8 | device << 3 | function). */
+  addFunction(sourceId: number): DmaPort {
+    return new DmaPort(this.fabric, this.link, sourceId);
+  }
+}
