@@ -9,8 +9,9 @@ import { testRuntime } from './testRuntime.mjs';
 
 /** A download that makes no end in this time is a host that is filtered rather than slow: the zip is about 120 MB. */
 const downloadLimitMs = 300_000;
-/** A host that does not answer at all is given up much sooner. */
+/** A host that does not answer at all is given up much sooner, and at once where a test runtime stands ready: each start asks. */
 const connectLimitMs = 8_000;
+const shortConnectLimitMs = 1_500;
 
 const require = createRequire(import.meta.url);
 
@@ -50,14 +51,17 @@ function overridden() {
   );
 }
 
-/** Whether the place that the electron package downloads from answers at all. */
-async function downloadHostAnswers() {
+/**
+ * Whether the place that the electron package downloads from answers at all.
+ * @param {number} limitMs
+ */
+async function downloadHostAnswers(limitMs) {
   const mirror = process.env['ELECTRON_MIRROR'] ?? process.env['npm_config_electron_mirror'];
   try {
     await fetch(mirror ?? 'https://github.com/electron/electron/releases', {
       method: 'HEAD',
       redirect: 'manual',
-      signal: AbortSignal.timeout(connectLimitMs),
+      signal: AbortSignal.timeout(limitMs),
     });
     return true;
   } catch {
@@ -66,9 +70,12 @@ async function downloadHostAnswers() {
   }
 }
 
-/** @returns {Promise<string | null>} */
-async function download() {
-  if (!(await downloadHostAnswers())) return null;
+/**
+ * @param {number} limitMs
+ * @returns {Promise<string | null>}
+ */
+async function download(limitMs) {
+  if (!(await downloadHostAnswers(limitMs))) return null;
   await run(process.execPath, [path.join(electronPackage(), 'install.js')], { timeoutMs: downloadLimitMs });
   return installedExecutable();
 }
@@ -86,7 +93,7 @@ export async function resolveRuntime({ say = () => undefined } = {}) {
   const ready = testRuntime.installed();
   if (ready === null) say('Electron is not installed yet: fetching it (about 120 MB, once).');
   // With a test runtime at hand the download is still preferred, but only a host that answers is waited for.
-  const downloaded = await download();
+  const downloaded = await download(ready === null ? connectLimitMs : shortConnectLimitMs);
   if (downloaded !== null) return { executable: downloaded, origin: 'downloaded' };
   if (ready !== null) return { executable: ready, origin: 'test runtime' };
   if (!testRuntime.supported) {

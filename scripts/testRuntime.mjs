@@ -4,7 +4,7 @@
 // folder beside it, and a rename ends it.
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream, existsSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -146,9 +146,19 @@ async function fetchPackage(work) {
   return path.join(work, file);
 }
 
+/** What an interrupted install has left behind. Young folders may belong to an install that is under way. */
+async function sweep() {
+  for (const name of await readdir(cacheFolder())) {
+    const folder = path.join(cacheFolder(), name);
+    const isOld = async () => Date.now() - (await stat(folder)).mtimeMs > 2 * fetchLimitMs;
+    if (name.startsWith('unfinished-') && (await isOld())) await rm(folder, { recursive: true, force: true });
+  }
+}
+
 async function install() {
   const final = finalFolder();
   await mkdir(cacheFolder(), { recursive: true });
+  await sweep();
   const work = await mkdtemp(path.join(cacheFolder(), 'unfinished-'));
   try {
     const tarball = await fetchPackage(work);
