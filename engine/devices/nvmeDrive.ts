@@ -9,7 +9,7 @@
  */
 import type { Counters } from '../metrics/counters.ts';
 import type { EventLog } from '../metrics/eventLog.ts';
-import { dmaAddr, type DmaAddr } from '../memory/addresses.ts';
+import { dmaAddr, PAGE_SIZE, type DmaAddr } from '../memory/addresses.ts';
 import type { DmaPort } from '../pcie/dmaPort.ts';
 import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
 import type { Picoseconds } from '../time/picoseconds.ts';
@@ -278,15 +278,30 @@ export class NvmeDrive implements EventHandler {
     const bytes = new Uint8Array(buffer.buffer);
     const reading = context.opcode === NVME_CMD_READ;
     context.buffer = buffer;
-    context.pending = walk.count;
+    context.pending = 0;
     if (reading) this.media.read(context.lba, context.blocks, buffer);
     let offset = 0;
     for (let index = 0; index < walk.count; index += 1) {
-      const address = dmaAddr(walk.address[index]!);
       const length = walk.length[index]!;
-      if (reading) this.port.write(address, length, bytes, offset, this, DATA_MOVED, slot);
-      else this.port.read(address, length, bytes, offset, this, DATA_MOVED, slot);
+      if (reading) this.writeRange(slot, walk.address[index]!, length, bytes, offset);
+      else this.readRange(slot, walk.address[index]!, length, bytes, offset);
       offset += length;
+    }
+  }
+
+  /** Posted writes stream behind each other by themselves. */
+  private writeRange(slot: number, address: number, length: number, bytes: Uint8Array, offset: number): void {
+    this.contexts[slot]!.pending += 1;
+    this.port.write(dmaAddr(address), length, bytes, offset, this, DATA_MOVED, slot);
+  }
+
+  /** One request for each page, all at once: a drive does not wait for one page before it asks for the next. */
+  private readRange(slot: number, address: number, length: number, bytes: Uint8Array, offset: number): void {
+    for (let done = 0; done < length;) {
+      const part = Math.min(length - done, PAGE_SIZE - ((address + done) % PAGE_SIZE));
+      this.contexts[slot]!.pending += 1;
+      this.port.read(dmaAddr(address + done), part, bytes, offset + done, this, DATA_MOVED, slot);
+      done += part;
     }
   }
 
