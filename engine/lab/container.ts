@@ -63,7 +63,7 @@ export function labFileEntries(file: LabFile): Map<string, Uint8Array> {
   return new Map([[MANIFEST, encoder.encode(canonicalJson(manifest))], ...sorted]);
 }
 
-/** `checkHashes` false: for a folder that people edit by hand. */
+/** `checkHashes` false: for a folder that people edit by hand, where the manifest may be old or missing. */
 export function labFileFromEntries(
   entries: ReadonlyMap<string, Uint8Array>,
   where: string,
@@ -121,6 +121,7 @@ export async function writeLabFile(path: string, file: LabFile): Promise<void> {
 function checkManifest(entries: ReadonlyMap<string, Uint8Array>, where: string, checkHashes: boolean): void {
   const place = `${where}: ${MANIFEST}`;
   const bytes = entries.get(MANIFEST);
+  if (!bytes && !checkHashes) return;
   if (!bytes)
     throw new LabError(place, 'it is missing, so this is no IOVA Lab file.', 'Name a file that IOVA Lab has saved.');
   const value = parseHostileJson(decodeText(bytes), place);

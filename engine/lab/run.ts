@@ -1,0 +1,132 @@
+/**
+ * One run: a machine built from a lab and one column of its comparison, stepped in slices until its workloads are done. The
+ * same code on the command line and in a worker thread; what it computes depends on its inputs alone, and its id is a hash
+ * of them. Leaves out: threads, clocks and pausing, which belong to whoever steps it.
+ */
+import { LabError } from '../time/labError.ts';
+import type { RecordingFiles } from '../workloads/recordedRequest.ts';
+import { ENGINE_VERSION } from './engineVersion.ts';
+import { buildMachine, type Machine } from './machine.ts';
+import { suggestNames } from './nearestNames.ts';
+import { runId } from './runIdentity.ts';
+import type { RunFrame, RunProgress, RunResult } from './runTypes.ts';
+import type { Comparison, LabDocument } from './schema.ts';
+import { summarize } from './summary.ts';
+
+/** Log entries in a live frame: the newest; the result has all that the log holds. */
+const FRAME_LOG_ENTRIES = 200;
+
+export class LabRun {
+  readonly id: string;
+  readonly comparisonId: string;
+  readonly label: string;
+  private readonly machine: Machine;
+  private readonly seed: number;
+  private readonly total: number;
+  private events = 0;
+  private done = false;
+
+  private constructor(id: string, comparison: Comparison, machine: Machine, seed: number) {
+    this.id = id;
+    this.comparisonId = comparison.id;
+    this.label = runLabel(comparison);
+    this.machine = machine;
+    this.seed = seed;
+    this.total = machine.workloads.reduce((sum, workload) => sum + workload.total, 0);
+  }
+
+  /** Builds the machine of one column; a lab that cannot run throws a LabError. */
+  static prepare(lab: LabDocument, comparisonId: string, recordings: ReadonlyMap<string, RecordingFiles>): LabRun {
+    const comparison = lab.comparison.find((candidate) => candidate.id === comparisonId);
+    if (!comparison) {
+      const ids = lab.comparison.map((candidate) => candidate.id);
+      throw new LabError('comparison', `there is no run "${comparisonId}".`, suggestNames(comparisonId, ids));
+    }
+    const machine = buildMachine(lab, comparison, recordings);
+    const run = new LabRun(runId(lab, comparison, recordings), comparison, machine, lab.seed);
+    for (const workload of machine.workloads) workload.start();
+    return run;
+  }
+
+  /** Handles up to `maxEvents` events. */
+  advance(maxEvents: number): 'running' | 'done' {
+    if (this.done) return 'done';
+    const { events: queue, metrics, workloads } = this.machine;
+    for (let handled = 0; handled < maxEvents; handled += 1) {
+      const next = queue.nextTime;
+      if (next === null) throw new Error(`the machine stands still with ${this.total - this.completed()} I/Os to go`);
+      metrics.beginEvent(next);
+      queue.step();
+      this.events += 1;
+      if (workloads.every((workload) => workload.done)) {
+        this.done = true;
+        metrics.credit();
+        return 'done';
+      }
+    }
+    return 'running';
+  }
+
+  progress(): RunProgress {
+    return {
+      runId: this.id,
+      virtualTimePs: this.machine.events.now,
+      completed: this.completed(),
+      total: this.total,
+      events: this.events,
+    };
+  }
+
+  /** A picture of the run so far, whose arrays belong to the caller. */
+  snapshot(): RunFrame {
+    const { metrics } = this.machine;
+    metrics.credit();
+    return {
+      ...metrics.series.snapshot(),
+      runId: this.id,
+      comparisonId: this.comparisonId,
+      progress: this.progress(),
+      summary: summarize(metrics),
+      log: metrics.log.entries().slice(-FRAME_LOG_ENTRIES),
+    };
+  }
+
+  /** The result so far; labelled partial unless the workloads are done. */
+  result(partial = !this.done): RunResult {
+    const { metrics } = this.machine;
+    metrics.credit();
+    return {
+      id: this.id,
+      comparisonId: this.comparisonId,
+      label: this.label,
+      engineVersion: ENGINE_VERSION,
+      seed: this.seed,
+      partial: partial || !this.done,
+      progress: this.progress(),
+      summary: summarize(metrics),
+      counters: metrics.counters.toRecord(),
+      series: metrics.series.snapshot(),
+      histograms: {
+        mapLatency: metrics.mapLatency.serialize(),
+        unmapLatency: metrics.unmapLatency.serialize(),
+        ioLatency: metrics.ioLatency.serialize(),
+      },
+      log: metrics.log.entries(),
+    };
+  }
+
+  private completed(): number {
+    return this.machine.workloads.reduce((sum, workload) => sum + workload.completed, 0);
+  }
+}
+
+/** What a column is called: its label, or its scheme and domain. */
+export function runLabel(comparison: Comparison): string {
+  return comparison.label ?? `${comparison.scheme} ${comparison.domain}`;
+}
+
+/** A kept result as a frame, for a window that opens a lab with runs in it. */
+export function frameOfResult(result: RunResult): RunFrame {
+  const { series, id, comparisonId, progress, summary, log } = result;
+  return { ...series, runId: id, comparisonId, progress, summary, log: log.slice(-FRAME_LOG_ENTRIES) };
+}

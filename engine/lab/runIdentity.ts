@@ -1,0 +1,48 @@
+/**
+ * The identity of a run: a hash of everything that its numbers depend on, and of nothing else. Names, notes and the view do
+ * not count; the value of every cost does, so that a preset that changes makes another run.
+ */
+import { createHash } from 'node:crypto';
+import type { RecordingFiles } from '../workloads/recordedRequest.ts';
+import { canonicalJson } from './canonicalJson.ts';
+import { ENGINE_VERSION } from './engineVersion.ts';
+import { costParameters } from './presets.ts';
+import type { Comparison, LabDocument } from './schema.ts';
+
+const ID_DIGITS = 16;
+
+export function runInputs(
+  lab: LabDocument,
+  comparison: Comparison,
+  recordings: ReadonlyMap<string, RecordingFiles>,
+): Record<string, unknown> {
+  const used = lab.workloads.flatMap((workload) => (workload.kind === 'replay' ? [workload.recording] : []));
+  const costs = costParameters(lab.costs, lab.kernelProfile).map(({ name, value }): [string, number] => [name, value]);
+  return {
+    engineVersion: ENGINE_VERSION,
+    seed: lab.seed,
+    kernelProfile: lab.kernelProfile,
+    comparison: { id: comparison.id, scheme: comparison.scheme, domain: comparison.domain },
+    costs: Object.fromEntries(costs),
+    topology: lab.topology.parts.map(({ label: _label, ...part }) => part),
+    workloads: lab.workloads,
+    recordings: Object.fromEntries(
+      [...new Set(used)].map((id) => {
+        const files = recordings.get(id);
+        return [id, files ? { trace: digest(files.trace), runJson: digest(files.runJson) } : null];
+      }),
+    ),
+  };
+}
+
+export function runId(
+  lab: LabDocument,
+  comparison: Comparison,
+  recordings: ReadonlyMap<string, RecordingFiles>,
+): string {
+  return digest(canonicalJson(runInputs(lab, comparison, recordings))).slice(0, ID_DIGITS);
+}
+
+function digest(content: string | Uint8Array): string {
+  return createHash('sha256').update(content).digest('hex');
+}
