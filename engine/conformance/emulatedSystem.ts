@@ -17,7 +17,7 @@ import { DmaIovaState } from '../dma/twoStep.ts';
 import { ReplayedPool } from '../drivers/descriptorPool.ts';
 import { NvmeIod } from '../drivers/nvmeIod.ts';
 import { NvmeMapping } from '../drivers/nvmeMapping.ts';
-import { Iommu } from '../iommu/iommu.ts';
+import { Iommu, type IommuCosts, type IommuGeometry } from '../iommu/iommu.ts';
 import type { RecordedSystem } from '../lab/recordingFiles.ts';
 import type { RecordedMemory } from '../lab/recordingVectors.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
@@ -28,6 +28,7 @@ import { MappedRequest } from '../schemes/mappedRequest.ts';
 import { MappingRequest } from '../schemes/mappingRequest.ts';
 import { createScheme } from '../schemes/schemes.ts';
 import { Cpu } from '../time/cpu.ts';
+import { picoseconds } from '../time/picoseconds.ts';
 import type { RecordedAllocation } from './recordedLists.ts';
 
 /** Page tables and descriptors of the replay lie here; recorded pages lie wherever the recorded machine had them. */
@@ -35,6 +36,26 @@ const MEMORY_BYTES = 256 * 1024 * 1024;
 /** What coherent and borrowed mappings point at: never touched. */
 const SCRATCH_PAGES = 32;
 const LARGEST_LIST = 256;
+
+/** No device looks anything up, so the caches only have to take invalidations. */
+const GEOMETRY: IommuGeometry = {
+  iotlb: { entries4K: 64, entries2M: 32, entries1G: 4, ways: 4 },
+  pagingCache: { entries512G: 4, entries1G: 4, entries2M: 16 },
+  contextCacheEntries: 4,
+  walkers: 1,
+};
+
+const NONE = picoseconds(0);
+const NO_TIME: IommuCosts = {
+  iotlbHit: NONE,
+  contextCacheHit: NONE,
+  pagingCacheLookup: NONE,
+  tableRead: NONE,
+  walkOverhead: NONE,
+  invalidationWait: NONE,
+  invalidationService: NONE,
+  invalidationDescriptor: NONE,
+};
 
 /** A request between its mapping and its unmapping; reused. */
 export class EmulatedRequest {
@@ -59,7 +80,15 @@ export class EmulatedSystem {
     const frames = new FrameAllocator(memory, 1, MEMORY_BYTES / PAGE_SIZE - 1);
     const counters = new Counters();
     const profile = kernelProfile(system.kernelProfile);
-    const iommu = new Iommu(memory, null as any, null as any, counters, null);
+    const iommu = new Iommu({
+      name: 'dmar0',
+      memory,
+      frames,
+      geometry: GEOMETRY,
+      costs: NO_TIME,
+      counters,
+      log: null,
+    });
     this.#dma = new DmaApi({
       profile,
       costs: resolveDmaCosts(dmaCostParameters('recorded-instructions', profile.name)),

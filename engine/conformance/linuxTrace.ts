@@ -66,8 +66,8 @@ class Replay {
   }
 
   run(): void {
-    const order = new FlushOrder(this.#lists);
-    this.#steps = replaySteps(this.#lists, order, new Set(this.#requests.keys()), this.#rings);
+    const order = new FlushOrder(this.#lists, this.#rings);
+    this.#steps = replaySteps(this.#lists, order, new Set(this.#requests.keys()));
     this.#fillQueue(order.first);
     const held = this.#mapForQueue();
     this.#runUntil(Infinity, held);
@@ -85,15 +85,22 @@ class Replay {
   #fillQueue(firstFlush: number): void {
     const before = queuedBefore(this.#lists, this.#rings, firstFlush);
     const ranges: IovaRange[] = [];
-    this.#trace.begin(BEFORE_THE_RECORDING, ranges);
+    const listener: EmulatedListener = {
+      duringDomainFlush: () => {
+        queue(false);
+      },
+    };
+    this.#trace.begin(BEFORE_THE_RECORDING, ranges, listener);
     const addresses = before.map(({ range, cpu }) => this.#system.mapPages(cpu, range.pages));
-    for (const [index, entry] of before.entries()) {
-      if (entry.flushed) this.#system.unmapPages(entry.cpu, addresses[index] ?? 0, entry.range.pages);
-    }
+    const queue = (flushed: boolean): void => {
+      for (const [index, { range, cpu, flushed: covered }] of before.entries()) {
+        if (covered === flushed) this.#system.unmapPages(cpu, addresses[index] ?? 0, range.pages);
+      }
+    };
+    queue(true);
+    // What is queued while a flush is under way is not covered by it.
     if (before.some((entry) => entry.flushed)) this.#system.flushDomain(0);
-    for (const [index, entry] of before.entries()) {
-      if (!entry.flushed) this.#system.unmapPages(entry.cpu, addresses[index] ?? 0, entry.range.pages);
-    }
+    else queue(false);
     this.#trace.end();
   }
 

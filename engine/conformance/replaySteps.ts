@@ -95,13 +95,33 @@ function flushWindows(lists: RecordedLists): FlushWindow[] {
   });
 }
 
+/** The timer gives back what waits in one CPU's ring. */
+interface RingRelease {
+  readonly timer: TracedTimer;
+  readonly ring: number;
+  /** The first range of that ring. */
+  readonly line: number;
+}
+
+/** The timer takes the rings in order of CPU; one that it found empty leaves no line, and is left alone. */
+function ringReleases(timer: TracedTimer, rings: ReadonlyMap<number, number>): RingRelease[] {
+  const releases = new Map<number, RingRelease>();
+  for (const { line } of timer.frees) {
+    const ring = rings.get(line);
+    if (ring !== undefined && !releases.has(ring)) releases.set(ring, { timer, ring, line });
+  }
+  return [...releases.values()];
+}
+
 export class FlushOrder {
+  readonly ringReleases: readonly RingRelease[];
   readonly #windows: readonly FlushWindow[];
   readonly #lists: RecordedLists;
 
-  constructor(lists: RecordedLists) {
+  constructor(lists: RecordedLists, rings: ReadonlyMap<number, number>) {
     this.#lists = lists;
     this.#windows = flushWindows(lists);
+    this.ringReleases = lists.timers.flatMap((timer) => ringReleases(timer, rings));
   }
 
   /** The line of the first flush; Infinity without any. */
@@ -128,7 +148,13 @@ export class FlushOrder {
       (record) => record.line > unmap.line && (isDomainFlush(record) || record.event.name === 'free_fast'),
     );
     if (decisive !== undefined) return decisive.line;
-    // It queued its range at some moment after the unmap. Where a flush by another context falls into that time, what
+    // It queued its range at some moment after the unmap. Where the timer released this CPU's ring in that time, after its
+    // flush had ended, the ring was locked: had the unmap come first, it would have released it by itself.
+    const ring = this.ringReleases.find(
+      (release) => release.ring === last.cpu && release.line > unmap.line && release.line < end,
+    );
+    if (ring !== undefined && this.endOf(ring.timer.line) <= unmap.line) return ring.line + 0.5;
+    // Where a flush by another context falls into that time, what
     // became of the range tells which came first: a range queued before the flush goes back before the next flush.
     const index = this.#windows.findIndex((window) => window.begin > unmap.line);
     const flush = this.#windows[index];
@@ -140,30 +166,19 @@ export class FlushOrder {
   }
 }
 
-/**
- * The timer flushes, then takes the rings in order of CPU. A ring that it found empty, because its CPU released it in the
- * meantime, is left alone.
- */
-function timerSteps(timer: TracedTimer, order: FlushOrder, rings: ReadonlyMap<number, number>): ReplayStep[] {
-  const steps: ReplayStep[] = [{ kind: 'timer', at: timer.line, flushEnd: order.endOf(timer.line), timer }];
-  const seen = new Set<number>();
-  for (const { line } of timer.frees) {
-    const ring = rings.get(line);
-    if (ring === undefined || seen.has(ring)) continue;
-    seen.add(ring);
-    steps.push({ kind: 'release', at: line, flushEnd: line, timer, ring });
-  }
-  return steps;
-}
-
 /** Commands that can be replayed, by the caller's judgement; the others only keep their place in the flush queue. */
 export function replaySteps(
   lists: RecordedLists,
   order: FlushOrder,
   replayable: ReadonlySet<RecordedCommand>,
-  rings: ReadonlyMap<number, number>,
 ): ReplayStep[] {
-  const steps: ReplayStep[] = lists.timers.flatMap((timer) => timerSteps(timer, order, rings));
+  const steps: ReplayStep[] = [];
+  for (const timer of lists.timers) {
+    steps.push({ kind: 'timer', at: timer.line, flushEnd: order.endOf(timer.line), timer });
+  }
+  for (const { timer, ring, line } of order.ringReleases) {
+    steps.push({ kind: 'release', at: line, flushEnd: line, timer, ring });
+  }
   const queueOnly = (
     owner: string,
     ranges: readonly IovaRange[],
