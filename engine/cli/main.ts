@@ -1,0 +1,125 @@
+#!/usr/bin/env node
+/**
+ * The `lab` command: the verbs with their options, each loaded when it is called, so that the command starts at once. What a
+ * verb does stands in verbs/. Exit status: 0 fine, 1 a check did not hold, 2 bad input, 3 the environment failed.
+ */
+import { fileURLToPath } from 'node:url';
+import { Command, CommanderError, Option } from 'commander';
+import { ENGINE_VERSION } from '../lab/engineVersion.ts';
+import { fontFilesBeside } from './fonts.ts';
+import { EXIT, reportFailure, type ExitStatus } from './output.ts';
+
+interface JsonOption {
+  readonly json?: true;
+}
+
+function collect(value: string, previous: readonly string[]): string[] {
+  return [...previous, value];
+}
+
+function program(finish: (status: ExitStatus) => void): Command {
+  const lab = new Command('lab')
+    .description('IOVA Lab on the command line: runs labs, checks the emulator against recordings of real kernels.')
+    .version(ENGINE_VERSION)
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'lab: ')) });
+
+  lab
+    .command('run <lab>')
+    .description('run every column of a lab and print the summary, one column a run')
+    .option('--set <path=value>', 'change a value, as in workloads[0].blockSize=4096 (repeatable)', collect, [])
+    .option('--seed <number>', 'another seed')
+    .option('--out <folder>', 'write the lab with its runs, CSV and charts there')
+    .option('--json', 'print one JSON object')
+    .action(async (path: string, options: { set: string[]; seed?: string; out?: string } & JsonOption) => {
+      const { runVerb } = await import('./verbs/run.ts');
+      finish(await runVerb(path, { ...options, fontFiles: fontFilesBeside(import.meta.url) }));
+    });
+
+  lab
+    .command('check <lab>')
+    .description('validate a lab and its recordings, and say what is in it')
+    .option('--json', 'print one JSON object')
+    .action(async (path: string, options: JsonOption) => {
+      const { checkVerb } = await import('./verbs/check.ts');
+      finish(await checkVerb(path, options));
+    });
+
+  lab
+    .command('import <file>')
+    .description('turn a recording of a real kernel (ftrace text) into a lab')
+    .requiredOption('-o, --output <lab>', 'the lab file to write')
+    .option('--run-json <file>', 'what kernel it was; left out: run.json beside the recording')
+    .option('--json', 'print one JSON object')
+    .action(async (path: string, options: { output: string; runJson?: string } & JsonOption) => {
+      const { importVerb } = await import('./verbs/import.ts');
+      finish(await importVerb(path, options));
+    });
+
+  lab
+    .command('conform <suite> <files...>')
+    .description('replay recordings of real systems and compare request by request; suites: linux-trace')
+    .option('--json', 'print one JSON object')
+    .action(async (suite: string, files: string[], options: JsonOption) => {
+      const { conformVerb } = await import('./verbs/conform.ts');
+      finish(await conformVerb(suite, files, options));
+    });
+
+  lab
+    .command('schema')
+    .description('print the JSON Schema of lab.json')
+    .option('--json', 'the schema is JSON in any case')
+    .action(async () => {
+      const { schemaVerb } = await import('./verbs/schema.ts');
+      finish(schemaVerb());
+    });
+
+  lab
+    .command('pack <folder>')
+    .description('make a lab file from a folder')
+    .requiredOption('-o, --output <lab>', 'the lab file to write')
+    .option('--json', 'print one JSON object')
+    .action(async (path: string, options: { output: string } & JsonOption) => {
+      const { packVerb } = await import('./verbs/pack.ts');
+      finish(await packVerb(path, options));
+    });
+
+  lab
+    .command('unpack <lab>')
+    .description('make a folder of plain files from a lab file')
+    .requiredOption('-o, --output <folder>', 'the folder to write, new or empty')
+    .option('--json', 'print one JSON object')
+    .action(async (path: string, options: { output: string } & JsonOption) => {
+      const { unpackVerb } = await import('./verbs/pack.ts');
+      finish(await unpackVerb(path, options));
+    });
+
+  lab
+    .command('bench')
+    .description('measure the emulator itself, as ratios against a bare loop in the same run')
+    .option('--quick', 'fewer rounds')
+    .option('--json', 'print one JSON object')
+    .addOption(new Option('--memory <accesses>').hideHelp())
+    .action(async (options: { quick?: true; memory?: string } & JsonOption) => {
+      const { benchVerb } = await import('./verbs/bench.ts');
+      finish(await benchVerb({ ...options, entry: fileURLToPath(import.meta.url) }));
+    });
+
+  return lab;
+}
+
+async function main(args: readonly string[]): Promise<ExitStatus> {
+  let status: ExitStatus = EXIT.fine;
+  try {
+    await program((ended) => {
+      status = ended;
+    }).parseAsync([...args], { from: 'user' });
+    return status;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.fine : EXIT.badInput;
+    return reportFailure(error, args.includes('--json'));
+  }
+}
+
+// An exit code instead of process.exit: what is still on its way to a pipe arrives.
+process.exitCode = await main(process.argv.slice(2));

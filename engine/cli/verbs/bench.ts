@@ -1,0 +1,69 @@
+/** `lab bench`: the emulator measured against a bare loop over the same addresses. One row a figure. */
+import { formatQuantity, formatShort } from '../../lab/quantity.ts';
+import { measureMemory, peakMemory } from '../bench/memory.ts';
+import type { PairFigure } from '../bench/pairs.ts';
+import { measureHits, measureWalks } from '../bench/translation.ts';
+import { measureWholeRun } from '../bench/wholeRun.ts';
+import { EXIT, ProgressLine, print, printJson, type ExitStatus } from '../output.ts';
+
+export interface BenchVerbOptions {
+  readonly quick?: true;
+  readonly json?: true;
+  /** Only print the memory that a run of so many accesses takes: what the bench asks of its own child. */
+  readonly memory?: string;
+  readonly entry: string;
+}
+
+const SHORT_RUN = 100_000;
+const LONG_RUN = 10_000_000;
+
+export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> {
+  if (options.memory !== undefined) {
+    print(String(peakMemory(Number(options.memory))));
+    return EXIT.fine;
+  }
+  const progress = new ProgressLine();
+  const rounds = options.quick ? 3 : 9;
+  progress.show('IOTLB hits');
+  const hits = measureHits(rounds);
+  progress.show('page walks');
+  const walks = measureWalks(rounds);
+  progress.show('whole run');
+  const run = measureWholeRun(rounds, options.quick ? 200_000 : 1_000_000);
+  progress.show('memory');
+  const [short, long] = [await measureMemory(options.entry, SHORT_RUN), await measureMemory(options.entry, LONG_RUN)];
+  progress.clear();
+  if (options.json) {
+    printJson({
+      rounds,
+      translationHits: hits,
+      translationWalks: walks,
+      timedRun: run,
+      memory: {
+        shortRunAccesses: SHORT_RUN,
+        shortRunBytes: short,
+        longRunAccesses: LONG_RUN,
+        longRunBytes: long,
+        ratio: long / short,
+      },
+    });
+    return EXIT.fine;
+  }
+  print(`${'figure'.padEnd(34)}${'emulated'.padStart(12)}${'bare loop'.padStart(12)}${'ratio'.padStart(9)}`);
+  print(row('functional translation, IOTLB hit', hits));
+  print(row('functional translation, 4 levels', walks));
+  print(row('whole timed run, accesses', run));
+  const memory = 'memory, 10^7 over 10^5 accesses';
+  print(
+    `${memory.padEnd(34)}${formatQuantity(long, 'bytes').padStart(12)}${formatQuantity(short, 'bytes').padStart(12)}${(long / short).toFixed(3).padStart(9)}`,
+  );
+  print(`\nrates per second; medians of ${rounds} interleaved pairs; ratio: emulated rate over bare rate`);
+  return EXIT.fine;
+}
+
+function row(name: string, figure: PairFigure): string {
+  const cells = [formatShort(figure.rate, 'count'), formatShort(figure.bareRate, 'count')].map((cell) =>
+    cell.padStart(12),
+  );
+  return `${name.padEnd(34)}${cells.join('')}${figure.ratio.toFixed(figure.ratio < 0.01 ? 5 : 3).padStart(9)}`;
+}

@@ -1,0 +1,42 @@
+/** `lab check`: whether a lab holds together, its recordings included, and what is in it. */
+import { readRecording } from '../../lab/recording.ts';
+import { openLab } from '../openLab.ts';
+import { EXIT, print, printJson, type ExitStatus } from '../output.ts';
+
+export async function checkVerb(path: string, options: { readonly json?: true }): Promise<ExitStatus> {
+  const { lab, recordings, runs, unknown } = await openLab(path);
+  const read = [...recordings].map(([id, files]) => ({ id, ...summary(readRecording(files)) }));
+  if (options.json) {
+    printJson({
+      lab: lab.name,
+      format: lab.format,
+      seed: lab.seed,
+      kernelProfile: lab.kernelProfile,
+      parts: lab.topology.parts.map(({ id, kind }) => ({ id, kind })),
+      workloads: lab.workloads.map(({ id, kind }) => ({ id, kind })),
+      comparison: lab.comparison,
+      recordings: read,
+      runs: [...runs.keys()],
+      otherEntries: [...unknown.keys()],
+    });
+    return EXIT.fine;
+  }
+  print(`${path}: the lab is fine`);
+  print(`  ${lab.name}${lab.question === undefined ? '' : `: ${lab.question}`}`);
+  print(`  kernel profile ${lab.kernelProfile}, seed ${lab.seed}, cost preset ${lab.costs.preset}`);
+  print(`  topology: ${lab.topology.parts.map((part) => `${part.id} (${part.kind})`).join(', ')}`);
+  print(`  workloads: ${lab.workloads.map((workload) => `${workload.id} (${workload.kind})`).join(', ')}`);
+  print(`  comparison: ${lab.comparison.map((run) => `${run.scheme} ${run.domain}`).join(', ')}`);
+  for (const { id, requests, kernel, queueDepth } of read)
+    print(`  recording ${id}: ${requests} requests, at most ${queueDepth} in flight, Linux ${kernel}`);
+  if (runs.size > 0) print(`  runs: ${[...runs.values()].map((run) => `${run.id} (${run.label})`).join(', ')}`);
+  return EXIT.fine;
+}
+
+function summary(recording: ReturnType<typeof readRecording>): {
+  requests: number;
+  kernel: string;
+  queueDepth: number;
+} {
+  return { requests: recording.requests.length, kernel: recording.kernelRelease, queueDepth: recording.queueDepth };
+}

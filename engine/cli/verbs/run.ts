@@ -1,0 +1,98 @@
+/** `lab run`: every column of the comparison, one after the other, headless. */
+import { parseAssignment, withValueAt } from '../../lab/documentPath.ts';
+import { parseLab } from '../../lab/check.ts';
+import type { LabFile } from '../../lab/container.ts';
+import { formatQuantity, formatTime } from '../../lab/quantity.ts';
+import { LabRun } from '../../lab/run.ts';
+import type { RunProgress, RunResult } from '../../lab/runTypes.ts';
+import { summaryTable } from '../../lab/summary.ts';
+import { LabError } from '../../time/labError.ts';
+import { labBaseName, openLab } from '../openLab.ts';
+import { EXIT, ProgressLine, print, printJson, type ExitStatus } from '../output.ts';
+
+export interface RunVerbOptions {
+  readonly set: readonly string[];
+  readonly seed?: string;
+  readonly out?: string;
+  readonly json?: true;
+  readonly fontFiles: readonly string[];
+}
+
+/** Events between two looks at the clock. */
+const SLICE = 20_000;
+
+export async function runVerb(path: string, options: RunVerbOptions): Promise<ExitStatus> {
+  const file = changed(await openLab(path), options);
+  const progress = new ProgressLine();
+  const results: RunResult[] = [];
+  for (const comparison of file.lab.comparison) {
+    const run = LabRun.prepare(file.lab, comparison.id, file.recordings);
+    while (run.advance(SLICE) === 'running')
+      if (progress.due) progress.show(progressText(run.label, run.progress(), progress.elapsedSeconds));
+    results.push(run.result());
+  }
+  progress.clear();
+  const written =
+    options.out === undefined ? null : await writeOut(options.out, path, file, results, options.fontFiles);
+  if (options.json) printJson(jsonOf(file, results, written));
+  else {
+    print(summaryTable(results));
+    print('');
+    print(`seed ${file.lab.seed}, kernel profile ${file.lab.kernelProfile}, cost preset ${file.lab.costs.preset}`);
+    for (const result of results)
+      print(`run ${result.id}  ${result.label}, ${formatTime(result.progress.virtualTimePs)} of virtual time`);
+    if (written) print(`\n${options.out ?? ''}: ${written.join(', ')}`);
+  }
+  return EXIT.fine;
+}
+
+function changed(file: LabFile, options: RunVerbOptions): LabFile {
+  let document: unknown = file.lab;
+  for (const text of options.set) {
+    const { path, value } = parseAssignment(text);
+    document = withValueAt(document, path, value);
+  }
+  if (options.seed !== undefined) {
+    const seed = Number(options.seed);
+    if (!/^\d+$/.test(options.seed) || seed > 0xffff_ffff)
+      throw new LabError(`--seed ${options.seed}`, 'this is no seed.', 'Use a whole number from 0 to 4294967295.');
+    document = withValueAt(document, 'seed', seed);
+  }
+  if (document === file.lab) return file;
+  return { ...file, lab: parseLab(document, '--set', new Set(file.recordings.keys())) };
+}
+
+async function writeOut(
+  folder: string,
+  path: string,
+  file: LabFile,
+  results: readonly RunResult[],
+  fontFiles: readonly string[],
+): Promise<string[]> {
+  const { exportAll } = await import('../../lab/exportFiles.ts');
+  return exportAll(folder, file, results, { name: labBaseName(path), fontFiles });
+}
+
+function jsonOf(file: LabFile, results: readonly RunResult[], written: readonly string[] | null): unknown {
+  return {
+    lab: file.lab.name,
+    seed: file.lab.seed,
+    runs: results.map((result) => ({
+      id: result.id,
+      comparisonId: result.comparisonId,
+      label: result.label,
+      engineVersion: result.engineVersion,
+      partial: result.partial,
+      virtualTimePs: result.progress.virtualTimePs,
+      summary: Object.fromEntries(result.summary.rows.map((row) => [row.key, row.value])),
+      counters: result.counters,
+    })),
+    files: written ?? [],
+  };
+}
+
+function progressText(label: string, progress: RunProgress, seconds: number): string {
+  const share = progress.total > 0 ? `${Math.floor((100 * progress.completed) / progress.total)} %` : '';
+  const requests = formatQuantity(progress.completed, 'count');
+  return `${label}  ${share}  ${requests} requests  ${formatTime(progress.virtualTimePs)} of virtual time  ${seconds.toFixed(1)} s`;
+}
