@@ -14,6 +14,7 @@ import { cancelled, DesktopError, done, failed, failureOf } from './failures.ts'
 import type { RunFileTask } from './fileWorker.ts';
 import { readLabFile, sameStamp, stampOf } from './labFiles.ts';
 import { labExtension } from './launchArguments.ts';
+import { describeError } from './describeError.ts';
 import { OpenDocument } from './openDocument.ts';
 import { discardRecovery, findRecoveries, Journal, loadRecovery, type JournalEntry } from './recovery.ts';
 import { changedLab, replayJournal, type LabEditor } from './replayJournal.ts';
@@ -29,8 +30,10 @@ export interface DocumentSurroundings extends LabEditor {
   watch(path: string, changed: () => void): () => void;
   changed(): void;
   /** A line for the log pane. */
-  say(severity: 'info' | 'warning' | 'error', text: string): void;
+  readonly say: (severity: 'info' | 'warning' | 'error', text: string) => void;
 }
+
+type RunIds = ReadonlyMap<string, string>;
 
 interface Home {
   readonly contents: LabFile;
@@ -119,9 +122,9 @@ export class DocumentService {
   openCopy(path: string): Promise<Outcome> {
     return this.action(async () => {
       const { name, bytes } = await readLabFile(path);
-      const contents = await this.surroundings.task('read', { name, bytes });
+      const { contents, runIds } = await this.surroundings.task('read', { name, bytes });
       if (!(await this.mayLeave())) return cancelled;
-      this.replace({ contents, source: bytes, path: null, stamp: null });
+      this.replace({ contents, source: bytes, path: null, stamp: null }, runIds);
       return done;
     });
   }
@@ -141,7 +144,8 @@ export class DocumentService {
         throw new DesktopError('not-found', 'This lab was never saved, so there is nothing to go back to.');
       }
       if (this.dirty && !(await this.surroundings.dialogs.askRevert(basename(home.path)))) return cancelled;
-      await this.load(home.path);
+      const fresh = await this.read(home.path);
+      this.replace(fresh.home, fresh.runIds);
       return done;
     });
   }
@@ -171,7 +175,7 @@ export class DocumentService {
     return this.action(() => {
       const journal = this.journalOfNow();
       this.opened().document.gotResult();
-      journal.addResult(result);
+      journal.addResult(result, this.surroundings.runs.isOutdated(result.comparisonId));
       this.surroundings.changed();
       return done;
     });
@@ -186,10 +190,10 @@ export class DocumentService {
       const { recoveryFolder, task, log } = this.surroundings;
       await this.requireOffer(id);
       const work = await loadRecovery(recoveryFolder, id);
-      const contents = await task('read', { name: work.about.name, bytes: work.base });
+      const { contents, runIds } = await task('read', { name: work.about.name, bytes: work.base });
       if (!(await this.mayLeave())) return cancelled;
       const { path, stamp } = work.about;
-      this.replace({ contents, source: work.base, path, stamp });
+      this.replace({ contents, source: work.base, path, stamp }, runIds);
       this.journal = Journal.continue(recoveryFolder, id, work, log);
       replayJournal(work, this.opened().document, this.surroundings);
       this.surroundings.say('info', `Restored ${work.about.name} with the work that was not saved.`);
@@ -208,9 +212,9 @@ export class DocumentService {
         const outcome = await this.openFrom(work.about.path);
         if (outcome.status !== 'done') return outcome;
       } else {
-        const contents = await task('read', { name: work.about.name, bytes: work.base });
+        const { contents, runIds } = await task('read', { name: work.about.name, bytes: work.base });
         if (!(await this.mayLeave())) return cancelled;
-        this.replace({ contents, source: work.base, path: null, stamp: null });
+        this.replace({ contents, source: work.base, path: null, stamp: null }, runIds);
       }
       await discardRecovery(recoveryFolder, id);
       return done;
@@ -245,21 +249,17 @@ export class DocumentService {
   }
 
   private async openFrom(path: string): Promise<Outcome> {
-    const home = await this.read(path);
+    const { home, runIds } = await this.read(path);
     if (!(await this.mayLeave())) return cancelled;
-    this.replace(home);
+    this.replace(home, runIds);
     this.remember(path);
     return done;
   }
 
-  private async load(path: string): Promise<void> {
-    this.replace(await this.read(path));
-    this.remember(path);
-  }
-
-  private async read(path: string): Promise<Home> {
+  private async read(path: string): Promise<{ home: Home; runIds: RunIds }> {
     const { name, bytes, stamp } = await readLabFile(path);
-    return { contents: await this.surroundings.task('read', { name, bytes }), source: bytes, path, stamp };
+    const { contents, runIds } = await this.surroundings.task('read', { name, bytes });
+    return { home: { contents, source: bytes, path, stamp }, runIds };
   }
 
   private async mayLeave(): Promise<boolean> {
@@ -343,14 +343,14 @@ export class DocumentService {
     return this.journal;
   }
 
-  private replace(home: Home): void {
+  private replace(home: Home, runIds: RunIds): void {
     void this.journal?.discard();
     this.journal = null;
     this.home = home;
     this.document = new OpenDocument(home.contents.lab);
     this.session += 1;
     this.changedOnDisk = false;
-    this.surroundings.runs.open(home.contents.lab, home.contents.recordings, home.contents.runs.values());
+    this.surroundings.runs.open(home.contents, runIds);
     this.watch();
     this.surroundings.changed();
   }
@@ -363,13 +363,14 @@ export class DocumentService {
   }
 
   private async lookAtDisk(): Promise<Outcome> {
-    const { home } = this;
-    if (home?.path == null) return done;
-    const changed = !sameStamp(await stampOf(home.path), home.stamp);
+    const path = this.home?.path ?? null;
+    if (path === null) return done;
+    const onDisk = await stampOf(path);
+    const changed = !sameStamp(onDisk, this.home?.stamp ?? null);
     if (changed === this.changedOnDisk) return done;
     this.changedOnDisk = changed;
     if (changed) {
-      const what = `${basename(home.path)} was changed or removed by another program since it was opened.`;
+      const what = `${basename(path)} was changed or removed by another program since it was opened.`;
       this.surroundings.say('warning', `${what} Revert to see it, or save to put this lab in its place.`);
     }
     this.surroundings.changed();
@@ -399,7 +400,8 @@ export class DocumentService {
         return await work();
       } catch (error) {
         const failure = failureOf(error);
-        this.surroundings.log(error instanceof Error ? (error.stack ?? error.message) : String(error));
+        // What people are told is no fault of the app; only a bug needs its stack kept.
+        if (failure.code === 'internal') this.surroundings.log(describeError(error));
         return failed(failure);
       }
     });

@@ -45,7 +45,7 @@ export class ExampleCatalogue {
     for (const id of await this.names()) {
       try {
         const { name, bytes } = await readLabFile(join(this.folder, `${id}${labExtension}`));
-        const { lab } = await this.task('read', { name, bytes });
+        const { lab } = (await this.task('read', { name, bytes })).contents;
         examples.push({ id, title: lab.name, question: lab.question ?? '' });
       } catch (error) {
         this.log(`the example ${id} cannot be read: ${String(error)}`);

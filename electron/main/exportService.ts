@@ -19,10 +19,10 @@ export interface ExportSurroundings {
   readonly settings: SettingsStore;
   readonly homeFolder: string;
   readonly fontsFolder: string;
-  contents(): LabFile;
-  results(): readonly RunResult[];
-  documentName(): string;
-  say(severity: 'info' | 'warning' | 'error', text: string): void;
+  readonly contents: () => LabFile;
+  readonly results: () => readonly RunResult[];
+  readonly documentName: () => string;
+  readonly say: (severity: 'info' | 'warning' | 'error', text: string) => void;
 }
 
 export interface ChartRequest {

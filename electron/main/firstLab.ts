@@ -18,7 +18,7 @@ export interface FirstLabSurroundings {
   readonly task: RunFileTask;
   /** The app's own folder, for the lab of last resort. */
   readonly folder: string;
-  say(severity: 'info' | 'warning' | 'error', text: string): void;
+  readonly say: (severity: 'info' | 'warning' | 'error', text: string) => void;
 }
 
 export async function openFirstLab(surroundings: FirstLabSurroundings): Promise<void> {

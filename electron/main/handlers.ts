@@ -3,8 +3,9 @@
  * a channel or a command without an entry does not compile.
  */
 import type { AppInfo, LabFailure, Outcome } from '../ipc/api.ts';
-import { commands, findCommand, type CommandId } from '../ipc/commands.ts';
+import { findCommand, type CommandId, type commands } from '../ipc/commands.ts';
 import { commandLine } from './commandLine.ts';
+import { describeError } from './describeError.ts';
 import type { DocumentService } from './documentService.ts';
 import type { ExampleCatalogue } from './examples.ts';
 import type { ExportService } from './exportService.ts';
@@ -47,7 +48,7 @@ async function attempt(desktop: Desktop, action: () => Outcome | Promise<Outcome
   } catch (error) {
     const failure: LabFailure = failureOf(error);
     if (failure.code === 'internal') {
-      desktop.logError(error instanceof Error ? (error.stack ?? error.message) : String(error));
+      desktop.logError(describeError(error));
     }
     return failed(failure);
   }

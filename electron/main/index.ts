@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { app, crashReporter, protocol } from 'electron';
 import { appSchemePrivileges } from './appScheme.ts';
 import { parseLaunchArguments, parseSecondInstance } from './launchArguments.ts';
-import { describeError, openLog } from './logging.ts';
+import { describeError } from './describeError.ts';
+import { openLog } from './logging.ts';
 import { startDesktop } from './startDesktop.ts';
 
 const launch = parseLaunchArguments(process.argv, process.cwd());

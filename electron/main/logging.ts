@@ -18,8 +18,3 @@ export function openLog(folder: string, toTerminal: boolean): Logger {
   log.transports.console.level = toTerminal ? 'warn' : false;
   return log;
 }
-
-/** A bug's stack is for the log; people see a sentence. */
-export function describeError(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
-}

@@ -31,7 +31,7 @@ it('offers what was done since the last save, with name, time and size', async (
   const journal = Journal.begin(root, about, base, warn);
   journal.append(edit(1));
   journal.append({ kind: 'undo' });
-  journal.addResult(result);
+  journal.addResult(result, false);
   await journal.flush();
   const [offer, ...rest] = await findRecoveries(root, null);
   expect(rest).toEqual([]);
@@ -40,7 +40,7 @@ it('offers what was done since the last save, with name, time and size', async (
   expect(offer!.bytes).toBeGreaterThan(100);
 
   const work = await loadRecovery(root, offer!.id);
-  expect(work.entries).toEqual([edit(1), { kind: 'undo' }, { kind: 'run', file: 'run-0.bin' }]);
+  expect(work.entries).toEqual([edit(1), { kind: 'undo' }, { kind: 'run', file: 'run-0.bin', outdated: false }]);
   expect(work.results.get('run-0.bin')).toEqual(result);
   expect([...work.base]).toEqual([1, 2, 3]);
 });
@@ -53,7 +53,7 @@ it('leaves out the line that a crash cut short, and goes on after it', async () 
   const [offer] = await findRecoveries(root, null);
   const again = Journal.continue(root, offer!.id, await loadRecovery(root, offer!.id), warn);
   again.append(edit(2));
-  again.addResult(result);
+  again.addResult(result, false);
   await again.flush();
   const work = await loadRecovery(root, offer!.id);
   expect(work.entries.slice(0, 2)).toEqual([edit(1), edit(2)]);

@@ -33,7 +33,7 @@ const entrySchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('edit'), path: z.string(), value: z.json() }),
   z.object({ kind: z.literal('undo') }),
   z.object({ kind: z.literal('redo') }),
-  z.object({ kind: z.literal('run'), file: z.string().regex(/^run-\d+\.bin$/) }),
+  z.object({ kind: z.literal('run'), file: z.string().regex(/^run-\d+\.bin$/), outdated: z.boolean() }),
 ]);
 export type JournalEntry = Readonly<z.output<typeof entrySchema>>;
 
@@ -93,11 +93,12 @@ export class Journal {
     this.enqueue(() => appendSynced(join(this.folder, 'journal.ndjson'), line));
   }
 
-  addResult(result: RunResult): void {
+  /** `outdated`: the lab was edited while the run was under way. */
+  addResult(result: RunResult, outdated: boolean): void {
     const file = `run-${this.runs++}.bin`;
     this.enqueue(async () => {
       await writeFile(join(this.folder, file), serialize(result), { flush: true });
-      await appendSynced(join(this.folder, 'journal.ndjson'), `${JSON.stringify({ kind: 'run', file })}\n`);
+      await appendSynced(join(this.folder, 'journal.ndjson'), `${JSON.stringify({ kind: 'run', file, outdated })}\n`);
     });
   }
 

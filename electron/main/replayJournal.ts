@@ -11,7 +11,7 @@ export interface LabEditor {
   readonly runs: RunService;
   /** A changed copy of the lab, or a LabError that says what is wrong with the change. */
   applyEdit(lab: LabDocument, path: string, value: unknown): LabDocument;
-  log(message: string): void;
+  readonly log: (message: string) => void;
 }
 
 export function changedLab(editor: LabEditor, lab: LabDocument, path: string, value: unknown): LabDocument {
@@ -44,7 +44,7 @@ export function replayJournal(work: RecoveredWork, document: OpenDocument, edito
       case 'run': {
         const result = work.results.get(entry.file);
         if (result !== undefined) {
-          editor.runs.adopt(result);
+          editor.runs.adopt(result, entry.outdated);
           document.gotResult();
         }
         break;

@@ -3,6 +3,7 @@
  * exactly one end: a result, or a sentence.
  */
 import type { RunFrame, RunProgress, RunResult } from '../../engine/lab/runTypes.ts';
+import { describeError } from './describeError.ts';
 import type { RunCommand, RunReport } from '../workers/runProtocol.ts';
 
 /** What is used of a worker thread. */
@@ -44,7 +45,7 @@ export class RunHost {
     this.log = log;
     thread.on('message', (report) => this.take(report));
     thread.on('error', (error) => {
-      log(`run thread: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+      log(`run thread: ${describeError(error)}`);
       this.fail(sentenceOf(error));
     });
     thread.on('exit', (code) =>

@@ -2,6 +2,7 @@
  * The runs of the open document: at most one for each column of its comparison, each in a thread of its own, side by side.
  * Holds what the window shows of them (state, latest frame) and what the file keeps (results).
  */
+import type { LabFile } from '../../engine/lab/container.ts';
 import type { RunFrame, RunResult } from '../../engine/lab/runTypes.ts';
 import type { Comparison, LabDocument } from '../../engine/lab/schema.ts';
 import type { RunState } from '../ipc/api.ts';
@@ -24,7 +25,7 @@ interface RunRecord {
   result: RunResult | null;
   host: RunHost | null;
   /** What the run was made from, to tell when the lab has moved on. */
-  inputs: string;
+  inputs: string | null;
 }
 
 /** Everything of the lab that a run depends on. */
@@ -64,11 +65,12 @@ export class RunService {
   }
 
   /** Another document: runs of the old one end here. */
-  open(lab: LabDocument, recordings: RunInput['recordings'], results: Iterable<RunResult>): void {
+  /** `runIds`: what each column's run would be called now. */
+  open(contents: LabFile, runIds: ReadonlyMap<string, string>): void {
     this.close();
-    this.lab = lab;
-    this.recordings = recordings;
-    for (const result of results) this.adopt(result);
+    this.lab = contents.lab;
+    this.recordings = contents.recordings;
+    for (const result of contents.runs.values()) this.adopt(result, runIds.get(result.comparisonId) !== result.id);
   }
 
   close(): void {
@@ -78,7 +80,7 @@ export class RunService {
   }
 
   /** A result that comes from a file or a journal; one whose column is gone is not shown, and not kept. */
-  adopt(result: RunResult): void {
+  adopt(result: RunResult, outdated: boolean): void {
     const column = this.lab?.comparison.find(({ id }) => id === result.comparisonId);
     if (this.lab === null || column === undefined) return;
     this.records.get(column.id)?.host?.dispose();
@@ -90,11 +92,13 @@ export class RunService {
         progress: result.progress,
         summary: result.summary,
         partial: result.partial,
+        outdated,
       },
       frame: frameOf(result),
       result,
       host: null,
-      inputs: inputsOf(this.lab, column),
+      // No inputs of ours: a result that is outdated when it comes stays so.
+      inputs: outdated ? null : inputsOf(this.lab, column),
     });
   }
 
@@ -112,6 +116,10 @@ export class RunService {
     return (this.lab?.comparison ?? []).map(({ id }) => this.records.get(id)?.state ?? idleState(id));
   }
 
+  isOutdated(comparisonId: string): boolean {
+    return this.records.get(comparisonId)?.state.outdated ?? true;
+  }
+
   results(): RunResult[] {
     const columns = this.lab?.comparison ?? [];
     return columns.flatMap(({ id }) => this.records.get(id)?.result ?? []);
@@ -121,16 +129,12 @@ export class RunService {
     return this.records.get(comparisonId)?.frame ?? null;
   }
 
-  get active(): boolean {
-    return [...this.records.values()].some(({ host }) => host !== null);
-  }
-
   start(comparisonIds: readonly string[]): void {
     const { lab } = this;
     if (lab === null) return;
     const columns = comparisonIds.length === 0 ? lab.comparison : comparisonIds.map((id) => this.column(id));
     for (const column of new Set(columns)) {
-      if (this.records.get(column.id)?.host == null) this.startColumn(lab, column);
+      if (!this.isActive(column.id)) this.startColumn(lab, column);
     }
   }
 
@@ -144,6 +148,11 @@ export class RunService {
 
   cancel(comparisonId: string): void {
     this.records.get(this.column(comparisonId).id)?.host?.cancel();
+  }
+
+  private isActive(comparisonId: string): boolean {
+    const host = this.records.get(comparisonId)?.host ?? null;
+    return host !== null;
   }
 
   private column(id: string): Comparison {

@@ -55,8 +55,9 @@ describe('the name to save under', () => {
     expect(await chooseTarget(answering('/tmp/none/a'), question)).toBe('/tmp/none/a.iovalab');
     expect(await chooseTarget(answering('/tmp/none/a.IOVALAB'), question)).toBe('/tmp/none/a.IOVALAB');
     expect(await chooseTarget(answering(null), question)).toBeNull();
-    const dialogs = answering('/proc/self/statu', false);
+    const asked = vi.fn(() => Promise.resolve(false));
+    const dialogs = { ...answering('/proc/self/statu'), askOverwrite: asked };
     expect(await chooseTarget(dialogs, { ...question, extension: 's' })).toBeNull();
-    expect(dialogs.askOverwrite).toHaveBeenCalledOnce();
+    expect(asked).toHaveBeenCalledOnce();
   });
 });

@@ -32,9 +32,10 @@ import { ExportService } from './exportService.ts';
 import { fileTasks } from './fileWorker.ts';
 import { FrameChannel } from './frameChannel.ts';
 import { commandRunner, createHandlers, type Desktop } from './handlers.ts';
-import { registerHandlers, type IpcPort } from './ipcRegistry.ts';
+import { registerHandlers } from './ipcRegistry.ts';
 import { openFirstLab } from './firstLab.ts';
-import { describeError, type Logger } from './logging.ts';
+import { describeError } from './describeError.ts';
+import type { Logger } from './logging.ts';
 import { menuTemplate } from './menu.ts';
 import { cancelNetwork } from './noNetwork.ts';
 import * as paths from './paths.ts';
@@ -185,7 +186,7 @@ export async function startDesktop(labFile: string | null, log: Logger): Promise
     Menu.setApplicationMenu(Menu.buildFromTemplate(template));
   }
 
-  registerHandlers(ipcMain as IpcPort, origin, createHandlers(desktop, runCommand), (channel, error) =>
+  registerHandlers(ipcMain, origin, createHandlers(desktop, runCommand), (channel, error) =>
     log.error(`${channel}: ${describeError(error)}`),
   );
   nativeTheme.themeSource = settings.current.theme;

@@ -70,7 +70,7 @@ const api: LabApi = {
   document: {
     current: () => ask('document.current', undefined),
     openDialog: () => act('document.openDialog', undefined),
-    openDropped: (file) => act('document.openDropped', webUtils.getPathForFile(file as globalThis.File)),
+    openDropped: (file) => act('document.openDropped', webUtils.getPathForFile(file)),
     openRecent: (id) => act('document.openRecent', id),
     openExample: (id) => act('document.openExample', id),
     recent: () => ask('document.recent', undefined),

@@ -7,13 +7,14 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { atomicWrite } from '../../engine/lab/atomicWrite.ts';
 import { decodeLabFile, encodeLabFile } from '../../engine/lab/container.ts';
 import { chartRuns, exportAll, exportChart } from '../../engine/lab/exportFiles.ts';
+import { runId } from '../../engine/lab/runIdentity.ts';
 import { LabError } from '../../engine/time/labError.ts';
-import type { FileAnswer, FileTask } from './fileProtocol.ts';
+import type { FileAnswer, FileTask, FileTasks } from './fileProtocol.ts';
 
 async function perform({ name, request }: FileTask): Promise<unknown> {
   switch (name) {
     case 'read':
-      return decodeLabFile(request.bytes, request.name);
+      return readLab(request.bytes, request.name);
     case 'write': {
       const bytes = await encodeLabFile(request.contents);
       await atomicWrite(request.path, bytes);
@@ -30,6 +31,12 @@ async function perform({ name, request }: FileTask): Promise<unknown> {
       return exportAll(folder, contents, results, { name: fileName, fontFiles });
     }
   }
+}
+
+async function readLab(bytes: Uint8Array, name: string): Promise<FileTasks['read']['reply']> {
+  const contents = await decodeLabFile(bytes, name);
+  const { lab, recordings } = contents;
+  return { contents, runIds: new Map(lab.comparison.map((column) => [column.id, runId(lab, column, recordings)])) };
 }
 
 function failure(error: unknown): FileAnswer {

@@ -15,7 +15,11 @@ export interface FileStamp {
 
 export interface FileTasks {
   /** `name` is for messages; the bytes were read by main, which checked what they come from. */
-  read: { readonly request: { readonly name: string; readonly bytes: Uint8Array }; readonly reply: LabFile };
+  read: {
+    readonly request: { readonly name: string; readonly bytes: Uint8Array };
+    /** `runIds`: what each column's run would be called now; a stored run of another id belongs to an older lab. */
+    readonly reply: { readonly contents: LabFile; readonly runIds: ReadonlyMap<string, string> };
+  };
   write: {
     readonly request: { readonly path: string; readonly contents: LabFile };
     readonly reply: { readonly stamp: FileStamp; readonly bytes: Uint8Array };

@@ -16,10 +16,10 @@ export interface SteppedRun {
 
 export interface LoopSurroundings {
   /** Milliseconds, steady. */
-  now(): number;
+  readonly now: () => number;
   /** Lets messages in, and resolves. */
-  yieldToMessages(): Promise<void>;
-  report(report: RunReport): void;
+  readonly yieldToMessages: () => Promise<void>;
+  readonly report: (report: RunReport) => void;
 }
 
 const sliceMilliseconds = 8;
