@@ -19,10 +19,14 @@ export const root = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/,
  */
 export function run(command, args, { env = process.env, cwd = root, timeoutMs, inherit = false } = {}) {
   return new Promise((resolve) => {
+    // Kept output is read as text and shown indented: no colours in it.
+    /** @type {NodeJS.ProcessEnv} */
+    const plain = { ...env, NO_COLOR: '1' };
+    delete plain['FORCE_COLOR'];
     // Its own process group, so that a time limit also ends what the program has started.
     const child = spawn(command, args, {
       cwd,
-      env,
+      env: inherit ? env : plain,
       stdio: inherit ? 'inherit' : ['ignore', 'pipe', 'pipe'],
       detached: timeoutMs !== undefined,
     });
