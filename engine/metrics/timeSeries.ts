@@ -10,6 +10,9 @@ import { MAX_COLUMNS, QUANTILE_COLUMNS, SERIES_COLUMNS, SUM_COLUMNS, type Series
 /** From 1 ns to 2^40 ps (1.1 s) within 1 in 32: 4 MB for 1,024 windows. */
 const WINDOW_HISTOGRAM: HistogramShape = { subBucketBits: 5, unitBits: 10, rangeBits: 40 };
 
+/** 50 us, the order of one I/O of a fast drive: shorter windows would mostly hold one request or none. */
+const FIRST_WINDOW_PS = 50_000_000;
+
 const QUANTILES = [0.5, 0.99] as const;
 
 export interface SeriesSnapshot {
@@ -35,7 +38,7 @@ export class WindowedSeries {
   private readonly quantiles: Float64Array[];
   private fresh = 0;
 
-  constructor(capacity = 1024, windowPs = 1_000_000) {
+  constructor(capacity = 1024, windowPs = FIRST_WINDOW_PS) {
     if (capacity < 2 || capacity % 2 !== 0) throw new RangeError('A series needs an even number of windows.');
     this.capacity = capacity;
     this.windowPs = windowPs;
