@@ -109,7 +109,7 @@ export function resolveDmaCosts(
     if (!Number.isFinite(chosen) || chosen < 0) {
       throw new LabError(
         `costs.overrides.${parameter.name}`,
-        `${chosen} is no cost`,
+        `${chosen} is no cost.`,
         `Give a number of ${parameter.unit} that is 0 or more.`,
       );
     }
@@ -125,7 +125,7 @@ export function resolveDmaCosts(
   }
   for (const name of DMA_COST_NAMES) {
     if (costs[name] === undefined) {
-      throw new LabError('costs', `the preset has no value for ${name}`, 'Use a complete preset.');
+      throw new LabError('costs', `the preset has no value for ${name}.`, 'Use a complete preset.');
     }
   }
   return costs as DmaCosts;

@@ -1,0 +1,125 @@
+/**
+ * A small machine for the tests of this folder: memory, a VT-d IOMMU that costs nothing, CPUs, one device, and a list of
+ * the events that its calls emitted.
+ */
+import { Iommu } from '../iommu/iommu.ts';
+import { FrameAllocator } from '../memory/frameAllocator.ts';
+import { PhysicalMemory } from '../memory/physicalMemory.ts';
+import { Counters } from '../metrics/counters.ts';
+import { EventLog } from '../metrics/eventLog.ts';
+import { Cpu } from '../time/cpu.ts';
+import type { EventQueue } from '../time/eventQueue.ts';
+import { picoseconds } from '../time/picoseconds.ts';
+import { dmaCostParameters, resolveDmaCosts } from './costs.ts';
+import { createDmaDevice, type DmaDevice, type DomainType } from './device.ts';
+import { DmaApi } from './dmaApi.ts';
+import { kernelProfile, type KernelProfile, type KernelProfileName } from './profiles.ts';
+import type { DmaTraceEvent } from './trace.ts';
+
+const MEMORY_BYTES = 2 ** 33;
+const FREE_TIME = picoseconds(0);
+
+export interface TestMachineOptions {
+  readonly profile?: KernelProfileName;
+  readonly behaviour?: Partial<KernelProfile>;
+  readonly domain?: DomainType;
+  readonly cpus?: number;
+  readonly device?: Partial<DmaDevice>;
+  readonly timers?: EventQueue;
+  /** Without a trace no event is built: for measurements. */
+  readonly traced?: boolean;
+}
+
+export class TestMachine {
+  readonly memory = new PhysicalMemory(MEMORY_BYTES);
+  readonly frames = new FrameAllocator(this.memory, 2 ** 20, 2 ** 20);
+  readonly counters = new Counters();
+  readonly log = new EventLog();
+  readonly events: DmaTraceEvent[] = [];
+  readonly iommu: Iommu;
+  readonly cpus: readonly Cpu[];
+  readonly device: DmaDevice;
+  readonly api: DmaApi;
+
+  constructor(options: TestMachineOptions = {}) {
+    const { memory, frames, counters, log, events } = this;
+    const profile = options.profile ?? '7.3';
+    this.iommu = new Iommu({
+      name: 'iommu0',
+      memory,
+      frames,
+      counters,
+      log,
+      geometry: {
+        iotlb: { entries4K: 64, entries2M: 16, entries1G: 4, ways: 4 },
+        pagingCache: { entries512G: 4, entries1G: 4, entries2M: 16 },
+        contextCacheEntries: 4,
+        walkers: 1,
+      },
+      costs: {
+        iotlbHit: FREE_TIME,
+        contextCacheHit: FREE_TIME,
+        pagingCacheLookup: FREE_TIME,
+        tableRead: FREE_TIME,
+        walkOverhead: FREE_TIME,
+        invalidationWait: FREE_TIME,
+        invalidationService: FREE_TIME,
+        invalidationDescriptor: FREE_TIME,
+      },
+    });
+    this.cpus = Array.from({ length: options.cpus ?? 1 }, (_, id) => new Cpu(id));
+    this.device = createDmaDevice({ name: '0000:00:03.0', sourceId: 0x18, ...options.device });
+    this.api = new DmaApi({
+      profile: { ...kernelProfile(profile), ...options.behaviour },
+      costs: resolveDmaCosts(dmaCostParameters('recorded-instructions', profile)),
+      memory,
+      frames,
+      iommu: this.iommu,
+      counters,
+      trace: options.traced === false ? null : { emit: (event) => events.push(event) },
+      timers: options.timers ?? null,
+      cpus: this.cpus.length,
+      log,
+    });
+    this.api.attach(this.device, options.domain ?? 'strict');
+  }
+
+  get cpu(): Cpu {
+    return this.cpus[0]!;
+  }
+
+  /** The events since the last call, each as one short line. */
+  takeEvents(): string[] {
+    return this.events.splice(0).map(describeEvent);
+  }
+
+  /** What a device finds behind a bus address, past all caches: a page, or null for a fault. */
+  deviceSees(address: number, write = false): number | null {
+    const found = this.iommu.translateFunctional(this.device.sourceId, Math.floor(address / 4096), write);
+    return found ? this.iommu.physPage : null;
+  }
+}
+
+/** An event as the recordings write it: name and numbers. */
+export function describeEvent(event: DmaTraceEvent): string {
+  const hex = (value: number): string => (value < 0 ? '~0' : value.toString(16));
+  switch (event.event) {
+    case 'alloc_fast': {
+      const slow = event.slow > 0 ? ` slow ${event.slow} of ${event.roundedPages}` : '';
+      const flush = event.flushRcache ? ' flush' : '';
+      return `alloc ${event.pages} below ${hex(event.limitPfn)}${flush} -> ${hex(event.pfn)}${slow}`;
+    }
+    case 'free_fast':
+      return `free ${hex(event.pfn)} ${event.pages}`;
+    case 'map':
+      return `map ${hex(event.iova)} ${hex(event.phys)} ${event.size}`;
+    case 'unmap':
+      return `unmap ${hex(event.iova)} ${event.size} ${event.unmapped}`;
+    case 'cache_tag_flush_range':
+      return `flush ${hex(event.start)}-${hex(event.end)} ${hex(event.address)} mask ${event.mask}`;
+    case 'qi_submit':
+      return `qi ${event.granularity} ${hex(event.address)} ${event.mask}${event.hint ? ' hint' : ''}`;
+    case 'call':
+      return `${event.name} = ${hex(event.result)}`;
+  }
+}
