@@ -22,7 +22,12 @@ import {
 import { InvalidationQueue, type InvalidationCosts } from './invalidationQueue.ts';
 import { Iotlb, type IotlbGeometry } from './iotlb.ts';
 import { PagingStructureCache, type PagingCacheGeometry } from './pagingStructureCache.ts';
-import { SECOND_STAGE_PERMISSIONS, SECOND_STAGE_READ, SECOND_STAGE_WRITE, secondStagePages } from './vtdSecondStage.ts';
+import {
+  SECOND_STAGE_PERMISSIONS,
+  SECOND_STAGE_READ,
+  SECOND_STAGE_WRITE,
+  SECOND_STAGE_PAGES,
+} from './vtdSecondStage.ts';
 import { Walker } from './walker.ts';
 
 export interface IommuGeometry {
@@ -166,7 +171,7 @@ export class Iommu implements Translator {
   private miss(sourceId: number, iovaPage: number, write: boolean, accesses: number, at: number): boolean {
     const { costs, values, walker, contextCache, pagingCache, iotlb, walkerFreeAt } = this;
     const { domainId, levels } = contextCache;
-    if (iovaPage >= secondStagePages(levels)) {
+    if (iovaPage >= SECOND_STAGE_PAGES[levels]!) {
       values[COUNTER.iotlbMissesFaulted]! += accesses;
       this.readyAt = picoseconds(at);
       return this.refuse(sourceId, iovaPage, write, FAULT_ADDRESS_BEYOND_WIDTH);

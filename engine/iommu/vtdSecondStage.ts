@@ -47,7 +47,5 @@ export function secondStageIsLeaf(low: number, level: number): boolean {
   return level === 0 || (low & SECOND_STAGE_PAGE_SIZE) !== 0;
 }
 
-/** IOVA pages that tables of this many levels can hold. */
-export function secondStagePages(levels: number): number {
-  return ENTRIES_PER_TABLE ** levels;
-}
+/** IOVA pages that tables of this many levels can hold, by the number of levels. */
+export const SECOND_STAGE_PAGES: readonly number[] = [1, 512, 512 ** 2, 512 ** 3, 512 ** 4];

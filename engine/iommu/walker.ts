@@ -13,9 +13,11 @@ import {
   SECOND_STAGE_READ,
   SECOND_STAGE_WRITE,
   secondStageIndex,
-  secondStagePages,
+  SECOND_STAGE_PAGES,
   secondStageTarget,
 } from './vtdSecondStage.ts';
+
+const LOWER_LEVELS_PAGES = 512 ** 3;
 
 export class Walker {
   private readonly memory: PhysicalMemory;
@@ -48,10 +50,13 @@ export class Walker {
     let table = startTable;
     let permissions = startPermissions;
     this.reads = 0;
+    // The three lower indices share one 32-bit integer, which keeps divisions out of the walk.
+    const lower = (iovaPage % LOWER_LEVELS_PAGES) | 0;
     for (let level = startLevel; level >= 0; level -= 1) {
-      const word = secondStageIndex(iovaPage, level) * 2;
-      const low = memory.readWord(table, word);
-      const target = secondStageTarget(low, memory.readWord(table, word + 1));
+      const index = level < 3 ? (lower >>> (9 * level)) & 511 : secondStageIndex(iovaPage, level);
+      const word = memory.locate(table) + index * 2;
+      const low = memory.words[word]!;
+      const target = secondStageTarget(low, memory.words[word + 1]!);
       this.reads += 1;
       permissions &= low;
       if ((low & SECOND_STAGE_PERMISSIONS) === 0) return this.refuse(write);
@@ -71,7 +76,7 @@ export class Walker {
 
   /** A walk from the root of a domain. */
   walkFromRoot(domainId: number, iovaPage: number, write: boolean, rootTable: number, levels: number): boolean {
-    if (iovaPage >= secondStagePages(levels)) {
+    if (iovaPage >= SECOND_STAGE_PAGES[levels]!) {
       this.reads = 0;
       this.fault = FAULT_ADDRESS_BEYOND_WIDTH;
       return false;

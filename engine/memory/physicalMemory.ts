@@ -8,12 +8,19 @@ import { PAGE_SIZE } from './addresses.ts';
 
 const WORDS_PER_PAGE = PAGE_SIZE / 4;
 const SLAB_PAGES = 256;
-const DIRECTORY_SPAN = 1024;
+const DIRECTORY_SHIFT = 10;
+const DIRECTORY_SPAN = 1 << DIRECTORY_SHIFT;
+const DIRECTORY_MASK = DIRECTORY_SPAN - 1;
+const LARGEST_BYTES = 2 ** 43;
+const SHORT_COPY_BYTES = 64;
+const NO_WORDS = new Uint32Array(WORDS_PER_PAGE);
 const UNTOUCHED = 0;
 
 export class PhysicalMemory {
   readonly sizeBytes: number;
   readonly pages: number;
+  /** Of the last `locate`: the array that holds the page's words. */
+  words: Uint32Array<ArrayBuffer> = NO_WORDS;
   /** Slot + 1 of each page, by chunks of 1024 pages; 0 where a page was never written. */
   private readonly directory: (Int32Array | undefined)[];
   private readonly slabs: Uint32Array<ArrayBuffer>[] = [];
@@ -21,8 +28,9 @@ export class PhysicalMemory {
   private readonly freeSlots: number[] = [];
   private usedSlots = 0;
 
-  /** `sizeBytes`: whole pages. */
+  /** `sizeBytes`: whole pages, at most 8 TiB, so that page numbers fit the integer arithmetic of the directory. */
   constructor(sizeBytes: number) {
+    if (sizeBytes > LARGEST_BYTES) throw new Error(`a memory of ${String(sizeBytes)} bytes is too large`);
     this.sizeBytes = sizeBytes;
     this.pages = sizeBytes / PAGE_SIZE;
     this.directory = new Array<Int32Array | undefined>(Math.ceil(this.pages / DIRECTORY_SPAN)).fill(undefined);
@@ -33,13 +41,21 @@ export class PhysicalMemory {
     return this.usedSlots - this.freeSlots.length;
   }
 
+  /** Where a page's words begin in `words`; a page that was never written is found as zeros. For reading only. */
+  locate(page: number): number {
+    const slot = this.slotOf(page);
+    if (slot < 0) {
+      this.words = NO_WORDS;
+      return 0;
+    }
+    this.words = this.slabs[slot >>> 8]!;
+    return (slot & 255) << 10;
+  }
+
   /** One 32-bit word of a page, unsigned; 0 where nothing was written. `wordIndex` is 0 to 1023. */
   readWord(page: number, wordIndex: number): number {
-    const chunk = this.directory[Math.floor(page / DIRECTORY_SPAN)];
-    if (chunk === undefined) return 0;
-    const slot = chunk[page % DIRECTORY_SPAN]! - 1;
-    if (slot < 0) return 0;
-    return this.slabs[slot >>> 8]![((slot & 255) << 10) + wordIndex]!;
+    const slot = this.slotOf(page);
+    return slot < 0 ? 0 : this.slabs[slot >>> 8]![((slot & 255) << 10) + wordIndex]!;
   }
 
   /** Writes one 32-bit word. A page outside the memory swallows it, as a bus without a target does. */
@@ -60,7 +76,7 @@ export class PhysicalMemory {
       const slot = this.slotOf(page);
       if (slot >= 0) {
         const start = (slot & 255) * PAGE_SIZE + inPage;
-        target.set(this.slabBytes[slot >>> 8]!.subarray(start, start + step), offset);
+        copy(this.slabBytes[slot >>> 8]!, start, target, offset, step);
       } else {
         target.fill(page < this.pages ? 0 : 0xff, offset, offset + step);
       }
@@ -80,11 +96,7 @@ export class PhysicalMemory {
       const step = Math.min(left, PAGE_SIZE - inPage);
       const slot = this.touch(Math.floor(address / PAGE_SIZE));
       if (slot >= 0) {
-        const whole = offset === 0 && step === source.length;
-        this.slabBytes[slot >>> 8]!.set(
-          whole ? source : source.subarray(offset, offset + step),
-          (slot & 255) * PAGE_SIZE + inPage,
-        );
+        copy(source, offset, this.slabBytes[slot >>> 8]!, (slot & 255) * PAGE_SIZE + inPage, step);
       }
       address += step;
       offset += step;
@@ -96,28 +108,27 @@ export class PhysicalMemory {
   releasePage(page: number): void {
     const slot = this.slotOf(page);
     if (slot < 0) return;
-    this.directory[Math.floor(page / DIRECTORY_SPAN)]![page % DIRECTORY_SPAN] = UNTOUCHED;
+    this.directory[page >>> DIRECTORY_SHIFT]![page & DIRECTORY_MASK] = UNTOUCHED;
     this.slabs[slot >>> 8]!.fill(0, (slot & 255) * WORDS_PER_PAGE, ((slot & 255) + 1) * WORDS_PER_PAGE);
     this.freeSlots.push(slot);
   }
 
   private slotOf(page: number): number {
-    const chunk = this.directory[Math.floor(page / DIRECTORY_SPAN)];
-    return chunk === undefined ? -1 : chunk[page % DIRECTORY_SPAN]! - 1;
+    if (!(page < this.pages)) return -1;
+    const chunk = this.directory[page >>> DIRECTORY_SHIFT];
+    return chunk === undefined ? -1 : chunk[page & DIRECTORY_MASK]! - 1;
   }
 
   private touch(page: number): number {
-    const index = Math.floor(page / DIRECTORY_SPAN);
-    let chunk = this.directory[index];
+    if (!(page >= 0 && page < this.pages)) return -1;
+    let chunk = this.directory[page >>> DIRECTORY_SHIFT];
     if (chunk === undefined) {
-      if (!(page >= 0 && page < this.pages)) return -1;
       chunk = new Int32Array(DIRECTORY_SPAN);
-      this.directory[index] = chunk;
+      this.directory[page >>> DIRECTORY_SHIFT] = chunk;
     }
-    const entry = page % DIRECTORY_SPAN;
+    const entry = page & DIRECTORY_MASK;
     const known = chunk[entry]!;
     if (known !== UNTOUCHED) return known - 1;
-    if (page >= this.pages) return -1;
     const slot = this.freeSlots.pop() ?? this.newSlot();
     chunk[entry] = slot + 1;
     return slot;
@@ -132,5 +143,16 @@ export class PhysicalMemory {
     }
     this.usedSlots += 1;
     return slot;
+  }
+}
+
+/** Short copies go byte by byte: a view for each would cost more than the bytes. */
+function copy(source: Uint8Array, from: number, target: Uint8Array, to: number, length: number): void {
+  if (length <= SHORT_COPY_BYTES) {
+    for (let index = 0; index < length; index += 1) target[to + index] = source[from + index]!;
+  } else if (from === 0 && length === source.length) {
+    target.set(source, to);
+  } else {
+    target.set(source.subarray(from, from + length), to);
   }
 }
