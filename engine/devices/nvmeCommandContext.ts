@@ -20,9 +20,13 @@ export class NvmeCommandContext {
   lba = 0;
   blocks = 0;
   status = NVME_SC_SUCCESS;
-  /** Bus operations of the data transfer that are under way. */
-  pending = 0;
   buffer: Uint32Array<ArrayBuffer> | null = null;
+  bufferBytes: Uint8Array | null = null;
+  /** The data transfer: pieces under way, and where the next one starts. */
+  pending = 0;
+  range = 0;
+  rangeOffset = 0;
+  bufferOffset = 0;
   readonly walk = new NvmeDataPointerWalk();
   readonly completionBytes = new Uint8Array(COMPLETION_QUEUE_ENTRY_BYTES);
   private readonly completionDwords = new Uint32Array(this.completionBytes.buffer);
@@ -31,6 +35,26 @@ export class NvmeCommandContext {
 
   get bytes(): number {
     return this.blocks * LOGICAL_BLOCK_BYTES;
+  }
+
+  /** Whether every byte is on its way. */
+  get transferred(): boolean {
+    return this.range === this.walk.count;
+  }
+
+  startTransfer(): void {
+    this.pending = 0;
+    this.range = 0;
+    this.rangeOffset = 0;
+    this.bufferOffset = 0;
+  }
+
+  advanceTransfer(bytes: number): void {
+    this.bufferOffset += bytes;
+    this.rangeOffset += bytes;
+    if (this.rangeOffset < this.walk.length[this.range]!) return;
+    this.range += 1;
+    this.rangeOffset = 0;
   }
 
   /** Most commands need no list, so its buffer comes with the first one that does. */

@@ -9,7 +9,7 @@
  */
 import type { Counters } from '../metrics/counters.ts';
 import type { EventLog } from '../metrics/eventLog.ts';
-import { dmaAddr, PAGE_SIZE, type DmaAddr } from '../memory/addresses.ts';
+import { dmaAddr, type DmaAddr } from '../memory/addresses.ts';
 import type { DmaPort } from '../pcie/dmaPort.ts';
 import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
 import type { Picoseconds } from '../time/picoseconds.ts';
@@ -37,6 +37,7 @@ import {
   statusName,
   type ControllerCapabilities,
 } from './nvmeSpecification.ts';
+import { NvmeTransferEngine } from './nvmeTransferEngine.ts';
 import { NvmeCompletionQueue, NvmeSubmissionQueue, SQE_FETCH_ENTRIES } from './nvmeDriveQueues.ts';
 
 export interface NvmeDriveOptions {
@@ -85,6 +86,8 @@ export class NvmeDrive implements EventHandler {
   private readonly submissionQueues: NvmeSubmissionQueue[] = [];
   private readonly completionQueues: NvmeCompletionQueue[] = [];
   private readonly contexts: NvmeCommandContext[] = [];
+  private readonly toMemory: NvmeTransferEngine;
+  private readonly fromMemory: NvmeTransferEngine;
   private readonly idleContexts: number[] = [];
   /** Idle contexts that belong to fetches under way. */
   private reservedContexts = 0;
@@ -104,6 +107,8 @@ export class NvmeDrive implements EventHandler {
       maximumDataTransferBytes: options.maxTransferBytes,
       sglSupport: options.sgl,
     };
+    this.toMemory = new NvmeTransferEngine(this.port, this.contexts, 'toMemory', this, DATA_MOVED);
+    this.fromMemory = new NvmeTransferEngine(this.port, this.contexts, 'fromMemory', this, DATA_MOVED);
     for (let slot = 0; slot < options.commandSlots; slot += 1) {
       this.contexts.push(new NvmeCommandContext());
       this.idleContexts.push(options.commandSlots - 1 - slot);
@@ -273,48 +278,27 @@ export class NvmeDrive implements EventHandler {
 
   private moveData(slot: number, idle: Uint32Array<ArrayBuffer>): void {
     const context = this.contexts[slot]!;
-    const { walk } = context;
     const buffer = idle.byteLength >= context.bytes ? idle : new Uint32Array(context.bytes / 4);
-    const bytes = new Uint8Array(buffer.buffer);
-    const reading = context.opcode === NVME_CMD_READ;
     context.buffer = buffer;
-    context.pending = 0;
-    if (reading) this.media.read(context.lba, context.blocks, buffer);
-    let offset = 0;
-    for (let index = 0; index < walk.count; index += 1) {
-      const length = walk.length[index]!;
-      if (reading) this.writeRange(slot, walk.address[index]!, length, bytes, offset);
-      else this.readRange(slot, walk.address[index]!, length, bytes, offset);
-      offset += length;
-    }
-  }
-
-  /** Posted writes stream behind each other by themselves. */
-  private writeRange(slot: number, address: number, length: number, bytes: Uint8Array, offset: number): void {
-    this.contexts[slot]!.pending += 1;
-    this.port.write(dmaAddr(address), length, bytes, offset, this, DATA_MOVED, slot);
-  }
-
-  /** One request for each page, all at once: a drive does not wait for one page before it asks for the next. */
-  private readRange(slot: number, address: number, length: number, bytes: Uint8Array, offset: number): void {
-    for (let done = 0; done < length;) {
-      const part = Math.min(length - done, PAGE_SIZE - ((address + done) % PAGE_SIZE));
-      this.contexts[slot]!.pending += 1;
-      this.port.read(dmaAddr(address + done), part, bytes, offset + done, this, DATA_MOVED, slot);
-      done += part;
+    context.bufferBytes = new Uint8Array(buffer.buffer);
+    if (context.opcode === NVME_CMD_READ) {
+      this.media.read(context.lba, context.blocks, buffer);
+      this.toMemory.start(slot);
+    } else {
+      this.fromMemory.start(slot);
     }
   }
 
   private dataMoved(slot: number): void {
     const context = this.contexts[slot]!;
     if (this.port.lastStatus !== 0) context.status = NVME_SC_DATA_XFER_ERROR;
-    context.pending -= 1;
-    if (context.pending > 0) return;
     const writing = context.opcode === NVME_CMD_WRITE;
+    if (!(writing ? this.fromMemory : this.toMemory).pieceMoved(slot)) return;
     const intact = context.status === NVME_SC_SUCCESS;
     if (writing && intact) this.media.write(context.lba, context.blocks, context.buffer!);
     this.returnBuffer(context.buffer!);
     context.buffer = null;
+    context.bufferBytes = null;
     if (writing && intact) this.enterMedia(slot);
     else this.complete(slot, context.status);
   }
