@@ -186,6 +186,9 @@ export function chartOption(chart: ChartId, runs: readonly ChartRun[], settings:
   const { theme, standalone } = settings;
   const windowPs = commonWindow(runs.map((run) => run.series));
   const { unit, axis, lines } = CONTENTS[chart](runs, windowPs);
+  const drawn = staggered(lines, runs);
+  const footerLines = footer(runs, settings.engineVersion).split('\n').length;
+  const top = standalone ? 52 + LEGEND_LINE * legendLines(lines) : 52;
   const label = { color: theme.mutedText, fontFamily: theme.fontFamily, fontSize: 11 };
   return {
     animation: false,
@@ -209,8 +212,8 @@ export function chartOption(chart: ChartId, runs: readonly ChartRun[], settings:
     grid: {
       left: 78,
       right: 24,
-      top: standalone ? 44 + 22 * Math.max(1, Math.ceil(lines.length / 4)) + 26 : 52,
-      bottom: standalone ? 76 : 34,
+      top: top + (standalone ? 22 : 0),
+      bottom: standalone ? 52 + FOOTER_LINE * footerLines : 34,
     },
     tooltip: {
       trigger: 'axis',
@@ -237,8 +240,28 @@ export function chartOption(chart: ChartId, runs: readonly ChartRun[], settings:
       axisLabel: { ...label, formatter: (value: number) => formatShort(value, unit) },
       splitLine: { lineStyle: { color: theme.grid } },
     },
-    series: lines.map((line) => seriesOption(line, theme)),
+    series: drawn.map((line) => seriesOption(line, theme)),
   };
+}
+
+const LEGEND_LINE = 24;
+const FOOTER_LINE = 14;
+/** Of a picture that stands alone: how much legend fits a line, by estimate, since fonts are measured later. */
+const LEGEND_WIDTH = 1060;
+
+function legendLines(lines: readonly Line[]): number {
+  let [count, used] = [1, 0];
+  for (const { name } of lines) {
+    const width = 52 + 6.4 * name.length;
+    if (used > 0 && used + width > LEGEND_WIDTH) [count, used] = [count + 1, 0];
+    used += width;
+  }
+  return count;
+}
+
+/** Later runs are drawn thinner over earlier ones, so that equal lines all show. */
+function staggered(lines: readonly Line[], runs: readonly ChartRun[]): Line[] {
+  return lines.map((line) => ({ ...line, width: line.width + 0.7 * (runs.length - 1 - runs.indexOf(line.run)) }));
 }
 
 function seriesOption(line: Line, theme: ChartTheme): Record<string, unknown> {
@@ -275,7 +298,7 @@ function titles(chart: ChartId, runs: readonly ChartRun[], settings: ChartSettin
       text: footer(runs, settings.engineVersion),
       left: 12,
       bottom: 8,
-      textStyle: { ...style, color: theme.mutedText, fontSize: 10, fontWeight: 400, lineHeight: 14 },
+      textStyle: { ...style, color: theme.mutedText, fontSize: 10, fontWeight: 400, lineHeight: FOOTER_LINE },
     },
   ];
 }

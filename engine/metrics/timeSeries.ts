@@ -1,5 +1,6 @@
 /**
- * A time series of bounded size: at most `capacity` windows of equal length. When a value falls past the last one,
+ * A time series of bounded size: at most `capacity` windows of equal length (256: more would leave a p99 of too few requests
+ * in each). When a value falls past the last one,
  * neighbours merge and the window doubles, so memory stays flat however long a run is, and totals are kept exactly.
  * Counts add up, levels keep their maximum, percentiles come from one small histogram a window, which merge too.
  * Leaves out: values before the newest window's start, which count for the window that holds them all the same.
@@ -7,7 +8,7 @@
 import { bucketCount, bucketOf, bucketPercentile, type HistogramShape } from './histogram.ts';
 import { MAX_COLUMNS, QUANTILE_COLUMNS, SERIES_COLUMNS, SUM_COLUMNS, type SeriesColumn } from './seriesColumns.ts';
 
-/** From 1 ns to 2^40 ps (1.1 s) within 1 in 32: 4 MB for 1,024 windows. */
+/** From 1 ns to 2^40 ps (1.1 s) within 1 in 32: 1 MB for 256 windows. */
 const WINDOW_HISTOGRAM: HistogramShape = { subBucketBits: 5, unitBits: 10, rangeBits: 40 };
 
 /** 50 us, the order of one I/O of a fast drive: shorter windows would mostly hold one request or none. */
@@ -38,7 +39,7 @@ export class WindowedSeries {
   private readonly quantiles: Float64Array[];
   private fresh = 0;
 
-  constructor(capacity = 1024, windowPs = FIRST_WINDOW_PS) {
+  constructor(capacity = 256, windowPs = FIRST_WINDOW_PS) {
     if (capacity < 2 || capacity % 2 !== 0) throw new RangeError('A series needs an even number of windows.');
     this.capacity = capacity;
     this.windowPs = windowPs;
