@@ -28,6 +28,7 @@ export interface TestMachineOptions {
   readonly timers?: EventQueue;
   /** Without a trace no event is built: for measurements. */
   readonly traced?: boolean;
+  readonly iommu?: boolean;
 }
 
 export class TestMachine {
@@ -74,7 +75,7 @@ export class TestMachine {
       costs: resolveDmaCosts(dmaCostParameters('recorded-instructions', profile)),
       memory,
       frames,
-      iommu: this.iommu,
+      iommu: options.iommu === false ? null : this.iommu,
       counters,
       trace: options.traced === false ? null : { emit: (event) => events.push(event) },
       timers: options.timers ?? null,
