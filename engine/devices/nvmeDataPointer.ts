@@ -158,7 +158,8 @@ export class NvmeDataPointerWalk {
   private add(address: number, length: number): void {
     this.remaining -= length;
     const last = this.count - 1;
-    if (last >= 0 && this.address[last]! + this.length[last]! === address) {
+    const end = last < 0 ? -1 : this.address[last]! + this.length[last]!;
+    if (end === address) {
       this.length[last]! += length;
       return;
     }

@@ -83,8 +83,9 @@ export class NvmeDrive implements EventHandler {
   private readonly counters: Counters;
   private readonly log: EventLog | null;
   private readonly timing: NvmeMediaTiming;
-  private readonly submissionQueues: NvmeSubmissionQueue[] = [];
-  private readonly completionQueues: NvmeCompletionQueue[] = [];
+  /** By identifier; 0 would be the admin queue. */
+  private readonly submissionQueues: (NvmeSubmissionQueue | undefined)[] = [undefined];
+  private readonly completionQueues: (NvmeCompletionQueue | undefined)[] = [undefined];
   private readonly contexts: NvmeCommandContext[] = [];
   private readonly toMemory: NvmeTransferEngine;
   private readonly fromMemory: NvmeTransferEngine;

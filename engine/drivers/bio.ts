@@ -68,7 +68,8 @@ export class Bio {
   /** Adds bytes of one page that belongs to `folio` (any number that names it). */
   addPage(phys: number, length: number, folio: number, profile: KernelProfile): void {
     const last = this.vectorCount - 1;
-    const adjacent = last >= 0 && this.phys[last]! + this.length[last]! === phys;
+    const end = last < 0 ? -1 : this.phys[last]! + this.length[last]!;
+    const adjacent = end === phys;
     const newExtraction = this.extractionLeft === 0;
     if (newExtraction) this.extractionLeft = Math.max(1, BIO_MAX_VECS - this.vectorCount);
     this.extractionLeft -= 1;
