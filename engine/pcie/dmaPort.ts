@@ -7,7 +7,7 @@
  * becomes visible before them. Reads send request TLPs upstream; completions take the downstream link when memory answers.
  * Leaves out: relaxed ordering, tags and credits (a device limits its own requests), poisoned completions.
  */
-import { DMA_MAPPING_ERROR, PAGE_SIZE, type DmaAddr } from '../memory/addresses.ts';
+import { DMA_MAPPING_ERROR, dmaAddr, PAGE_SIZE, type DmaAddr } from '../memory/addresses.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import { COUNTER } from '../metrics/counters.ts';
 import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
@@ -21,6 +21,7 @@ const WRITE_ARRIVES = 0;
 const READ_ARRIVES = 1;
 const READ_ANSWERED = 2;
 const FINISHED = 3;
+const INTERRUPT_ARRIVES = 4;
 
 const NO_BYTES = new Uint8Array(0);
 const NOBODY: EventHandler = { handleEvent: () => undefined };
@@ -113,13 +114,14 @@ export class DmaPort implements EventHandler {
 
   /** Raises an interrupt: a posted write of four bytes behind all earlier writes; the handler is called when it arrives. */
   raiseInterrupt(handler: EventHandler, kind: number, argument: number): void {
+    const { link, values, costs } = this;
+    const operation = this.take(dmaAddr(0), INTERRUPT_BYTES, NO_BYTES, 0, handler, kind, argument);
     const wire = INTERRUPT_BYTES + REQUEST_OVERHEAD_BYTES;
-    const sent = this.link.upstream.reserve(wire, this.events.now);
-    this.values[COUNTER.linkBytesUpstream]! += wire;
-    this.values[COUNTER.tlps]! += 1;
-    this.values[COUNTER.interrupts]! += 1;
-    const arrives = Math.max(sent + this.link.propagation + this.costs.rootComplex, this.postedUntil);
-    this.events.schedule(picoseconds(arrives), handler, kind, argument);
+    values[COUNTER.linkBytesUpstream]! += wire;
+    values[COUNTER.tlps]! += 1;
+    values[COUNTER.interrupts]! += 1;
+    const arrives = link.upstream.reserve(wire, this.events.now) + link.propagation + costs.rootComplex;
+    this.events.schedule(picoseconds(arrives), this, INTERRUPT_ARRIVES, operation.index);
   }
 
   /** When a register write that a CPU issues at `at` reaches the device. */
@@ -144,6 +146,10 @@ export class DmaPort implements EventHandler {
         break;
       case FINISHED:
         this.finish(operation);
+        break;
+      case INTERRUPT_ARRIVES:
+        // Writes that left before have arrived, but may still wait for their translations.
+        this.events.schedule(picoseconds(Math.max(this.events.now, this.postedUntil)), this, FINISHED, argument);
         break;
     }
   }

@@ -1,0 +1,91 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { Iotlb } from './iotlb.ts';
+
+interface Entry {
+  domain: number;
+  page: number;
+  phys: number;
+}
+
+/** What an IOTLB of one page size is: per set, a list in the order of use. */
+class NaiveIotlb {
+  readonly sets: Entry[][];
+  readonly ways: number;
+
+  constructor(entries: number, ways: number) {
+    this.ways = Math.min(entries, ways);
+    this.sets = Array.from({ length: entries / this.ways }, () => []);
+  }
+
+  find(domain: number, page: number): number | undefined {
+    const set = this.sets[page % this.sets.length]!;
+    const index = set.findIndex((entry) => entry.domain === domain && entry.page === page);
+    if (index < 0) return undefined;
+    set.push(...set.splice(index, 1));
+    return set.at(-1)!.phys;
+  }
+
+  fill(domain: number, page: number, phys: number): void {
+    const set = this.sets[page % this.sets.length]!;
+    const index = set.findIndex((entry) => entry.domain === domain && entry.page === page);
+    if (index >= 0) set.splice(index, 1);
+    else if (set.length === this.ways) set.shift();
+    set.push({ domain, page, phys });
+  }
+
+  drop(matches: (entry: Entry) => boolean): void {
+    for (const set of this.sets) set.splice(0, set.length, ...set.filter((entry) => !matches(entry)));
+  }
+}
+
+test('hits, replacement and invalidation agree with a naive model (VT-d 6.2.4)', () => {
+  const action = fc.record({
+    kind: fc.constantFrom('access', 'access', 'access', 'access', 'range', 'domain', 'all'),
+    domain: fc.integer({ min: 1, max: 3 }),
+    page: fc.nat(40),
+    length: fc.nat(9),
+  });
+  const geometry = fc.constantFrom([16, 4], [8, 8], [4, 16], [32, 2]);
+  fc.assert(
+    fc.property(geometry, fc.array(action, { maxLength: 200 }), ([entries, ways], actions) => {
+      const iotlb = new Iotlb({ entries4K: entries, entries2M: 4, entries1G: 4, ways: ways });
+      const naive = new NaiveIotlb(entries, ways);
+      let next = 1000;
+      for (const { kind, domain, page, length } of actions) {
+        if (kind === 'access') {
+          const expected = naive.find(domain, page);
+          expect(iotlb.find(domain, page)).toBe(expected !== undefined);
+          if (expected !== undefined) {
+            expect(iotlb.physPage).toBe(expected);
+          } else {
+            next += 1;
+            iotlb.fill(domain, page, 0, next, 3, 0);
+            naive.fill(domain, page, next);
+          }
+        } else if (kind === 'range') {
+          iotlb.invalidateRange(domain, page, page + length);
+          naive.drop((entry) => entry.domain === domain && entry.page >= page && entry.page <= page + length);
+        } else if (kind === 'domain') {
+          iotlb.invalidateDomain(domain);
+          naive.drop((entry) => entry.domain === domain);
+        } else {
+          iotlb.invalidateAll();
+          naive.drop(() => true);
+        }
+        expect(iotlb.occupancy()[0]).toBe(naive.sets.reduce((sum, set) => sum + set.length, 0));
+      }
+    }),
+  );
+});
+
+test('a large page serves every page inside it, and goes when any of them is invalidated', () => {
+  const iotlb = new Iotlb({ entries4K: 8, entries2M: 4, entries1G: 2, ways: 4 });
+  iotlb.fill(1, 512 * 3 + 5, 1, 512 * 8, 3, 0);
+  expect(iotlb.find(1, 512 * 3 + 511)).toBe(true);
+  expect([iotlb.level, iotlb.physPage]).toEqual([1, 512 * 8 + 511]);
+  iotlb.invalidateRange(2, 0, 1e9);
+  expect(iotlb.find(1, 512 * 3)).toBe(true);
+  iotlb.invalidateRange(1, 512 * 3 + 100, 512 * 3 + 100);
+  expect(iotlb.find(1, 512 * 3)).toBe(false);
+});
