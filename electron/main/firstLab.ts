@@ -8,6 +8,7 @@ import type { Outcome } from '../ipc/api.ts';
 import type { DocumentService } from './documentService.ts';
 import { firstRunExample, type ExampleCatalogue } from './examples.ts';
 import type { RunFileTask } from './fileWorker.ts';
+import { plainLab } from './plainLab.ts';
 import type { SettingsStore } from './settings.ts';
 
 export interface FirstLabSurroundings {
@@ -46,28 +47,7 @@ async function openExample(document: DocumentService, examples: ExampleCatalogue
 
 /** Written into the app's folder and opened as a copy, so that even this one can be journalled. */
 async function openPlainLab({ document, task, folder }: FirstLabSurroundings): Promise<Outcome> {
-  const lab = parseLab(
-    {
-      format: 1,
-      name: 'Untitled lab',
-      kernelProfile: '7.3',
-      topology: {
-        parts: [
-          { id: 'socket0', kind: 'socket' },
-          { id: 'memory0', kind: 'memory', parent: 'socket0' },
-          { id: 'iommu0', kind: 'iommu', parent: 'socket0' },
-          { id: 'port0', kind: 'rootPort', parent: 'socket0' },
-          { id: 'nvme0', kind: 'nvme', parent: 'port0' },
-        ],
-      },
-      workloads: [{ id: 'workload0', kind: 'bio', device: 'nvme0' }],
-      comparison: [
-        { id: 'map-sg-strict', scheme: 'map_sg', domain: 'strict' },
-        { id: 'two-step-strict', scheme: 'two_step', domain: 'strict' },
-      ],
-    },
-    'Untitled lab',
-  );
+  const lab = parseLab(plainLab, plainLab.name);
   const path = join(folder, 'untitled.iovalab');
   await task('write', { path, contents: { lab, recordings: new Map(), runs: new Map(), unknown: new Map() } });
   return document.openCopy(path);

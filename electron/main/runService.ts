@@ -2,7 +2,9 @@
  * The runs of the open document: at most one for each column of its comparison, each in a thread of its own, side by side.
  * Holds what the window shows of them (state, latest frame) and what the file keeps (results).
  */
+import { canonicalJson } from '../../engine/lab/canonicalJson.ts';
 import type { LabFile } from '../../engine/lab/container.ts';
+import { runInputs } from '../../engine/lab/runIdentity.ts';
 import type { RunFrame, RunResult } from '../../engine/lab/runTypes.ts';
 import type { Comparison, LabDocument } from '../../engine/lab/schema.ts';
 import type { RunState } from '../ipc/api.ts';
@@ -28,10 +30,9 @@ interface RunRecord {
   inputs: string | null;
 }
 
-/** Everything of the lab that a run depends on. */
+/** Everything of the lab that a run depends on; the recordings of an open document do not change. */
 function inputsOf(lab: LabDocument, column: Comparison): string {
-  const { seed, kernelProfile, costs, topology, workloads } = lab;
-  return JSON.stringify([seed, kernelProfile, costs, topology, workloads, column.scheme, column.domain]);
+  return canonicalJson(runInputs(lab, column, new Map()));
 }
 
 function idleState(comparisonId: string): RunState {
