@@ -1,0 +1,104 @@
+/**
+ * The engine's chart option made ready for the window: its own legend and title stand in HTML around it, the wheel and a
+ * drag zoom, and series go in as flat typed arrays, which ECharts paints ten times faster than pairs (measured: a million
+ * points in about 50 ms instead of 840). `minmax` sampling keeps the spikes that a latency chart is looked at for.
+ */
+import { chartOption, type ChartId, type ChartRun } from '../../engine/lab/chartOptions.ts';
+import type { Column } from '../stores/lab.ts';
+import { windowTheme } from './chartTheme.ts';
+
+/** The part of an option that this file knows. */
+export interface WindowSeries {
+  readonly id: string;
+  readonly name: string;
+  readonly data: Float64Array;
+  readonly [key: string]: unknown;
+}
+
+export interface WindowOption {
+  readonly series: readonly WindowSeries[];
+  readonly [key: string]: unknown;
+}
+
+type Point = readonly [number, number];
+
+interface BuiltOption {
+  readonly series: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly data: readonly Point[] | Float64Array;
+  }[];
+  readonly grid: object;
+  readonly yAxis: object;
+  readonly tooltip: object;
+}
+
+export function chartRuns(columns: readonly Column[], seed: number, hidden: ReadonlySet<string>): ChartRun[] {
+  return columns.flatMap(({ comparison, label, slot, run, frame }) =>
+    frame === null || hidden.has(comparison.id)
+      ? []
+      : [
+          {
+            runId: frame.runId,
+            comparisonId: comparison.id,
+            label,
+            seed,
+            partial: run.partial,
+            series: frame,
+            slot,
+          },
+        ],
+  );
+}
+
+export function flatten(points: readonly Point[] | Float64Array): Float64Array {
+  if (points instanceof Float64Array) return points;
+  const flat = new Float64Array(points.length * 2);
+  for (let index = 0; index < points.length; index += 1) {
+    const point = points[index];
+    flat[2 * index] = point?.[0] ?? 0;
+    flat[2 * index + 1] = point?.[1] ?? 0;
+  }
+  return flat;
+}
+
+export function windowChart(chart: ChartId, runs: readonly ChartRun[], dark: boolean): WindowOption {
+  const theme = windowTheme(dark);
+  const built = chartOption(chart, runs, { theme, standalone: false }) as unknown as BuiltOption;
+  return {
+    ...built,
+    legend: { show: false },
+    grid: { ...built.grid, left: 62, right: 14, top: 26, bottom: 24 },
+    yAxis: {
+      ...built.yAxis,
+      nameTextStyle: { color: theme.mutedText, fontSize: 10, align: 'left', padding: [0, 0, 0, -54] },
+    },
+    tooltip: {
+      ...built.tooltip,
+      backgroundColor: dark ? '#272c34' : '#ffffff',
+      borderColor: dark ? '#3d4550' : '#d8dde4',
+      textStyle: { color: theme.text, fontSize: 11, fontFamily: theme.fontFamily },
+      padding: [6, 9],
+      transitionDuration: 0,
+    },
+    dataZoom: [
+      {
+        type: 'inside',
+        xAxisIndex: 0,
+        filterMode: 'none',
+        zoomOnMouseWheel: true,
+        moveOnMouseMove: 'shift',
+        minSpan: 0.05,
+      },
+    ],
+    // Selecting a range by drag is a feature of the toolbox, which therefore exists, out of sight.
+    toolbox: { top: -60, itemSize: 1, feature: { dataZoom: { yAxisIndex: 'none', filterMode: 'none' } } },
+    series: built.series.map((series) => ({
+      ...series,
+      data: flatten(series.data),
+      dimensions: ['x', 'y'],
+      sampling: 'minmax',
+      animation: false,
+    })),
+  };
+}

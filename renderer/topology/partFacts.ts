@@ -1,0 +1,138 @@
+/** What a part or a workload is, as rows of label and value with its unit: for the inspector, and the key ones for a node. */
+import { formatQuantity } from '../../engine/lab/quantity.ts';
+import type { BioWorkload, LabWorkload, Part } from '../../engine/lab/schema.ts';
+import { strings } from '../strings.ts';
+
+export interface Fact {
+  readonly key: string;
+  readonly label: string;
+  readonly value: string;
+}
+
+const SPACE = '\u202f';
+const words = strings.properties;
+
+const count = (value: number): string => formatQuantity(value, 'count');
+const bytes = (value: number): string => formatQuantity(value, 'bytes');
+const withUnit = (value: number, unit: string): string => `${count(value)}${SPACE}${unit}`;
+
+/** Payload rate of a link in one direction, after line coding: PCIe Base Specification, 8b/10b until 5 GT/s, then 128b/130b. */
+export function linkBytesPerSecond(generation: number, lanes: number): number {
+  const gigatransfers = [2.5, 5, 8, 16, 32, 64][generation - 1] ?? 0;
+  const coding = generation <= 2 ? 0.8 : 128 / 130;
+  return (gigatransfers * 1e9 * coding * lanes) / 8;
+}
+
+function fact(key: keyof typeof words, value: string): Fact {
+  const label = words[key];
+  return { key, label: typeof label === 'string' ? label : key, value };
+}
+
+export function partName(part: Part): string {
+  return part.label ?? part.id;
+}
+
+export function partFacts(part: Part): Fact[] {
+  switch (part.kind) {
+    case 'socket':
+      return [fact('cpus', count(part.cpus))];
+    case 'memory':
+      return [fact('sizeGiB', bytes(part.sizeGiB * 2 ** 30))];
+    case 'iommu':
+      return [
+        fact('model', words.vtd),
+        fact('levels', count(part.levels)),
+        fact('iotlbEntries4K', withUnit(part.iotlbEntries4K, words.entries)),
+        fact('iotlbEntries2M', withUnit(part.iotlbEntries2M, words.entries)),
+        fact('iotlbEntries1G', withUnit(part.iotlbEntries1G, words.entries)),
+        fact('iotlbWays', withUnit(part.iotlbWays, words.ways)),
+        fact('contextCacheEntries', withUnit(part.contextCacheEntries, words.entries)),
+        fact('pagingCache2M', withUnit(part.pagingCache2M, words.entries)),
+        fact('pagingCache1G', withUnit(part.pagingCache1G, words.entries)),
+        fact('pagingCache512G', withUnit(part.pagingCache512G, words.entries)),
+        fact('walkers', count(part.walkers)),
+      ];
+    case 'rootPort':
+      return [
+        fact('generation', count(part.generation)),
+        fact('lanes', `×${part.lanes}`),
+        fact('linkRate', formatQuantity(linkBytesPerSecond(part.generation, part.lanes), 'bytes/s')),
+        fact('maxPayloadSize', bytes(part.maxPayloadSize)),
+        fact('maxReadRequestSize', bytes(part.maxReadRequestSize)),
+        fact('propagationNs', withUnit(part.propagationNs, 'ns')),
+      ];
+    case 'nvme':
+      return [
+        fact('capacityGiB', bytes(part.capacityGiB * 2 ** 30)),
+        fact('queueDepth', withUnit(part.queueDepth, words.entries)),
+        fact('channels', count(part.channels)),
+        fact('readLatencyUs', withUnit(part.readLatencyUs, 'µs')),
+        fact('writeLatencyUs', withUnit(part.writeLatencyUs, 'µs')),
+        fact('maxReadMBps', formatQuantity(part.maxReadMBps * 1e6, 'bytes/s')),
+        fact('maxWriteMBps', formatQuantity(part.maxWriteMBps * 1e6, 'bytes/s')),
+        fact('maxIops', `${count(part.maxIops)}${SPACE}/s`),
+        fact('maxTransferKiB', bytes(part.maxTransferKiB * 1024)),
+        fact('sgl', part.sgl ? words.yes : words.no),
+      ];
+  }
+}
+
+/** The one or two lines that stand on a node of the topology. */
+export function nodeLines(part: Part): string[] {
+  switch (part.kind) {
+    case 'socket':
+      return [`${part.cpus} CPUs`];
+    case 'memory':
+      return [bytes(part.sizeGiB * 2 ** 30)];
+    case 'iommu':
+      return [
+        `VT-d, ${part.levels} levels, ${part.walkers} walkers`,
+        `IOTLB ${part.iotlbEntries4K} × 4K, ${part.iotlbEntries2M} × 2M`,
+      ];
+    case 'rootPort':
+      return [
+        `PCIe ${part.generation} ×${part.lanes}, ${formatQuantity(linkBytesPerSecond(part.generation, part.lanes), 'bytes/s')}`,
+        `MPS ${part.maxPayloadSize}, MRRS ${part.maxReadRequestSize}`,
+      ];
+    case 'nvme':
+      return [
+        `${bytes(part.capacityGiB * 2 ** 30)}, ${formatQuantity(part.maxReadMBps * 1e6, 'bytes/s')} read`,
+        part.sgl ? 'PRP and SGL' : 'PRP only',
+      ];
+  }
+}
+
+/** A number is the chance that a page follows the one before it. */
+function contiguityText(contiguity: BioWorkload['contiguity']): string {
+  return typeof contiguity === 'number' ? words.contiguousShare(Math.round(100 * contiguity)) : contiguity;
+}
+
+export function workloadFacts(workload: LabWorkload): Fact[] {
+  if (workload.kind === 'replay') {
+    return [
+      fact('device', workload.device),
+      fact('recording', workload.recording),
+      fact('queueDepth', workload.queueDepth === undefined ? words.recordedDepth : count(workload.queueDepth)),
+    ];
+  }
+  const mixed = workload.rw === 'readwrite' || workload.rw === 'randrw';
+  const total = workload.blockSizeMix?.reduce((sum, { weight }) => sum + weight, 0) ?? 1;
+  return [
+    fact('device', workload.device),
+    fact('rw', strings.patterns[workload.rw]),
+    ...(mixed ? [fact('readPercent', `${workload.readPercent}${SPACE}%`)] : []),
+    workload.blockSizeMix === undefined
+      ? fact('blockSize', bytes(workload.blockSize))
+      : fact(
+          'blockSizeMix',
+          workload.blockSizeMix
+            .map((size) => `${bytes(size.bytes)} (${Math.round((100 * size.weight) / total)}${SPACE}%)`)
+            .join(', '),
+        ),
+    fact('queueDepth', count(workload.queueDepth)),
+    fact('ioCount', count(workload.ioCount)),
+    fact('regionMiB', bytes(workload.regionMiB * 2 ** 20)),
+    fact('contiguity', contiguityText(workload.contiguity)),
+    fact('submittingCpus', count(workload.cpus)),
+  ];
+}
