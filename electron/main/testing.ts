@@ -64,7 +64,7 @@ export const tasksInPlace: RunFileTask = (async (name: string, request: unknown)
   await atomicWrite(path, bytes);
   const { size, mtimeMs } = await stat(path);
   return { stamp: { size, modified: mtimeMs }, bytes };
-}) as RunFileTask;
+});
 
 /** A thread of a run whose reports the test writes. */
 export class ScriptedThread implements RunThread {
