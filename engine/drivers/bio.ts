@@ -6,7 +6,6 @@
  */
 import type { EventHandler } from '../time/eventQueue.ts';
 import type { Picoseconds } from '../time/picoseconds.ts';
-import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { KernelProfile } from '../dma/profiles.ts';
 
 /** `BIO_MAX_VECS`. */
@@ -115,11 +114,6 @@ export class Bio {
     this.cursorVector = this.vectorCount;
     this.cursorOffset = 0;
     this.cursorBytes = this.bytes;
-  }
-
-  /** Bytes from an in-page position to the end of the page, at most `left`. */
-  static pagePart(phys: number, left: number): number {
-    return Math.min(left, PAGE_SIZE - (phys % PAGE_SIZE));
   }
 
   private grow(): void {

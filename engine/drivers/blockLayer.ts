@@ -12,7 +12,7 @@ import { LOGICAL_BLOCK_BYTES, NVME_CTRL_PAGE_SIZE } from '../devices/nvmeSpecifi
 import type { Bio } from './bio.ts';
 
 /** `NVME_MAX_BYTES` / `NVME_MAX_KB_SZ`: 8 MiB. */
-export const NVME_MAX_BYTES = 8 * 1024 * 1024;
+const NVME_MAX_BYTES = 8 * 1024 * 1024;
 
 export interface QueueLimits {
   /** `max_hw_sectors`, in bytes. */

@@ -23,7 +23,7 @@ import type { NvmeIod } from './nvmeIod.ts';
 
 const TWO_32 = 2 ** 32;
 /** Module parameter `sgl_threshold`: use SGLs when the average segment is at least this long. */
-export const SGL_THRESHOLD_BYTES = 32 * 1024;
+const SGL_THRESHOLD_BYTES = 32 * 1024;
 const PRPS_PER_PAGE = NVME_CTRL_PAGE_SIZE / PRP_ENTRY_BYTES;
 
 export interface NvmeMappingOptions {

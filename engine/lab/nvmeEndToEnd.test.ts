@@ -211,6 +211,44 @@ describe('a translation that is refused', () => {
   });
 });
 
+describe('a request that finds no resources', () => {
+  it('is tried again and ends well when they come back', () => {
+    const machine = nvmeMachine();
+    const { bio, submit } = scatteredBio(machine, false, 0, 32);
+    const { mapping } = machine.driver;
+    const map = mapping.mapRequest.bind(mapping);
+    let refusals = 3;
+    mapping.mapRequest = (cpu, request, iod) => {
+      refusals -= 1;
+      return refusals >= 0 ? 'resource' : map(cpu, request, iod);
+    };
+    submit();
+    expect(bio.failed).toBe(false);
+    expect(bio.completedAt).toBeGreaterThan(9e9);
+    expect(machine.metrics.mapLatency.count).toBe(1);
+  });
+
+  it('ends with an error when they never come back, and others may follow', () => {
+    const machine = nvmeMachine();
+    const { bio, submit } = scatteredBio(machine, false, 0, 64);
+    const { mapping } = machine.driver;
+    const map = mapping.mapRequest.bind(mapping);
+    mapping.mapRequest = () => 'resource';
+    submit();
+    expect([bio.failed, machine.driver.errors]).toEqual([true, 1]);
+    mapping.mapRequest = map;
+    expect(runOn(machine, { ioCount: 20 }).failed).toBe(0);
+  });
+
+  it('ends with an error at once when it cannot be mapped at all', () => {
+    const machine = nvmeMachine();
+    const { bio, submit } = scatteredBio(machine, true, 0, 64);
+    machine.driver.mapping.mapRequest = () => 'ioerr';
+    submit();
+    expect([bio.failed, machine.driver.errors, machine.driver.requestsInFlight]).toEqual([true, 2, 0]);
+  });
+});
+
 describe('a replay', () => {
   const recording = (kernelProfile: '6.12' | '7.3'): Recording => ({
     id: 'made by hand',
