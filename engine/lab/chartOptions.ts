@@ -233,6 +233,7 @@ export function chartOption(chart: ChartId, runs: readonly ChartRun[], settings:
     yAxis: {
       type: 'value',
       min: 0,
+      ...(unit === 'bytes' ? binaryTicks(lines) : {}),
       name: axis,
       nameLocation: 'end',
       nameGap: 10,
@@ -261,7 +262,18 @@ function legendLines(lines: readonly Line[]): number {
 
 /** Later runs are drawn thinner over earlier ones, so that equal lines all show. */
 function staggered(lines: readonly Line[], runs: readonly ChartRun[]): Line[] {
-  return lines.map((line) => ({ ...line, width: line.width + 0.7 * (runs.length - 1 - runs.indexOf(line.run)) }));
+  return lines.map((line) => ({ ...line, width: line.width + 0.45 * (runs.length - 1 - runs.indexOf(line.run)) }));
+}
+
+/** Ticks at powers of two, four to eight of them: bytes read badly at decimal steps. */
+function binaryTicks(lines: readonly Line[]): { interval?: number; max?: number } {
+  const highest = lines.reduce(
+    (most, { points }) => points.reduce((high, [, value]) => Math.max(high, value), most),
+    0,
+  );
+  if (highest === 0) return {};
+  const interval = 2 ** Math.ceil(Math.log2(highest / 8));
+  return { interval, max: Math.ceil(highest / interval) * interval };
 }
 
 function seriesOption(line: Line, theme: ChartTheme): Record<string, unknown> {

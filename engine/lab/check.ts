@@ -88,7 +88,7 @@ function schemaProblem(document: unknown, issue: z.core.$ZodIssue): LabProblem {
     case 'invalid_type':
       return {
         path,
-        problem: issue.input === undefined ? 'the value is missing.' : `this is no ${issue.expected}.`,
+        problem: stands(document, issue.path) === undefined ? 'the value is missing.' : `this is no ${issue.expected}.`,
         remedy: `Give a value of type ${issue.expected}.`,
       };
     default:
@@ -98,6 +98,13 @@ function schemaProblem(document: unknown, issue: z.core.$ZodIssue): LabProblem {
         remedy: 'Print "schema" to see what is allowed.',
       };
   }
+}
+
+function stands(document: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>(
+    (value, step) => (typeof value === 'object' && value !== null ? Reflect.get(value, step) : undefined),
+    document,
+  );
 }
 
 function range(origin: string): string {

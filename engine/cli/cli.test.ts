@@ -1,0 +1,199 @@
+/** The command as a user meets it: a bundle on plain Node, its exit status, and what it says. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build } from 'vite';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeLabFile } from '../lab/container.ts';
+import { sampleDocument, sampleFile } from '../lab/testing/sampleLab.ts';
+
+const root = join(import.meta.dirname, '../..');
+const recordings = join(root, 'fixtures/recordings/7.3-lazy');
+let folder = '';
+let cli = '';
+
+interface Ended {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function lab(...args: string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [cli, ...args], { cwd: folder, maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
+      resolve({ status: error === null ? 0 : Number(error.code), stdout, stderr });
+    });
+  });
+}
+
+/** A bundle of its own, since the one of the checkout may be older than the source, or being built. */
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'iovalab-cli-'));
+  await mkdir(join(folder, 'out'));
+  for (const name of ['fixtures', 'node_modules', 'package.json']) await symlink(join(root, name), join(folder, name));
+  await build({
+    configFile: join(root, 'cli.vite.config.ts'),
+    logLevel: 'silent',
+    build: { outDir: join(folder, 'out/main'), emptyOutDir: true },
+  });
+  cli = join(folder, 'out/main/cli.js');
+  await writeLabFile(join(folder, 'sample.iovalab'), sampleFile());
+  await writeFile(join(folder, 'lab.json'), JSON.stringify(sampleDocument()));
+}, 120_000);
+
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+});
+
+describe('lab run', () => {
+  it('prints the table and writes what it promises, the same bytes each time', async () => {
+    const [first, second] = [
+      await lab('run', 'sample.iovalab', '--out', 'a'),
+      await lab('run', 'sample.iovalab', '--out', 'b'),
+    ];
+    expect(first).toMatchObject({ status: 0, stderr: '' });
+    expect(first.stdout).toMatch(/^ +sg-strict|map_sg strict +two_step, strict/);
+    expect(first.stdout).toMatch(/requests +200 +200/);
+    expect(second.stdout.replaceAll('b:', 'a:')).toBe(first.stdout);
+    const names = ['sample.iovalab', 'summary.csv', 'series/sg-strict.csv', 'series/two-strict.csv'];
+    for (const chart of ['iotlb-misses', 'map-latency', 'throughput', 'bookkeeping-bytes'])
+      names.push(`charts/${chart}.svg`, `charts/${chart}.png`);
+    for (const name of names)
+      expect(
+        Buffer.compare(await readFile(join(folder, 'a', name)), await readFile(join(folder, 'b', name))),
+        name,
+      ).toBe(0);
+    expect((await readdir(join(folder, 'a'), { recursive: true })).filter((name) => name.includes('.')).length).toBe(
+      names.length,
+    );
+  }, 60_000);
+
+  it('takes changes by path and a seed, and says them in JSON', async () => {
+    const { status, stdout } = await lab(
+      'run',
+      'sample.iovalab',
+      '--set',
+      'workloads[reads].ioCount=50',
+      '--seed',
+      '99',
+      '--json',
+    );
+    expect(status).toBe(0);
+    const reply = JSON.parse(stdout) as { seed: number; runs: { summary: { requests: number } }[] };
+    expect(reply.seed).toBe(99);
+    expect(reply.runs.map((run) => run.summary.requests)).toEqual([50, 50]);
+  }, 60_000);
+});
+
+describe('bad input', () => {
+  it.each<[string, string[], RegExp]>([
+    ['a file that is not there', ['run', 'none.iovalab'], /^lab: none\.iovalab: there is no such file/],
+    [
+      'a path that leads nowhere',
+      ['run', 'lab.json', '--set', 'workloads[x].rw=read'],
+      /workloads\[x\]\.rw: there is no "x"/,
+    ],
+    [
+      'a value out of range',
+      ['run', 'lab.json', '--set', 'workloads[0].queueDepth=0'],
+      /--set: workloads\[reads\]\.queueDepth: it is too small/,
+    ],
+    ['a seed that is none', ['run', 'lab.json', '--seed', '-1'], /--seed -1: this is no seed/],
+    ['an unknown verb', ['rum', 'x'], /unknown command 'rum'/],
+    ['a verb without its argument', ['run'], /missing required argument 'lab'/],
+    [
+      'an unknown suite',
+      ['conform', 'linux-trce', 'x'],
+      /linux-trce: there is no such suite\. Did you mean linux-trace\?/,
+    ],
+    [
+      'a recording without run.json',
+      ['import', 'lab.json', '-o', 'x.iovalab'],
+      /run\.json: this file says what kernel was recorded/,
+    ],
+    ['a foreign recording', ['conform', 'linux-trace', 'foreign/x.txt'], /^lab: foreign\/x\.txt:1: /],
+    ['a recording cut off', ['conform', 'linux-trace', 'foreign/cut.txt.gz'], /cut\.txt\.gz: the gzip data is cut off/],
+  ])('%s: status 2, one sentence, no stack', async (_name, args, message) => {
+    await mkdir(join(folder, 'foreign'), { recursive: true });
+    await writeFile(join(folder, 'foreign/x.txt'), 'once upon a time\nthere was a trace\n');
+    await writeFile(join(folder, 'foreign/run.json'), await readFile(join(recordings, 'run.json')));
+    const whole = await readFile(join(recordings, 'w64k-rand-qd16-frag.txt.gz'));
+    await writeFile(join(folder, 'foreign/cut.txt.gz'), whole.subarray(0, 20_000));
+    const ended = await lab(...args);
+    expect(ended.stderr).toMatch(message);
+    expect(ended.stderr).not.toMatch(/\n {4}at /);
+    expect(ended).toMatchObject({ status: 2, stdout: '' });
+  });
+
+  it('is one JSON object on stdout with --json', async () => {
+    const { status, stdout } = await lab('check', 'none.iovalab', '--json');
+    expect(status).toBe(2);
+    expect(JSON.parse(stdout)).toMatchObject({ error: { status: 2, where: 'none.iovalab' } });
+  });
+
+  it('is status 3 where the file system refuses', async () => {
+    const { status, stderr } = await lab(
+      'run',
+      'sample.iovalab',
+      '--set',
+      'workloads[0].ioCount=1',
+      '--out',
+      'lab.json/x',
+    );
+    expect(status).toBe(3);
+    expect(stderr).toMatch(/lab\.json/);
+  });
+});
+
+describe('lab import, check, pack and unpack', () => {
+  it('make a lab of a recording, show what is in it, and take it apart and together without a change', async () => {
+    const trace = join(recordings, 'w64k-rand-qd16-frag.txt.gz');
+    expect(await lab('import', trace, '-o', 'made.iovalab')).toMatchObject({ status: 0 });
+    const check = await lab('check', 'made.iovalab', '--json');
+    expect(JSON.parse(check.stdout)).toMatchObject({
+      kernelProfile: '7.3',
+      recordings: [{ id: '7.3-lazy.w64k-rand-qd16-frag', requests: 400, queueDepth: 16 }],
+      comparison: [{ domain: 'strict' }, { domain: 'lazy' }, { domain: 'strict' }, { domain: 'lazy' }],
+    });
+    expect(await lab('unpack', 'made.iovalab', '-o', 'taken')).toMatchObject({ status: 0 });
+    const carried = join(folder, 'taken/recordings/7.3-lazy.w64k-rand-qd16-frag/w64k-rand-qd16-frag.txt.gz');
+    expect(Buffer.compare(await readFile(carried), await readFile(trace))).toBe(0);
+    expect(await lab('pack', 'taken', '-o', 'again.iovalab')).toMatchObject({ status: 0 });
+    const [made, again] = [await readFile(join(folder, 'made.iovalab')), await readFile(join(folder, 'again.iovalab'))];
+    expect(Buffer.compare(made, again)).toBe(0);
+  }, 30_000);
+});
+
+describe('lab conform', () => {
+  it('prints a line a file and the sum, and exits 0 when all agree', async () => {
+    const { status, stdout } = await lab('conform', 'linux-trace', join(recordings, 'w64k-rand-qd16-frag.txt.gz'));
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines[0]).toMatch(/w64k-rand-qd16-frag\.txt\.gz: agree (\d+)\/\1$/);
+    expect(lines.at(-1)).toMatch(/^linux-trace: agree (\d+)\/\1$/);
+    expect(status).toBe(0);
+  }, 30_000);
+});
+
+describe('lab schema', () => {
+  it('prints the JSON Schema of a lab', async () => {
+    const { status, stdout } = await lab('schema');
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      type: 'object',
+      required: expect.arrayContaining(['format', 'topology']) as unknown,
+    });
+  });
+});
+
+describe('the example labs', () => {
+  it('are what their documents make', async () => {
+    const labs = join(root, 'fixtures/labs');
+    for (const name of (await readdir(labs)).filter((file) => file.endsWith('.json'))) {
+      const { stdout, status } = await lab('check', join(labs, name.replace(/json$/, 'iovalab')), '--json');
+      expect(status, name).toBe(0);
+      const document = JSON.parse(await readFile(join(labs, name), 'utf8')) as { name: string };
+      expect(JSON.parse(stdout)).toMatchObject({ lab: document.name });
+    }
+  });
+});
