@@ -67,7 +67,7 @@ function measure(machine: TestMachine, calls: Calls, n: number, scattered: boole
 function cheapest(machine: TestMachine, calls: Calls, n: number, scattered: boolean): readonly [number, number] {
   let map = Infinity;
   let unmap = Infinity;
-  for (let round = 0; round < 12; round += 1) {
+  for (let round = 0; round < 4; round += 1) {
     const [roundMap, roundUnmap] = measure(machine, calls, n, scattered);
     map = Math.min(map, roundMap);
     unmap = Math.min(unmap, roundUnmap);

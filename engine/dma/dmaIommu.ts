@@ -4,6 +4,7 @@
  * `iommu_dma_map_phys`, `iommu_dma_unmap_phys`).
  * Leaves out: bounce buffers of untrusted devices, and caches of devices that are not coherent.
  */
+import { PAGE_OFFSET } from './pageOffset.ts';
 import { DMA_MAPPING_ERROR, PAGE_SIZE, pageAlign, type DmaAddr } from '../memory/addresses.ts';
 import { COUNTER, type Counters } from '../metrics/counters.ts';
 import type { EventLog } from '../metrics/eventLog.ts';
@@ -109,7 +110,7 @@ export class DmaIommu implements FlushQueueOwner {
 
   /** `__iommu_dma_unmap`: unmap, flush now or later, free. */
   unmapRange(cpu: Cpu, address: number, size: number): void {
-    const offset = address % PAGE_SIZE;
+    const offset = address & PAGE_OFFSET;
     const iova = address - offset;
     const bytes = pageAlign(size + offset);
     const queue = this.flushQueue;
@@ -139,7 +140,7 @@ export class DmaIommu implements FlushQueueOwner {
   }
 
   private mapRange(cpu: Cpu, phys: number, size: number, direction: DmaDirection, mask: number): DmaAddr {
-    const offset = phys % PAGE_SIZE;
+    const offset = phys & PAGE_OFFSET;
     const bytes = pageAlign(size + offset);
     const iova = this.allocIova(cpu, bytes, mask);
     if (iova === 0) return DMA_MAPPING_ERROR;

@@ -4,6 +4,7 @@
  * `__finalise_sg`, `iommu_dma_unmap_sg`; drivers/iommu/iommu.c: `iommu_map_sg`).
  * Leaves out: peer-to-peer entries, and lists of untrusted devices.
  */
+import { PAGE_OFFSET } from './pageOffset.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { picoseconds } from '../time/picoseconds.ts';
@@ -41,6 +42,11 @@ export function iommuUnmapSg(cpu: Cpu, dma: DmaIommu, list: ScatterList): void {
   dma.unmapRange(cpu, start, list.dmaAddress[last]! + list.dmaLength[last]! - start);
 }
 
+/** For a divisor that is a power of two: exact, and much faster than `%` beyond 32 bits. */
+function remainder(value: number, divisor: number): number {
+  return value - Math.floor(value / divisor) * divisor;
+}
+
 /** First pass: where each entry will lie. Returns the bytes of IOVA that the list needs. */
 function layOut(list: ScatterList, boundaryMask: number): number {
   const { count, phys, length } = list;
@@ -48,10 +54,11 @@ function layOut(list: ScatterList, boundaryMask: number): number {
   const boundary = boundaryMask + 1;
   let total = 0;
   for (let index = 0; index < count; index += 1) {
-    const offset = phys[index]! % PAGE_SIZE;
+    const offset = phys[index]! & PAGE_OFFSET;
     const padded = Math.ceil((offset + length[index]!) / PAGE_SIZE) * PAGE_SIZE;
     // an entry that would cross the boundary starts on it: the one before is stretched up to there
-    const padding = (boundary - (total % boundary)) % boundary;
+    const over = remainder(total, boundary);
+    const padding = over === 0 ? 0 : boundary - over;
     if (padding !== 0 && padding < padded - 1) {
       paddedLength[index - 1]! += padding;
       total += padding;
@@ -69,7 +76,7 @@ function mapRuns(cpu: Cpu, dma: DmaIommu, list: ScatterList, iova: number, direc
   let runStart = 0;
   let runLength = 0;
   for (let index = 0; index <= list.count; index += 1) {
-    const start = index < list.count ? list.phys[index]! - (list.phys[index]! % PAGE_SIZE) : -1;
+    const start = index < list.count ? list.phys[index]! - (list.phys[index]! & PAGE_OFFSET) : -1;
     if (runLength > 0 && start !== runStart + runLength) {
       const error = domain.map(cpu, iova + mapped, runStart, runLength, direction);
       if (error !== 0) {
@@ -97,10 +104,10 @@ function finalise(list: ScatterList, iova: number, device: DmaDevice): number {
   let segment = -1;
   let currentLength = 0;
   for (let index = 0; index < count; index += 1) {
-    const offset = phys[index]! % PAGE_SIZE;
+    const offset = phys[index]! & PAGE_OFFSET;
     const entryLength = length[index]!;
     const room = (device.maxSegmentSize - currentLength) >>> 0;
-    if (currentLength !== 0 && offset === 0 && address % boundary !== 0 && room >= entryLength) {
+    if (currentLength !== 0 && offset === 0 && remainder(address, boundary) !== 0 && room >= entryLength) {
       currentLength = (currentLength + entryLength) >>> 0;
     } else {
       segment += 1;

@@ -4,6 +4,7 @@
  * `cache_tag_flush_all`). Emits the events of the page table and of the invalidation queue, and charges for both.
  * Leaves out: caching mode, where mapping flushes too; device TLBs.
  */
+import { PAGE_OFFSET } from './pageOffset.ts';
 import { GenericPageTable } from '../iommu/tableOperationsGeneric.ts';
 import { LegacyPageTable } from '../iommu/tableOperationsLegacy.ts';
 import type { PageTable, TableWatcher } from '../iommu/tableOperations.ts';
@@ -88,7 +89,7 @@ export class IommuDomain implements TableWatcher {
     this.queued = false;
     const { costs, table, trace } = this;
     const values = this.counters.values;
-    const misaligned = iova % PAGE_SIZE !== 0 || phys % PAGE_SIZE !== 0 || size % PAGE_SIZE !== 0;
+    const misaligned = (iova & PAGE_OFFSET) !== 0 || (phys & PAGE_OFFSET) !== 0 || (size & PAGE_OFFSET) !== 0;
     let error = 0;
     let done = 0;
     if (this.legacyTables) {
@@ -130,7 +131,7 @@ export class IommuDomain implements TableWatcher {
     const { costs, table, trace } = this;
     let unmapped = 0;
     let charge = costs.pageTableUnmapCall as number;
-    if (size > 0 && iova % PAGE_SIZE === 0) {
+    if (size > 0 && (iova & PAGE_OFFSET) === 0) {
       unmapped = table.unmap(iova / PAGE_SIZE, size / PAGE_SIZE) * PAGE_SIZE;
       charge += table.leafWrites * costs.pageTableUnmapPerEntry;
     }
@@ -179,7 +180,7 @@ export class IommuDomain implements TableWatcher {
   /** `iommu_iova_to_phys`, in bytes; -1 when nothing is mapped. */
   iovaToPhys(iova: number): number {
     const page = this.table.lookup(Math.floor(iova / PAGE_SIZE));
-    return page === -1 ? -1 : page * PAGE_SIZE + (iova % PAGE_SIZE);
+    return page === -1 ? -1 : page * PAGE_SIZE + (iova & PAGE_OFFSET);
   }
 
   tablesReplaced(start: number, end: number): void {

@@ -61,6 +61,7 @@ describe('the cache of IOVA ranges (drivers/iommu/iova.c, iova_rcache)', () => {
         const cpus = [0, 1].map(() => ({ loaded: [] as number[], prev: [] as number[] }));
         const depot: number[][] = [];
         let pfn = 0;
+        let different = 0;
         for (const { put, burst, cpu } of steps) {
           const naive = cpus[cpu]!;
           for (let count = 0; count < burst; count += 1) {
@@ -77,10 +78,11 @@ describe('the cache of IOVA ranges (drivers/iommu/iova.c, iova_rcache)', () => {
                 if (naive.prev.length > 0) [naive.loaded, naive.prev] = [naive.prev, naive.loaded];
                 else naive.loaded = depot.pop() ?? naive.loaded;
               }
-              expect(cache.get(cpu, 1, NO_LIMIT)).toBe(naive.loaded.pop() ?? 0);
+              if (cache.get(cpu, 1, NO_LIMIT) !== (naive.loaded.pop() ?? 0)) different += 1;
             }
           }
         }
+        expect(different).toBe(0);
       }),
     );
   });

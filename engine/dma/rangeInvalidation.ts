@@ -3,6 +3,7 @@
  * drivers/iommu/intel/cache.c, `calculate_psi_aligned_address`). A range that is not aligned to its own size grows until its
  * first and last page share all higher bits, perhaps to the whole address space.
  */
+import { PAGE_OFFSET } from './pageOffset.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 
 /** `MAX_AGAW_PFN_WIDTH`: the mask that stands for every page. */
@@ -19,7 +20,7 @@ export class AlignedRange {
   /** Aligns the range [start, end], in bytes, end inclusive. */
   align(start: number, end: number): void {
     const firstPfn = Math.floor(start / PAGE_SIZE);
-    const pages = Math.ceil(((start % PAGE_SIZE) + (end - start + 1)) / PAGE_SIZE);
+    const pages = Math.ceil(((start & PAGE_OFFSET) + (end - start + 1)) / PAGE_SIZE);
     let mask = 0;
     let rounded = 1;
     while (rounded < pages) {

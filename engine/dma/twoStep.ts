@@ -4,7 +4,8 @@
  * `dma_iova_destroy`, `dma_iova_free`).
  * Leaves out: bounced edges of untrusted devices, and devices that are not coherent.
  */
-import { PAGE_SIZE, pageAlign } from '../memory/addresses.ts';
+import { PAGE_OFFSET } from './pageOffset.ts';
+import { pageAlign } from '../memory/addresses.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { DmaDirection } from './attributes.ts';
 import type { DmaIommu } from './dmaIommu.ts';
@@ -48,7 +49,7 @@ export function dmaIovaTryAlloc(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, ph
     dma.warn(cpu, `dma_iova_try_alloc of ${size} bytes`);
     return false;
   }
-  const offset = phys % PAGE_SIZE;
+  const offset = phys & PAGE_OFFSET;
   const iova = dma.allocIova(cpu, pageAlign(size + offset), dma.device.dmaMask);
   if (iova === 0) return false;
   state.address = iova + offset;
@@ -79,7 +80,7 @@ export function dmaIovaLink(
     trace.emit(call);
   }
   cpu.spend(dma.costs.iovaLinkCall);
-  const startPad = phys % PAGE_SIZE;
+  const startPad = phys & PAGE_OFFSET;
   let error: number;
   if (startPad !== 0 && offset > 0) {
     dma.warn(cpu, `dma_iova_link at offset ${offset}: only the first piece may start inside a page`);
@@ -111,7 +112,7 @@ export function dmaIovaUnlink(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, offs
   }
   cpu.spend(dma.costs.iovaUnlinkCall);
   const start = state.address + offset;
-  const startPad = start % PAGE_SIZE;
+  const startPad = start & PAGE_OFFSET;
   const bytes = pageAlign(size + startPad);
   const unmapped = dma.domain.unmap(cpu, start - startPad, bytes, false);
   if (unmapped !== bytes) dma.warn(cpu, `dma_iova_unlink removed ${unmapped} of ${bytes} bytes`);
@@ -146,7 +147,7 @@ export function dmaIovaFree(cpu: Cpu, dma: DmaIommu, state: DmaIovaState): void 
     trace.emit(call);
   }
   cpu.spend(dma.costs.iovaFreeCall);
-  const offset = state.address % PAGE_SIZE;
+  const offset = state.address & PAGE_OFFSET;
   dma.freeIova(cpu, state.address - offset, pageAlign(state.size + offset));
 }
 
@@ -154,7 +155,7 @@ export function dmaIovaFree(cpu: Cpu, dma: DmaIommu, state: DmaIovaState): void 
 function unmapAndFree(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, mappedLength: number): void {
   const { domain, profile } = dma;
   cpu.spend(dma.costs.iovaUnlinkCall);
-  const offset = state.address % PAGE_SIZE;
+  const offset = state.address & PAGE_OFFSET;
   const iova = state.address - offset;
   const bytes = pageAlign(mappedLength + offset);
   const queue = profile.destroyUsesFlushQueue ? dma.flushQueue : null;

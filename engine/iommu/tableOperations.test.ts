@@ -173,19 +173,25 @@ describe('generic_pt (drivers/iommu/generic_pt/iommu_pt.h)', () => {
         for (const { map, at, pages: count, phys } of steps) {
           if (map) {
             const done = table.map(at, phys, count, true, true);
+            let overwritten = 0;
             for (let index = 0; index < done; index += 1) {
-              expect(naive.has(at + index)).toBe(false);
+              if (naive.has(at + index)) overwritten += 1;
               naive.set(at + index, phys + index);
             }
+            expect(overwritten).toBe(0);
             if (done < count) expect(table.error).toBe(EADDRINUSE);
           } else {
             const removed = table.unmap(at, count);
-            for (let index = 0; index < removed; index += 1) expect(naive.delete(at + index)).toBe(true);
+            let missing = 0;
+            for (let index = 0; index < removed; index += 1) if (!naive.delete(at + index)) missing += 1;
+            expect(missing).toBe(0);
             dropTables(table);
           }
-          for (let index = at - 1; index <= at + count; index += 1) {
-            if (index >= 0) expect(table.lookup(index)).toBe(naive.get(index) ?? -1);
+          const wrong: number[] = [];
+          for (let index = Math.max(at - 1, 0); index <= at + count; index += 1) {
+            if (table.lookup(index) !== (naive.get(index) ?? -1)) wrong.push(index);
           }
+          expect(wrong).toEqual([]);
         }
         for (const left of naive.keys()) table.unmap(left, 1);
         dropTables(table);

@@ -79,8 +79,9 @@ export abstract class PageTable {
 
   /** `iommu_iova_to_phys`: the page behind an IOVA page, -1 when nothing is mapped. */
   lookup(iovaPage: number): number {
-    let table = this.rootPage;
-    for (let level = this.levels - 1; level >= 0; level -= 1) {
+    const recent = this.recentTable(iovaPage);
+    let table = recent === NO_TABLE ? this.rootPage : recent;
+    for (let level = recent === NO_TABLE ? this.levels - 1 : 0; level >= 0; level -= 1) {
       const index = secondStageIndex(iovaPage, level);
       const low = this.entryLow(table, index);
       if (!secondStagePresent(low)) return -1;
