@@ -1,6 +1,7 @@
 /**
  * One builder of ECharts options per chart, for the window (live, in its theme) and for exports alike, so that a picture in
- * a report is the picture on the screen. Colours are those of Okabe and Ito (2008), told apart by colour-blind readers;
+ * a report is the picture on the screen. Colours are those of Okabe and Ito (2008), told apart by colour-blind readers, the
+ * light ones darkened until they stand out from white by 3:1 (WCAG 2.2, 1.4.11);
  * each run also has a dash pattern, because colour alone is not enough. Pure data and formatters: no echarts, no node.
  */
 import type { EChartsCoreOption } from 'echarts/core';
@@ -40,7 +41,7 @@ export interface ChartTheme {
   readonly fontFamily: string;
 }
 
-const OKABE_ITO = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#7a6a00', '#000000'] as const;
+const OKABE_ITO = ['#0072b2', '#d55e00', '#009e73', '#b8609a', '#a87200', '#2f8dc4', '#7a6a00', '#000000'] as const;
 /** The same hues, lighter, with contrast on a dark ground. */
 const OKABE_ITO_DARK = [
   '#56b4e9',
@@ -233,13 +234,13 @@ export function chartOption(chart: ChartId, runs: readonly ChartRun[], settings:
     yAxis: {
       type: 'value',
       min: 0,
-      ...(unit === 'bytes' ? binaryTicks(lines) : {}),
       name: axis,
       nameLocation: 'end',
       nameGap: 10,
       nameTextStyle: { ...label, align: 'left', padding: [0, 0, 0, -66] },
       axisLabel: { ...label, formatter: (value: number) => formatShort(value, unit) },
       splitLine: { lineStyle: { color: theme.grid } },
+      ...(unit === 'bytes' ? binaryTicks(lines) : {}),
     },
     series: drawn.map((line) => seriesOption(line, theme)),
   };
@@ -265,14 +266,11 @@ function staggered(lines: readonly Line[], runs: readonly ChartRun[]): Line[] {
   return lines.map((line) => ({ ...line, width: line.width + 0.45 * (runs.length - 1 - runs.indexOf(line.run)) }));
 }
 
-/** Ticks at powers of two, four to eight of them: bytes read badly at decimal steps. */
-function binaryTicks(lines: readonly Line[]): { interval?: number; max?: number } {
-  const highest = lines.reduce(
-    (most, { points }) => points.reduce((high, [, value]) => Math.max(high, value), most),
-    0,
-  );
-  if (highest === 0) return {};
-  const interval = 2 ** Math.ceil(Math.log2(highest / 8));
+/** Ticks at multiples of a power of two: bytes have binary prefixes, and `48.8 KiB` is no mark to read a chart by. */
+function binaryTicks(lines: readonly Line[]): { interval: number; max: number } {
+  let highest = 1;
+  for (const { points } of lines) for (const [, value] of points) if (value > highest) highest = value;
+  const interval = 2 ** Math.max(0, Math.ceil(Math.log2(highest / 5)));
   return { interval, max: Math.ceil(highest / interval) * interval };
 }
 

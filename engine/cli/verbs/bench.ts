@@ -57,7 +57,7 @@ export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> 
   print(
     `${memory.padEnd(34)}${formatQuantity(long, 'bytes').padStart(12)}${formatQuantity(short, 'bytes').padStart(12)}${(long / short).toFixed(3).padStart(9)}`,
   );
-  print(`\nrates per second; medians of ${rounds} interleaved pairs; ratio: emulated rate over bare rate`);
+  print(`\nrates per second of CPU time; medians of ${rounds} interleaved pairs; ratio: emulated rate over bare rate`);
   return EXIT.fine;
 }
 
