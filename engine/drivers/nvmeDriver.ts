@@ -79,7 +79,7 @@ const RESOURCE_DELAY = picoseconds(3 * PICOSECONDS_PER_MILLISECOND);
 const RESOURCE_RETRIES = 10;
 
 /** What `nvme_probe` tells the DMA API of its device (drivers/nvme/host/pci.c, `nvme_pci_alloc_dev`). */
-export function setNvmeDmaParameters(device: DmaDevice): void {
+function setNvmeDmaParameters(device: DmaDevice): void {
   device.minAlignMask = NVME_CTRL_PAGE_SIZE - 1;
   device.maxSegmentSize = 0xffff_ffff;
 }

@@ -10,7 +10,7 @@ import type { MappingScheme, SchemeName } from './scheme.ts';
 import { TwoStepScheme } from './twoStep.ts';
 
 /** Throws a LabError when the kernel of `profile` has no such scheme. */
-export function checkScheme(name: SchemeName, profile: KernelProfile, where: string): void {
+function checkScheme(name: SchemeName, profile: KernelProfile, where: string): void {
   if (name !== 'two_step' || profile.twoStepAvailable) return;
   throw new LabError(
     where,
