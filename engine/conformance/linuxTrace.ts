@@ -28,11 +28,7 @@ export const LINUX_TRACE_SUITE = 'linux-trace';
 /** Why a command is outside the comparison; null: it is inside. */
 function skipReason(recorded: RecordedCommand, memory: RecordedMemory | string): string | null {
   const { command } = recorded;
-  if (command.issue === null) {
-    return command.completed === null && command.submission.length === 0
-      ? 'command was never issued'
-      : 'preparing the request was given up or cut off by the end of the recording';
-  }
+  if (command.issue === null) return 'preparing it was given up, or the recording ends inside it';
   if (command.completed === null) return 'in flight when the recording ended';
   return typeof memory === 'string' ? memory : null;
 }

@@ -266,7 +266,7 @@ function ownTimers(trace: TiedTrace): TracedTimer[] {
   return trace.timers.filter((timer) => ids.has(timer.domainId));
 }
 
-type Moment = { readonly line: number; readonly happen: (book: RangeBook) => void };
+interface Moment { readonly line: number; readonly happen: (book: RangeBook) => void }
 
 export function recordedLists(trace: TiedTrace): RecordedLists {
   const timers = ownTimers(trace);

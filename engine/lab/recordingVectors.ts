@@ -33,7 +33,8 @@ const DIRECTION_TO_DEVICE = 1;
 /**
  * The entries of a scatterlist. Its event tells where each entry starts, but not how long it is. In a direct mapping every
  * entry is a DMA segment with a size. Behind an IOMMU the `map` events cover the entries padded to whole pages, in order,
- * and the last entry takes what is left of the total.
+ * and the last entry takes what is left of the total. Where starts and maps do not fit each other the lengths are those of
+ * the maps in order: the recording contradicts itself, and a comparison is to show it. Null: the kernel cut the list short.
  */
 function scatterlistVectors(call: TracedCall): RecordedVector[] | null {
   const event = call.records.at(-1)?.event;
@@ -41,28 +42,26 @@ function scatterlistVectors(call: TracedCall): RecordedVector[] | null {
   const starts = event.physAddresses;
   const sizes = event.sizes;
   const maps = call.records.flatMap((record) => (record.event.name === 'map' ? [record.event] : []));
-  if (maps.length === 0) {
-    if (sizes.length !== starts.length) return null;
-    return starts.map((phys, index) => ({ phys: physAddr(phys), length: sizes[index] ?? 0 }));
-  }
+  if (maps.length === 0) return starts.map((phys, index) => ({ phys: physAddr(phys), length: sizes[index] ?? 0 }));
   let left = sizes.reduce((sum, size) => sum + size, 0);
   let at = 0;
   let end = -1;
   const vectors: RecordedVector[] = [];
   for (const [index, phys] of starts.entries()) {
     const map = maps[at];
-    if (map !== undefined && phys >= map.phys && phys < map.phys + map.size) {
-      end = map.phys + map.size;
-      at += 1;
-    } else if (phys > end) return null;
-    const next = starts[index + 1];
     // Joined entries share a map: the next one starts where this one, padded, ends.
+    const joins = phys < end && (map === undefined || phys < map.phys || phys >= map.phys + map.size);
+    if (!joins) {
+      end = phys - offsetInPage(phys) + (map?.size ?? PAGE_SIZE);
+      at += 1;
+    }
+    const next = starts[index + 1];
     const stop = next !== undefined && next > phys && next < end ? next : end;
     const length = next === undefined ? left : Math.min(left, stop - phys);
-    vectors.push({ phys: physAddr(phys), length });
+    if (length > 0) vectors.push({ phys: physAddr(phys), length });
     left -= length;
   }
-  return at === maps.length && vectors.every((vector) => vector.length > 0) ? vectors : null;
+  return vectors;
 }
 
 function isWrite(calls: readonly TracedCall[]): boolean {
@@ -107,7 +106,7 @@ export function readMemory(command: TracedCommand): RecordedMemory | string {
         break;
       case 'dma_map_sg': {
         const entries = scatterlistVectors(call);
-        if (entries === null) return 'its scatterlist is not recorded in full';
+        if (entries === null) return 'its scatterlist is longer than the kernel traces';
         vectors.push(...entries);
         segments += event.entries;
         break;
@@ -115,10 +114,9 @@ export function readMemory(command: TracedCommand): RecordedMemory | string {
       case 'dma_alloc':
         poolPages.push(poolPage(call, index - poolPages.length));
         break;
-      case 'sync':
-        break;
       default:
-        return 'its mapping holds calls that are not a block request’s';
+        // Whatever else is there tells nothing about memory; the comparison will not find it in the emulator's list.
+        break;
     }
   }
   return {
@@ -132,9 +130,4 @@ export function readMemory(command: TracedCommand): RecordedMemory | string {
 
 function eventOf(call: TracedCall, name: string): FtraceRecord | undefined {
   return call.records.find((record) => record.event.name === name);
-}
-
-/** The bytes of whole pages that a vector touches. */
-export function paddedBytes(vector: RecordedVector): number {
-  return pageAlign(offsetInPage(vector.phys) + vector.length);
 }
