@@ -4,7 +4,7 @@
  */
 
 /** POSIX shell quoting: everything between single quotes stands for itself. */
-export function shellQuoted(text: string): string {
+function shellQuoted(text: string): string {
   return /^[A-Za-z0-9_./-]+$/.test(text) && !text.startsWith('-') ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 

@@ -33,7 +33,7 @@ const forbidden = {
   error: { code: 'forbidden', message: 'This page may not ask the desktop for anything.' },
 } as const;
 
-export function isTrustedSender(frame: SenderFrame | null, origin: string): boolean {
+function isTrustedSender(frame: SenderFrame | null, origin: string): boolean {
   return frame !== null && frame.parent === null && frame.origin === origin;
 }
 

@@ -14,7 +14,7 @@ export interface NetworkSession {
 
 const localSchemes: ReadonlySet<string> = new Set(['lab:', 'devtools:', 'data:', 'blob:']);
 
-export function isLocalAddress(address: string, developmentOrigin: string | null): boolean {
+function isLocalAddress(address: string, developmentOrigin: string | null): boolean {
   if (!URL.canParse(address)) return false;
   const url = new URL(address);
   if (localSchemes.has(url.protocol)) return true;
