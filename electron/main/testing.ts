@@ -52,7 +52,7 @@ export function resultOf(lab: LabDocument, comparisonId: string, partial = false
   };
 }
 
-export const tasksInPlace: RunFileTask = (async (name: string, request: unknown) => {
+export const tasksInPlace: RunFileTask = async (name: string, request: unknown) => {
   if (name === 'read') {
     const { bytes, name: fileName } = request as FileTasks['read']['request'];
     const contents = await decodeLabFile(bytes, fileName);
@@ -64,7 +64,7 @@ export const tasksInPlace: RunFileTask = (async (name: string, request: unknown)
   await atomicWrite(path, bytes);
   const { size, mtimeMs } = await stat(path);
   return { stamp: { size, modified: mtimeMs }, bytes };
-});
+};
 
 /** A thread of a run whose reports the test writes. */
 export class ScriptedThread implements RunThread {
