@@ -25,6 +25,8 @@ export default defineConfig({
         test: {
           name: 'renderer',
           environment: 'happy-dom',
+          // The tokens are read by the test that computes contrasts; other styles do nothing without a layout.
+          css: { include: [/tokens\.css/] },
           include: ['renderer/**/*.test.ts'],
         },
       },

@@ -45,11 +45,7 @@ export const strings = {
     profile: 'Kernel',
     events: 'events/s',
     ready: 'Ready',
-    runs: (running: number, paused: number, done: number, all: number): string => {
-      if (running > 0) return `${running} of ${all} running`;
-      if (paused > 0) return `${paused} of ${all} paused`;
-      return done > 0 ? `${done} of ${all} done` : 'Ready';
-    },
+    count: (count: number, all: number, what: string): string => `${count} of ${all} ${what}`,
   },
   menu: { lab: 'Lab menu', recent: 'Recent', examples: 'Examples', noRecent: 'No recent labs' },
   outline: { topology: 'Topology', memory: 'Memory', workloads: 'Workloads', runs: 'Runs' },
@@ -131,7 +127,7 @@ export const strings = {
     runId: 'Run id',
     runIdHelp: 'Hash of everything that the run depends on: equal inputs have equal ids.',
     scheme: 'Scheme',
-    domain: 'Domain',
+    domain: 'Domain type',
     profile: 'Kernel profile',
     seed: 'Seed',
     preset: 'Cost preset',
@@ -150,7 +146,7 @@ export const strings = {
     overridden: 'changed in this lab',
   },
   schemes: { map_sg: 'dma_map_sg', two_step: 'two-step dma_iova_*' },
-  domains: { strict: 'strict invalidation', lazy: 'lazy invalidation', passthrough: 'passthrough' },
+  domains: { strict: 'strict', lazy: 'lazy', passthrough: 'passthrough' },
   workload: {
     question: 'Question',
     description: 'About',
@@ -179,16 +175,23 @@ export const strings = {
     emptyTitle: 'No run yet',
     emptyText: 'Each column of the comparison is one run. They run side by side, and the charts fill in while they do.',
     waiting: 'Waiting for the first numbers…',
-    hint: 'Wheel zooms, drag selects a range, double click shows all',
+    hint: 'Wheel or drag zooms, double click shows all',
     time: 'Virtual time',
     hidden: 'All runs are hidden. Choose one above.',
+    titles: {
+      'iotlb-misses': 'IOTLB misses',
+      'map-latency': 'Map latency',
+      throughput: 'Throughput',
+      'bookkeeping-bytes': 'Bookkeeping',
+    },
     notes: {
-      'iotlb-misses': 'per page size',
+      'iotlb-misses': 'by page size',
       'map-latency': 'thin p50, thick p99',
       throughput: '',
       'bookkeeping-bytes': '',
     },
     tableCaption: (title: string, rows: number): string => `${title}, ${rows} windows`,
+    tableLabel: (title: string): string => `Table: ${title}`,
     chartLabel: (title: string): string => `Chart: ${title}`,
   },
   summary: {
@@ -230,6 +233,8 @@ export const strings = {
   recovery: {
     title: 'Unsaved work was found',
     lead: 'The app ended before these changes were saved.',
+    lab: 'Lab',
+    unsaved: 'Not saved',
     changed: 'Last change',
     file: 'File',
     neverSaved: 'never saved',
@@ -242,6 +247,7 @@ export const strings = {
   },
   palette: {
     title: 'Commands',
+    results: 'Matching commands',
     placeholder: 'Type a command…',
     none: 'No command fits.',
     openExample: (title: string): string => `Open Example: ${title}`,

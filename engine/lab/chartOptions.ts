@@ -240,7 +240,6 @@ export function chartOption(chart: ChartId, runs: readonly ChartRun[], settings:
       nameTextStyle: { ...label, align: 'left', padding: [0, 0, 0, -66] },
       axisLabel: { ...label, formatter: (value: number) => formatShort(value, unit) },
       splitLine: { lineStyle: { color: theme.grid } },
-      ...(unit === 'bytes' ? binaryTicks(lines) : {}),
     },
     series: drawn.map((line) => seriesOption(line, theme)),
   };
@@ -264,14 +263,6 @@ function legendLines(lines: readonly Line[]): number {
 /** Later runs are drawn thinner over earlier ones, so that equal lines all show. */
 function staggered(lines: readonly Line[], runs: readonly ChartRun[]): Line[] {
   return lines.map((line) => ({ ...line, width: line.width + 0.45 * (runs.length - 1 - runs.indexOf(line.run)) }));
-}
-
-/** Ticks at multiples of a power of two: bytes have binary prefixes, and `48.8 KiB` is no mark to read a chart by. */
-function binaryTicks(lines: readonly Line[]): { interval: number; max: number } {
-  let highest = 1;
-  for (const { points } of lines) for (const [, value] of points) if (value > highest) highest = value;
-  const interval = 2 ** Math.max(0, Math.ceil(Math.log2(highest / 5)));
-  return { interval, max: Math.ceil(highest / interval) * interval };
 }
 
 function seriesOption(line: Line, theme: ChartTheme): Record<string, unknown> {

@@ -21,7 +21,7 @@ describe('the costs beside a part', () => {
   it('carry their unit', () => {
     const read = costs.find(({ name }) => name === 'tableRead')!;
     expect(costText(read).replace('\u202f', ' ')).toBe('75 ns');
-    expect(costName('pageTableMapCall')).toBe('page table map call');
+    expect(costName('pageTableMapCall')).toBe('Page table map call');
   });
 
   it('show a value that the lab changes as changed', () => {

@@ -25,7 +25,14 @@ export function costText({ value, unit }: CostParameter): string {
   return `${formatQuantity(value, 'count')}\u202finstr.`;
 }
 
-/** `tableRead` as people write it: `table read`. */
+const ACRONYMS = /\b(iotlb|iova|mmio|msi|pcie|dma|cpu)\b/g;
+
+/** `tableRead` as people write it: `Table read`. */
 export function costName(name: string): string {
-  return name.replace(/([a-z0-9])([A-Z])/g, (_, before: string, letter: string) => `${before} ${letter.toLowerCase()}`);
+  const words = name.replace(
+    /([a-z0-9])([A-Z])/g,
+    (_, before: string, next: string) => `${before} ${next.toLowerCase()}`,
+  );
+  const text = words.replace(ACRONYMS, (acronym) => (acronym === 'pcie' ? 'PCIe' : acronym.toUpperCase()));
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -5,7 +5,7 @@
  */
 import type { Part } from '../../engine/lab/schema.ts';
 
-export const NODE_WIDTH = 184;
+export const NODE_WIDTH = 170;
 export const NODE_HEIGHT = 66;
 const SOCKET_HEADER = 34;
 
@@ -82,7 +82,7 @@ export function topologyGraph(parts: readonly Part[]): TopologyGraph {
 /** The graph as ELK wants it: layered from left to right, across the border of the boxes. */
 export function elkGraph(graph: TopologyGraph): ElkShape {
   const shape = (node: GraphNode): ElkShape => ({ id: node.id, width: NODE_WIDTH, height: NODE_HEIGHT });
-  const spacing = { 'elk.spacing.nodeNode': '18', 'elk.layered.spacing.nodeNodeBetweenLayers': '44' };
+  const spacing = { 'elk.spacing.nodeNode': '18', 'elk.layered.spacing.nodeNodeBetweenLayers': '30' };
   return {
     id: 'root',
     layoutOptions: {
