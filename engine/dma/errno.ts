@@ -7,8 +7,6 @@ import { EADDRINUSE, EINVAL, ENXIO } from '../iommu/tableErrors.ts';
 export { EADDRINUSE, EINVAL, ENXIO };
 export const EIO = -5;
 export const ENOMEM = -12;
-export const ERANGE = -34;
-export const EOVERFLOW = -75;
 export const EOPNOTSUPP = -95;
 export const EREMOTEIO = -121;
 
@@ -17,8 +15,6 @@ const NAMES: ReadonlyMap<number, string> = new Map([
   [ENXIO, 'ENXIO'],
   [ENOMEM, 'ENOMEM'],
   [EINVAL, 'EINVAL'],
-  [ERANGE, 'ERANGE'],
-  [EOVERFLOW, 'EOVERFLOW'],
   [EOPNOTSUPP, 'EOPNOTSUPP'],
   [EADDRINUSE, 'EADDRINUSE'],
   [EREMOTEIO, 'EREMOTEIO'],

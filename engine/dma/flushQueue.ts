@@ -8,9 +8,9 @@ import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
 import { picoseconds, PICOSECONDS_PER_MILLISECOND } from '../time/picoseconds.ts';
 
 /** `IOVA_DEFAULT_FQ_SIZE`: one slot stays empty, so 255 ranges wait at most. */
-export const FLUSH_QUEUE_SIZE = 256;
+const FLUSH_QUEUE_SIZE = 256;
 /** `IOVA_DEFAULT_FQ_TIMEOUT`. */
-export const FLUSH_QUEUE_TIMEOUT_MS = 10;
+const FLUSH_QUEUE_TIMEOUT_MS = 10;
 
 /** What the queue asks of the domain that it serves. */
 export interface FlushQueueOwner {

@@ -7,7 +7,7 @@
 import { roundUpPowerOfTwo } from './iova.ts';
 
 /** `IOVA_RANGE_CACHE_MAX_SIZE`: classes of 1, 2, 4 ... 32 pages. */
-export const IOVA_RANGE_CACHE_MAX_SIZE = 6;
+const IOVA_RANGE_CACHE_MAX_SIZE = 6;
 /** The largest range that is cached, in pages: 128 KiB. */
 export const IOVA_RANGE_CACHE_MAX_PAGES = 1 << (IOVA_RANGE_CACHE_MAX_SIZE - 1);
 /** `IOVA_MAG_SIZE`. */

@@ -7,7 +7,7 @@ import { PAGE_OFFSET } from './pageOffset.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 
 /** `MAX_AGAW_PFN_WIDTH`: the mask that stands for every page. */
-export const MAX_ADDRESS_MASK = 52;
+const MAX_ADDRESS_MASK = 52;
 
 /** The result of the last `alignRange`, reused so that a flush allocates nothing. */
 export class AlignedRange {

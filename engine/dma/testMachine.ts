@@ -102,7 +102,7 @@ export class TestMachine {
 }
 
 /** An event as the recordings write it: name and numbers. */
-export function describeEvent(event: DmaTraceEvent): string {
+function describeEvent(event: DmaTraceEvent): string {
   const hex = (value: number): string => (value < 0 ? '~0' : value.toString(16));
   switch (event.event) {
     case 'alloc_fast': {

@@ -9,7 +9,7 @@ import { pageAlign } from '../memory/addresses.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { DmaDirection } from './attributes.ts';
 import type { DmaIommu } from './dmaIommu.ts';
-import { EIO } from './errno.ts';
+import { describeErrno, EIO } from './errno.ts';
 import type { DestroyCallEvent, FreeCallEvent, LinkCallEvent, TryAllocCallEvent } from './trace.ts';
 
 /**
@@ -51,7 +51,10 @@ export function dmaIovaTryAlloc(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, ph
   }
   const offset = phys & PAGE_OFFSET;
   const iova = dma.allocIova(cpu, pageAlign(size + offset), dma.device.dmaMask);
-  if (iova === 0) return false;
+  if (iova === 0) {
+    dma.warn(cpu, `dma_iova_try_alloc: no IOVA is free for ${size} bytes`);
+    return false;
+  }
   state.address = iova + offset;
   state.size = size;
   if (call !== null) {
@@ -89,6 +92,7 @@ export function dmaIovaLink(
     const iova = state.address + offset - startPad;
     const bytes = size === 0 ? 0 : pageAlign(size + startPad);
     error = dma.domain.map(cpu, iova, phys - startPad, bytes, direction);
+    if (error !== 0) dma.warn(cpu, `dma_iova_link at offset ${offset} failed: ${describeErrno(error)}`);
   }
   if (call !== null) call.result = error;
   return error;
