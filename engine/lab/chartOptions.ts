@@ -305,7 +305,7 @@ function titles(chart: ChartId, runs: readonly ChartRun[], settings: ChartSettin
 }
 
 /** Run ids and seed, so that a picture in a report can be made again. */
-export function footer(runs: readonly ChartRun[], engineVersion?: string): string {
+function footer(runs: readonly ChartRun[], engineVersion?: string): string {
   const ids = runs.map((run) => `${run.label} ${run.runId}${run.partial ? ' (partial)' : ''}`);
   const rows: string[] = [];
   for (let index = 0; index < ids.length; index += 4) rows.push(ids.slice(index, index + 4).join('   '));

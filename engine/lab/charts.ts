@@ -12,7 +12,7 @@ export interface ChartSize {
   readonly height: number;
 }
 
-export const EXPORT_SIZE: ChartSize = { width: 1120, height: 560 };
+const EXPORT_SIZE: ChartSize = { width: 1120, height: 560 };
 
 type InitChart = (size: ChartSize) => EChartsType;
 

@@ -45,7 +45,7 @@ export function parseLabText(text: string, where: string, recordings: ReadonlySe
 }
 
 /** The first problem as an error, with the number of the others. */
-export function problemError(problems: readonly LabProblem[], where: string): LabError {
+function problemError(problems: readonly LabProblem[], where: string): LabError {
   const first = problems[0] ?? { path: '', problem: 'it is not a lab.', remedy: 'Start from an example lab.' };
   const more = problems.length > 1 ? ` (${problems.length - 1} more: see "check")` : '';
   const place = [where, first.path].filter((part) => part !== '').join(': ');

@@ -5,7 +5,7 @@ import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { transpileModule } from 'typescript';
+import { ModuleKind, ScriptTarget, transpileModule } from 'typescript';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { atomicWrite } from './atomicWrite.ts';
 import { decodeLabFile, encodeLabFile, labFileEntries, readLabFile, writeLabFile, type LabFile } from './container.ts';
@@ -171,7 +171,11 @@ describe('saving', () => {
     const path = join(folder, 'value.txt');
     const module = join(folder, 'atomicWrite.mjs');
     const source = await readFile(new URL('atomicWrite.ts', import.meta.url), 'utf8');
-    await writeFile(module, transpileModule(source, { compilerOptions: { module: 99, target: 99 } }).outputText);
+    await writeFile(
+      module,
+      transpileModule(source, { compilerOptions: { module: ModuleKind.ESNext, target: ScriptTarget.ES2022 } })
+        .outputText,
+    );
     const [old, next] = ['old\n'.repeat(200_000), 'new\n'.repeat(200_000)];
     for (const wait of [0, 2, 5, 10, 20]) {
       await writeFile(path, old);

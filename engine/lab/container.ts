@@ -3,7 +3,6 @@
  * carries the sha256 of every other entry, so that damage shows on opening and not in a number. Entries that this version
  * does not know are kept and written again. The same content gives the same bytes.
  */
-import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { z } from 'zod';
@@ -17,6 +16,7 @@ import { parseHostileJson } from './hostileJson.ts';
 import { readRecordingEntries, recordingEntries } from './recordingEntries.ts';
 import type { RunResult } from './runTypes.ts';
 import type { LabDocument } from './schema.ts';
+import { sha256 } from './sha256.ts';
 import { readRunEntries, runEntries } from './storedRun.ts';
 import { ZIP_LIMITS, readZip } from './zipRead.ts';
 import { writeZip } from './zipWrite.ts';
@@ -170,8 +170,4 @@ function checkManifest(entries: ReadonlyMap<string, Uint8Array>, where: string, 
 
 function decodeText(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
-}
-
-export function sha256(bytes: Uint8Array | string): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }

@@ -1,7 +1,7 @@
 /**
  * The names that someone may have meant: smallest edit distance first (Levenshtein 1965), and only near ones.
  */
-export function nearestNames(wanted: string, names: readonly string[], most = 3): string[] {
+function nearestNames(wanted: string, names: readonly string[], most = 3): string[] {
   const bound = Math.max(2, Math.floor(wanted.length / 3));
   return names
     .map((name) => ({ name, distance: nearness(wanted.toLowerCase(), name.toLowerCase()) }))

@@ -121,7 +121,7 @@ export class LabRun {
 }
 
 /** What a column is called: its label, or its scheme and domain. */
-export function runLabel(comparison: Comparison): string {
+function runLabel(comparison: Comparison): string {
   return comparison.label ?? `${comparison.scheme} ${comparison.domain}`;
 }
 

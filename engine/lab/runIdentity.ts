@@ -2,11 +2,11 @@
  * The identity of a run: a hash of everything that its numbers depend on, and of nothing else. Names, notes and the view do
  * not count; the value of every cost does, so that a preset that changes makes another run.
  */
-import { createHash } from 'node:crypto';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { canonicalJson } from './canonicalJson.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';
 import { costParameters } from './presets.ts';
+import { sha256 } from './sha256.ts';
 import type { Comparison, LabDocument } from './schema.ts';
 
 const ID_DIGITS = 16;
@@ -29,7 +29,7 @@ export function runInputs(
     recordings: Object.fromEntries(
       [...new Set(used)].map((id) => {
         const files = recordings.get(id);
-        return [id, files ? { trace: digest(files.trace), runJson: digest(files.runJson) } : null];
+        return [id, files ? { trace: sha256(files.trace), runJson: sha256(files.runJson) } : null];
       }),
     ),
   };
@@ -40,9 +40,5 @@ export function runId(
   comparison: Comparison,
   recordings: ReadonlyMap<string, RecordingFiles>,
 ): string {
-  return digest(canonicalJson(runInputs(lab, comparison, recordings))).slice(0, ID_DIGITS);
-}
-
-function digest(content: string | Uint8Array): string {
-  return createHash('sha256').update(content).digest('hex');
+  return sha256(canonicalJson(runInputs(lab, comparison, recordings))).slice(0, ID_DIGITS);
 }

@@ -12,9 +12,9 @@ z.config({ jitless: true });
 export const FORMAT_VERSION = 1;
 
 export const KERNEL_PROFILES = ['6.12', '6.17', '7.3'] as const;
-export const SCHEMES = ['map_sg', 'two_step'] as const;
-export const DOMAINS = ['strict', 'lazy', 'passthrough'] as const;
-export const IO_PATTERNS = ['read', 'write', 'randread', 'randwrite', 'readwrite', 'randrw'] as const;
+const SCHEMES = ['map_sg', 'two_step'] as const;
+const DOMAINS = ['strict', 'lazy', 'passthrough'] as const;
+const IO_PATTERNS = ['read', 'write', 'randread', 'randwrite', 'readwrite', 'randrw'] as const;
 
 const id = z
   .string()
@@ -177,11 +177,8 @@ export type Part = z.output<typeof partSchema>;
 export type PartKind = Part['kind'];
 export type PartOf<Kind extends PartKind> = Extract<Part, { kind: Kind }>;
 export type LabWorkload = z.output<typeof workloadSchema>;
-export type ReplayWorkload = Extract<LabWorkload, { kind: 'replay' }>;
 export type BioWorkload = Extract<LabWorkload, { kind: 'bio' }>;
 export type Comparison = z.output<typeof comparisonSchema>;
-export type SchemeName = (typeof SCHEMES)[number];
-export type DomainName = (typeof DOMAINS)[number];
 export type KernelProfileName = (typeof KERNEL_PROFILES)[number];
 
 /** The JSON Schema of lab.json, as `lab schema` prints it. */

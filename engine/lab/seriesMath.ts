@@ -14,7 +14,7 @@ export function commonWindow(series: readonly RunSeries[]): number {
 }
 
 /** A counting column folded to windows of `windowPs`. */
-export function foldCounts(series: RunSeries, column: SumColumn, windowPs: number): Float64Array {
+function foldCounts(series: RunSeries, column: SumColumn, windowPs: number): Float64Array {
   const factor = Math.max(1, Math.round(windowPs / series.windowPs));
   const folded = new Float64Array(Math.ceil(series.count / factor));
   const values = series.columns[column];

@@ -148,8 +148,5 @@ function reason(error: unknown): string {
 
 /** A name from a hostile file, fit for a message. */
 function shown(name: string): string {
-  return [...name]
-    .map((character) => (character >= ' ' && character <= '~' ? character : '?'))
-    .join('')
-    .slice(0, 80);
+  return name.slice(0, 80).replace(/[^ -~]/g, '?');
 }

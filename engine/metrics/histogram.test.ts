@@ -35,8 +35,9 @@ describe('Histogram', () => {
         for (const value of right) other.record(value);
         for (const value of [...left, ...right]) together.record(value);
         apart.merge(other);
-        expect(apart.buckets).toEqual(together.buckets);
-        expect([apart.count, apart.min, apart.max]).toEqual([together.count, together.min, together.max]);
+        const { sum: _apart, ...merged } = apart.serialize();
+        const { sum: _together, ...whole } = together.serialize();
+        expect(merged).toEqual(whole);
       }),
     );
   });
@@ -46,7 +47,7 @@ describe('Histogram', () => {
       fc.property(values, (list) => {
         const histogram = new Histogram();
         for (const value of list) histogram.record(value);
-        expect(Histogram.deserialize(histogram.serialize())).toEqual(histogram);
+        expect(Histogram.deserialize(histogram.serialize()).serialize()).toEqual(histogram.serialize());
       }),
     );
     expect(Histogram.deserialize(new Histogram().serialize())).toEqual(new Histogram());

@@ -20,8 +20,6 @@ export const QUANTILE_COLUMNS = ['mapLatencyP50', 'mapLatencyP99'] as const;
 export const SERIES_COLUMNS = [...SUM_COLUMNS, ...MAX_COLUMNS, ...QUANTILE_COLUMNS] as const;
 
 export type SumColumn = (typeof SUM_COLUMNS)[number];
-export type MaxColumn = (typeof MAX_COLUMNS)[number];
-export type QuantileColumn = (typeof QUANTILE_COLUMNS)[number];
 export type SeriesColumn = (typeof SERIES_COLUMNS)[number];
 
 /** Unit of each column, as CSV headers and axes name it. Latencies are picoseconds; NaN where a window mapped nothing. */
