@@ -121,5 +121,11 @@ async function main(args: readonly string[]): Promise<ExitStatus> {
   }
 }
 
+// Whoever reads the output may have seen enough, as `head` has: that is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(EXIT.fine);
+});
+
 // An exit code instead of process.exit: what is still on its way to a pipe arrives.
 process.exitCode = await main(process.argv.slice(2));

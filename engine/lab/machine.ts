@@ -22,7 +22,7 @@ import { LabError } from '../time/labError.ts';
 import { PICOSECONDS_PER_MICROSECOND, nanoseconds, picoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import { RandomStream } from '../time/random.ts';
 import { BioWorkload, type WorkloadMachine } from '../workloads/bio.ts';
-import type { RecordingFiles } from '../workloads/recordedRequest.ts';
+import type { Recording, RecordingFiles } from '../workloads/recordedRequest.ts';
 import { ReplayWorkload } from '../workloads/replay.ts';
 import type { Workload } from '../workloads/workload.ts';
 import { resolveCosts, type HardwareCosts } from './presets.ts';
@@ -184,11 +184,7 @@ function buildWorkload(
         'Make the lab with "import".',
       );
     const { queueDepth } = workload;
-    return new ReplayWorkload(
-      machine,
-      readRecording(files),
-      queueDepth === undefined ? { name } : { name, queueDepth },
-    );
+    return new ReplayWorkload(machine, recordingOf(files), queueDepth === undefined ? { name } : { name, queueDepth });
   }
   const { rw, readPercent, blockSize, blockSizeMix, queueDepth, ioCount, regionMiB, contiguity, cpus } = workload;
   return new BioWorkload(
@@ -207,6 +203,15 @@ function buildWorkload(
     },
     random,
   );
+}
+
+/** Runs side by side read one recording once. */
+const readBefore = new WeakMap<RecordingFiles, Recording>();
+
+function recordingOf(files: RecordingFiles): Recording {
+  const recording = readBefore.get(files) ?? readRecording(files);
+  readBefore.set(files, recording);
+  return recording;
 }
 
 function microseconds(value: number): Picoseconds {
