@@ -175,7 +175,7 @@ export const strings = {
     emptyTitle: 'No run yet',
     emptyText: 'Each column of the comparison is one run. They run side by side, and the charts fill in while they do.',
     waiting: 'Waiting for the first numbers…',
-    hint: 'Wheel or drag zooms, double click shows all',
+    hint: 'Wheel or drag to zoom',
     time: 'Virtual time',
     hidden: 'All runs are hidden. Choose one above.',
     titles: {

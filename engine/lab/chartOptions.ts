@@ -234,6 +234,7 @@ export function chartOption(chart: ChartId, runs: readonly ChartRun[], settings:
     yAxis: {
       type: 'value',
       min: 0,
+      ...(unit === 'bytes' ? binaryTicks(lines) : {}),
       name: axis,
       nameLocation: 'end',
       nameGap: 10,
@@ -265,21 +266,32 @@ function staggered(lines: readonly Line[], runs: readonly ChartRun[]): Line[] {
   return lines.map((line) => ({ ...line, width: line.width + 0.45 * (runs.length - 1 - runs.indexOf(line.run)) }));
 }
 
+/** Ticks at multiples of a power of two: bytes have binary prefixes, and `48.8 KiB` is no mark to read a chart by. */
+function binaryTicks(lines: readonly Line[]): { interval: number; max: number } {
+  let highest = 1;
+  for (const { points } of lines)
+    for (let index = 1; index < points.length; index += 2) highest = Math.max(highest, points[index] ?? 0);
+  const interval = 2 ** Math.max(0, Math.ceil(Math.log2(highest / 5)));
+  return { interval, max: Math.ceil(highest / interval) * interval };
+}
+
 function seriesOption(line: Line, theme: ChartTheme): Record<string, unknown> {
   const color = runColor(theme, line.run.slot);
   return {
     id: `${line.run.comparisonId}/${line.name}`,
     type: 'line',
     name: line.name,
+    // Flat, which ECharts reads without a copy; `minmax` keeps the spikes that these charts are looked at for.
     data: line.points,
+    dimensions: ['x', 'y'],
     color,
     lineStyle: { color, width: line.width, type: runDash(line.run.slot) },
     itemStyle: { color },
     symbol: line.symbol ?? 'circle',
     symbolSize: 5,
     // Marks on every point would hide the dashes; a line of one point has no other way to show.
-    showSymbol: line.points.length === 1,
-    sampling: 'lttb',
+    showSymbol: line.points.length === 2,
+    sampling: 'minmax',
     ...(line.step === true ? { step: 'end' } : {}),
     emphasis: { disabled: true },
   };

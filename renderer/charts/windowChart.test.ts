@@ -3,7 +3,7 @@ import { CHART_IDS } from '../../engine/lab/chartOptions.ts';
 import { comparisonLabel, type Column } from '../stores/lab.ts';
 import { withRuns } from '../testing/sampleLab.ts';
 import { seriesTable } from './seriesTable.ts';
-import { chartRuns, flatten, windowChart } from './windowChart.ts';
+import { chartRuns, windowChart } from './windowChart.ts';
 
 const { state, frames } = withRuns('done', 40);
 const columns: Column[] = state.lab.comparison.map((comparison, slot) => ({
@@ -29,17 +29,6 @@ describe('a chart of the window', () => {
     const some = windowChart('throughput', chartRuns(columns, 1, new Set(['map_sg-strict'])), false).series;
     expect(some.length).toBe(3);
     expect(some[0]?.['color']).toBe(all[1]?.['color']);
-  });
-});
-
-describe('flat points', () => {
-  it('alternate moment and value', () => {
-    expect([
-      ...flatten([
-        [1, 10],
-        [2, 20],
-      ]),
-    ]).toEqual([1, 10, 2, 20]);
   });
 });
 

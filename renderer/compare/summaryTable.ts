@@ -32,14 +32,15 @@ function direction(key: string): 1 | -1 | 0 {
   return LOWER_IS_BETTER.test(key) ? -1 : 0;
 }
 
-/** The places of the best values; none where all are alike, where something is missing, or where no way is better. */
+/** The places of the best values; none where most are alike, where something is missing, or where no way is better. */
 function bestOf(key: string, values: readonly number[]): ReadonlySet<number> {
   const way = direction(key);
   const measured = values.filter(Number.isFinite);
   if (way === 0 || measured.length < 2) return new Set();
   const best = way > 0 ? Math.max(...measured) : Math.min(...measured);
-  if (measured.every((value) => value === best)) return new Set();
-  return new Set(values.flatMap((value, index) => (value === best ? [index] : [])));
+  const places = values.flatMap((value, index) => (value === best ? [index] : []));
+  // What most columns reach is no distinction; the difference tells the others apart.
+  return new Set(2 * places.length > values.length ? [] : places);
 }
 
 /** The rows of the latest figures of a run: those of its frame while it runs, else those that it ended with. */

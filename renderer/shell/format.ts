@@ -23,7 +23,7 @@ export function formatDuration(seconds: number): string {
 /** A signed difference in percent against a base, a multiple where percents would not be read; null: nothing to compare. */
 export function formatDifference(value: number, base: number): string | null {
   if (!Number.isFinite(value) || !Number.isFinite(base)) return null;
-  if (value === base) return `0${SPACE}%`;
+  if (value === base) return '=';
   if (base === 0) return null;
   const ratio = value / base;
   if (ratio >= 10) return `${ratio.toFixed(ratio < 100 ? 1 : 0)}×`;

@@ -21,6 +21,12 @@ function group(key: string, title: string, children: OutlineItem[]): OutlineItem
   return { key: `group/${key}`, title, detail: null, icon: null, slot: null, target: null, children };
 }
 
+/** A part that has a name of its own needs no kind beside it: the icon says it. */
+function partDetail(part: Part): string | null {
+  if (part.kind === 'socket' || part.kind === 'memory') return nodeLines(part)[0] ?? null;
+  return part.label === undefined ? strings.partKinds[part.kind] : null;
+}
+
 function partItem(part: Part, parts: readonly Part[]): OutlineItem {
   const children = parts
     .filter((child) => child.kind !== 'socket' && child.kind !== 'memory' && child.parent === part.id)
@@ -28,8 +34,7 @@ function partItem(part: Part, parts: readonly Part[]): OutlineItem {
   return {
     key: `part/${part.id}`,
     title: partName(part),
-    detail:
-      part.kind === 'socket' || part.kind === 'memory' ? (nodeLines(part)[0] ?? null) : strings.partKinds[part.kind],
+    detail: partDetail(part),
     icon: part.kind,
     slot: null,
     target: { kind: 'part', id: part.id },

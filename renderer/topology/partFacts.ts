@@ -81,7 +81,7 @@ export function partFacts(part: Part): Fact[] {
 export function nodeLines(part: Part): string[] {
   switch (part.kind) {
     case 'socket':
-      return [`${part.cpus} CPUs`];
+      return [part.cpus === 1 ? '1 CPU' : `${part.cpus} CPUs`];
     case 'memory':
       return [bytes(part.sizeGiB * 2 ** 30)];
     case 'iommu':
