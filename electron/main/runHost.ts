@@ -27,8 +27,8 @@ export interface RunEvents {
   cancelOverdue(): void;
 }
 
-/** The user sees a cancelled run within 200 ms. */
-const cancelPromiseMilliseconds = 150;
+/** The user sees a cancelled run within 200 ms, the way to the page included. */
+const cancelPromiseMilliseconds = 100;
 /** A thread that is inside one long step (reading a recording) may still give its result until then. */
 const cancelLimitMilliseconds = 2000;
 

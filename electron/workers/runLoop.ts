@@ -24,7 +24,7 @@ export interface LoopSurroundings {
 
 const sliceMilliseconds = 8;
 const frameMilliseconds = 100;
-const smallestSlice = 64;
+const smallestSlice = 128;
 const largestSlice = 1 << 20;
 
 export class RunLoop {

@@ -1,6 +1,7 @@
 /*
  * The thread of one run: holds one whole machine, and speaks with main between slices.
  */
+import { setPriority } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -11,6 +12,10 @@ import type { RunCommand, RunInput, RunReport } from './runProtocol.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('runWorker is started as a worker thread');
+
+// More runs than cores must not make the window wait. On Linux niceness belongs to the thread; elsewhere this would slow main.
+const niceness = 10;
+if (process.platform === 'linux') setPriority(niceness);
 
 function report(message: RunReport): void {
   // A frame's arrays are its own, so they move; a result's are kept by the run until the thread ends, so they are copied.
