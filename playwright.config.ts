@@ -5,7 +5,8 @@ export default defineConfig({
   testDir: 'e2e',
   testMatch: '**/*.e2e.ts',
   outputDir: 'test-results/e2e',
-  timeout: 60_000,
+  // Two launches, a run and an export on two busy cores.
+  timeout: 90_000,
   expect: { timeout: 15_000 },
   workers: 1,
   fullyParallel: false,

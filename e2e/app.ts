@@ -11,6 +11,8 @@ import { isRoot, root } from '../scripts/process.mjs';
 export const firstRunLab = path.join(root, 'fixtures/labs/first-run.iovalab');
 export const bioLab = path.join(root, 'fixtures/labs/bio.iovalab');
 
+const closeLimitMs = 15_000;
+
 export interface LaunchOptions {
   readonly lab?: string;
   /** Kept over two launches by the tests of recovery; otherwise each launch has a new one. */
@@ -105,7 +107,13 @@ async function launch(options: LaunchOptions, folder: string): Promise<LaunchedA
       }, button),
     idle: () => waitForIdle(page),
     close: async () => {
-      if (!ended) await electron.close();
+      if (ended) return;
+      const hung = setTimeout(() => electron.process().kill('SIGKILL'), closeLimitMs);
+      const start = performance.now();
+      await electron.close();
+      clearTimeout(hung);
+      // An app that does not quit when it is told to is a fault, and must not take the following tests with it.
+      expect(performance.now() - start).toBeLessThan(closeLimitMs);
     },
     kill: async () => {
       electron.process().kill('SIGKILL');

@@ -2,12 +2,13 @@
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { bioLab, expect, screenshot, test } from './app.ts';
-import { expectEveryRun, runStates, shownSummary } from './lab.ts';
+import { expectEveryRun, makeShort, runStates, shownSummary } from './lab.ts';
 
 test('a saved lab is reopened with its results', async ({ app }) => {
   const file = path.join(app.folder, 'mine.iovalab');
   copyFileSync(bioLab, file);
   const first = await app.launch({ lab: file });
+  await makeShort(first.page);
   await first.page.keyboard.press('F5');
   await expectEveryRun(first.page, 'done');
   await first.idle();
@@ -29,6 +30,7 @@ test('work that was not saved is offered after a crash, and restored', async ({ 
 
   const first = await app.launch({ lab: file, userDataFolder });
   await first.page.evaluate(() => window.lab.document.edit({ path: 'name', value: 'Edited before the crash' }));
+  await makeShort(first.page);
   await first.page.keyboard.press('F5');
   await expectEveryRun(first.page, 'done');
   const shown = await shownSummary(first.page);

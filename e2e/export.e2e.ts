@@ -2,9 +2,9 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test, bioLab, type LaunchedApp } from './app.ts';
-import { expectEveryRun } from './lab.ts';
+import { expectEveryRun, makeShort } from './lab.ts';
 
-const chart = 'mapLatency';
+const chart = 'map-latency';
 
 async function exportChart(app: LaunchedApp, format: 'png' | 'svg' | 'csv', file: string): Promise<Buffer> {
   await app.answerSaveDialog(file);
@@ -15,6 +15,7 @@ async function exportChart(app: LaunchedApp, format: 'png' | 'svg' | 'csv', file
 
 test('a chart goes out as PNG, SVG and CSV', async ({ app }) => {
   const launched = await app.launch({ lab: bioLab });
+  await makeShort(launched.page);
   await launched.page.keyboard.press('F5');
   await expectEveryRun(launched.page, 'done');
   const png = await exportChart(launched, 'png', path.join(app.folder, 'chart.png'));
@@ -33,6 +34,7 @@ test('a chart goes out as PNG, SVG and CSV', async ({ app }) => {
 
 test('an export depends neither on the window nor on the theme', async ({ app }) => {
   const launched = await app.launch({ lab: bioLab, size: { width: 1280, height: 800 } });
+  await makeShort(launched.page);
   await launched.page.keyboard.press('F5');
   await expectEveryRun(launched.page, 'done');
   const first = await exportChart(launched, 'svg', path.join(app.folder, 'a.svg'));
@@ -45,6 +47,7 @@ test('an export depends neither on the window nor on the theme', async ({ app })
 
 test('everything goes out at once', async ({ app }) => {
   const { page, answerOpenDialog } = await app.launch({ lab: bioLab });
+  await makeShort(page);
   await page.keyboard.press('F5');
   await expectEveryRun(page, 'done');
   const folder = path.join(app.folder, 'everything');

@@ -30,28 +30,35 @@ export async function expectEveryRun(page: Page, status: string, timeout = 40_00
     .toEqual([status]);
 }
 
-/** A run much longer than a test, so that there is time to press buttons. */
-export async function makeLong(page: Page): Promise<void> {
-  const outcome = await page.evaluate(() =>
-    window.lab.document.edit({ path: 'workloads[0].ioCount', value: 5_000_000 }),
+async function setIoCount(page: Page, value: number): Promise<void> {
+  const outcome = await page.evaluate(
+    (count) => window.lab.document.edit({ path: 'workloads[0].ioCount', value: count }),
+    value,
   );
   expect(outcome).toEqual({ status: 'done' });
 }
 
+/** A run much longer than a test, so that there is time to press buttons. */
+export const makeLong = (page: Page): Promise<void> => setIoCount(page, 5_000_000);
+
+/** A run of a moment, where the test is about what comes after. */
+export const makeShort = (page: Page): Promise<void> => setIoCount(page, 500);
+
 export type SummaryTable = Record<string, string[]>;
 
-/** Row label to cells, one cell a run. Spaces are made alike: a table may use thin or unbreakable ones. */
+/** Row label to values, one a run, without the marks and differences that the window adds. */
 export async function shownSummary(page: Page): Promise<SummaryTable> {
+  const tab = page.getByRole('tab', { name: 'Summary' });
+  if ((await tab.count()) > 0) await tab.click();
   const table = page.getByRole('table', { name: /summary/i }).first();
   await expect(table).toBeVisible();
-  const rows = await table.locator('tbody tr').all();
-  const entries = await Promise.all(
-    rows.map(async (row) => {
-      const [label = '', ...cells] = await row.locator('th, td').allInnerTexts();
-      return [plain(label), cells.map(plain)] as const;
-    }),
+  const rows = await table.locator('tbody tr').evaluateAll((found) =>
+    found.map((row) => ({
+      label: row.querySelector('th')?.textContent ?? '',
+      cells: [...row.querySelectorAll('td .value')].map((cell) => cell.textContent),
+    })),
   );
-  return Object.fromEntries(entries);
+  return Object.fromEntries(rows.map(({ label, cells }) => [plain(label).toLowerCase(), cells.map(plain)]));
 }
 
 /** The same table as the command line prints it: columns stand apart by two spaces or more. */
@@ -59,9 +66,10 @@ export function printedSummary(output: string, labels: readonly string[]): Summa
   const entries = output.split('\n').flatMap((line) => {
     const [label = '', ...cells] = line
       .trim()
-      .split(/\s{2,}/)
+      // Thin spaces stand inside numbers, so only plain ones part the columns.
+      .split(/ {2,}/)
       .map(plain);
-    return labels.includes(label) ? [[label, cells] as const] : [];
+    return labels.includes(label.toLowerCase()) ? [[label.toLowerCase(), cells] as const] : [];
   });
   return Object.fromEntries(entries);
 }

@@ -3,7 +3,15 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import yauzl from 'yauzl';
 import { bioLab, expect, firstRunLab, screenshot, test } from './app.ts';
-import { expectEveryRun, makeLong, printedSummary, runOnCommandLine, runStates, shownSummary } from './lab.ts';
+import {
+  expectEveryRun,
+  makeLong,
+  makeShort,
+  printedSummary,
+  runOnCommandLine,
+  runStates,
+  shownSummary,
+} from './lab.ts';
 
 /** Entries of a lab file, inflated. */
 function entriesOf(file: string): Promise<ReadonlyMap<string, Buffer>> {
@@ -76,6 +84,7 @@ test('the window shows the numbers that the command line prints, and the file th
 
 test('two runs in the app give the same numbers', async ({ app }) => {
   const { page, idle } = await app.launch({ lab: bioLab });
+  await makeShort(page);
   await page.keyboard.press('F5');
   await expectEveryRun(page, 'done');
   await idle();
