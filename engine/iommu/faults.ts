@@ -12,6 +12,7 @@ export const FAULT_CONTEXT_NOT_PRESENT = 0x2;
 export const FAULT_ADDRESS_BEYOND_WIDTH = 0x4;
 export const FAULT_WRITE_NOT_ALLOWED = 0x5;
 export const FAULT_READ_NOT_ALLOWED = 0x6;
+export const FAULT_RESERVED_BITS = 0xc;
 
 const FAULT_WORDS: Readonly<Record<number, string>> = {
   [FAULT_ROOT_NOT_PRESENT]: 'the device has no root entry',
@@ -19,6 +20,7 @@ const FAULT_WORDS: Readonly<Record<number, string>> = {
   [FAULT_ADDRESS_BEYOND_WIDTH]: "the address lies beyond the domain's address width",
   [FAULT_WRITE_NOT_ALLOWED]: 'the page is not mapped for writing',
   [FAULT_READ_NOT_ALLOWED]: 'the page is not mapped for reading',
+  [FAULT_RESERVED_BITS]: 'a page-table entry has reserved bits set',
 };
 
 /** Faults of one device that are written to the log; further ones are counted only. */

@@ -97,7 +97,7 @@ export class InvalidationQueue {
     for (let word = 0; word < DESCRIPTOR_WORDS; word += 1) {
       this.memory.writeWord(this.ringPage, slot + word, words[from + word]!);
     }
-    this.tail = (this.tail + 1) % QUEUE_DESCRIPTORS;
+    this.advanceTail();
   }
 
   private enqueueWait(): void {
@@ -107,7 +107,13 @@ export class InvalidationQueue {
     memory.writeWord(ringPage, slot + 1, STATUS_DONE);
     memory.writeWord(ringPage, slot + 2, ((statusPage % LOW_PAGES) << 12) >>> 0);
     memory.writeWord(ringPage, slot + 3, Math.floor(statusPage / LOW_PAGES));
+    this.advanceTail();
+  }
+
+  /** A full ring has one empty slot; software then waits until the hardware has taken a descriptor. */
+  private advanceTail(): void {
     this.tail = (this.tail + 1) % QUEUE_DESCRIPTORS;
+    if ((this.tail + 1) % QUEUE_DESCRIPTORS === this.head) this.process();
   }
 
   /** The hardware's side: one descriptor, from its bits. */

@@ -117,6 +117,31 @@ describe('stale translations (a device may use what the IOTLB still holds)', () 
     expect(iommu.translate(DEVICE, 100, true, 1, nanoseconds(9_000))).toBe(false);
   });
 
+  test('what a device does with a page that software took back, or mapped anew, is counted access by access', () => {
+    const { tables, iommu, counters } = machine();
+    tables.leaf(100, 0, 7, 3);
+    iommu.translate(DEVICE, 100, true, 4, picoseconds(0));
+    iommu.translate(DEVICE, 100, true, 4, nanoseconds(5_000));
+    expect(counters.get('staleWindowAccesses')).toBe(0);
+    tables.clear(100);
+    iommu.translate(DEVICE, 100, true, 4, nanoseconds(6_000));
+    expect(counters.get('staleWindowAccesses')).toBe(4);
+    tables.leaf(100, 0, 9, 3);
+    iommu.translate(DEVICE, 100, true, 1, nanoseconds(7_000));
+    expect([iommu.physPage, counters.get('staleWindowAccesses')]).toEqual([7, 5]);
+    invalidate(iommu, PAGE_SELECTIVE, 100 * 4096, HINT);
+    iommu.translate(DEVICE, 100, true, 1, nanoseconds(9_000));
+    expect([iommu.physPage, counters.get('staleWindowAccesses')]).toEqual([9, 5]);
+  });
+
+  test('a large page that is still mapped is no stale one', () => {
+    const { tables, iommu, counters } = machine();
+    tables.leaf(512, 1, 1024, 3);
+    for (let page = 512; page < 1024; page += 1) iommu.translate(DEVICE, page, true, 1, nanoseconds(page * 1000));
+    expect(counters.get('iotlbHits2M')).toBe(511);
+    expect(counters.get('staleWindowAccesses')).toBe(0);
+  });
+
   test('the hint keeps paging-structure caches; without it those of the range go (VT-d 6.5.2.3, IH)', () => {
     const { tables, iommu, counters } = machine();
     tables.leaf(100, 0, 7, 3);
@@ -166,6 +191,23 @@ describe('the invalidation queue', () => {
     expect([...types].sort()).toEqual([2, 5]);
   });
 
+  test('a submission longer than the ring is taken in as the hardware makes room', () => {
+    const { tables, iommu, counters } = machine();
+    for (let page = 0; page < 64; page += 1) {
+      tables.leaf(page, 0, page, 3);
+      iommu.translate(DEVICE, page, false, 1, picoseconds(0));
+    }
+    const words = Array.from({ length: 600 }, (_, index) => [
+      (PAGE_SELECTIVE | (DOMAIN << 16)) >>> 0,
+      0,
+      4096 * (index % 64) + HINT,
+      0,
+    ]);
+    iommu.invalidationQueue.submit(new Uint32Array(words.flat()), 600, picoseconds(0));
+    expect(counters.get('invalidationsPage')).toBe(600);
+    expect(iommu.iotlb.occupancy()).toEqual([0, 0, 0]);
+  });
+
   test('context entries are cached until the context cache is invalidated (VT-d 6.5.2.1)', () => {
     const { tables, iommu } = machine();
     tables.leaf(100, 0, 7, 3);
@@ -199,6 +241,15 @@ describe('faults', () => {
     expect(iommu.translate(DEVICE, 100, true, 1, picoseconds(0))).toBe(false);
     expect(iommu.translate(DEVICE, 101, false, 1, picoseconds(0))).toBe(false);
     expect(log.entries().map((entry) => /reason 0x0(.)/.exec(entry.message)?.[1])).toEqual(['5', '5', '6']);
+  });
+
+  test('reserved bits are refused: a leaf above 1 GiB, or a large leaf at an unaligned address (reason 12)', () => {
+    const { tables, iommu, log } = machine();
+    tables.leaf(512 ** 3, 3, 0, 3);
+    tables.leaf(512, 1, 1025, 3);
+    expect(iommu.translate(DEVICE, 512 ** 3, false, 1, picoseconds(0))).toBe(false);
+    expect(iommu.translate(DEVICE, 512, false, 1, picoseconds(0))).toBe(false);
+    expect(log.entries().map((entry) => /reason 0x(..)/.exec(entry.message)?.[1])).toEqual(['0c', '0c']);
   });
 
   test('a device that faults on every access fills neither log nor memory', () => {

@@ -106,7 +106,7 @@ export class Iommu implements Translator {
    * cannot arrive before it.
    */
   translate(sourceId: number, iovaPage: number, write: boolean, accesses: number, at: Picoseconds): boolean {
-    const { costs, values, contextCache, iotlb } = this;
+    const { costs, values, contextCache, iotlb, walker } = this;
     let time: number = at;
     if (contextCache.find(sourceId)) {
       values[COUNTER.contextCacheHits]! += accesses;
@@ -142,6 +142,10 @@ export class Iommu implements Translator {
     if ((iotlb.permissions & (write ? SECOND_STAGE_WRITE : SECOND_STAGE_READ)) === 0) {
       return this.refuse(sourceId, iovaPage, write, write ? FAULT_WRITE_NOT_ALLOWED : FAULT_READ_NOT_ALLOWED);
     }
+    // The window between an unmap and its flush, seen from the device: one look at the entry tells whether it has closed.
+    if (!walker.stillMapped(iovaPage, iotlb.level, iotlb.leafPage, iotlb.leafTable)) {
+      values[COUNTER.staleWindowAccesses]! += accesses;
+    }
     this.physPage = iotlb.physPage;
     return true;
   }
@@ -163,7 +167,7 @@ export class Iommu implements Translator {
       return (iotlb.permissions & (write ? SECOND_STAGE_WRITE : SECOND_STAGE_READ)) !== 0;
     }
     if (!walker.walkFromRoot(domainId, iovaPage, write, contextCache.tablePage, contextCache.levels)) return false;
-    iotlb.fill(domainId, iovaPage, walker.level, walker.leafPage, walker.permissions, 0);
+    iotlb.fill(domainId, iovaPage, walker.level, walker.leafPage, walker.permissions, walker.leafTable, 0);
     this.physPage = walker.physPage(iovaPage);
     return true;
   }
@@ -204,7 +208,7 @@ export class Iommu implements Translator {
     }
     values[IOTLB_MISSES[walker.level]!]! += 1;
     values[IOTLB_HITS[walker.level]!]! += accesses - 1;
-    iotlb.fill(domainId, iovaPage, walker.level, walker.leafPage, walker.permissions, end);
+    iotlb.fill(domainId, iovaPage, walker.level, walker.leafPage, walker.permissions, walker.leafTable, end);
     this.physPage = walker.physPage(iovaPage);
     return true;
   }

@@ -46,7 +46,7 @@ test('hits, replacement and invalidation agree with a naive model (VT-d 6.2.4)',
     page: fc.nat(40),
     length: fc.nat(9),
   });
-  const geometry = fc.constantFrom([16, 4], [8, 8], [4, 16], [32, 2]);
+  const geometry = fc.constantFrom([16, 4], [8, 8], [4, 16], [32, 2], [12, 4]);
   fc.assert(
     fc.property(geometry, fc.array(action, { maxLength: 200 }), ([entries, ways], actions) => {
       const iotlb = new Iotlb({ entries4K: entries, entries2M: 4, entries1G: 4, ways: ways });
@@ -60,7 +60,7 @@ test('hits, replacement and invalidation agree with a naive model (VT-d 6.2.4)',
             expect(iotlb.physPage).toBe(expected);
           } else {
             next += 1;
-            iotlb.fill(domain, page, 0, next, 3, 0);
+            iotlb.fill(domain, page, 0, next, 3, 0, 0);
             naive.fill(domain, page, next);
           }
         } else if (kind === 'range') {
@@ -81,7 +81,7 @@ test('hits, replacement and invalidation agree with a naive model (VT-d 6.2.4)',
 
 test('a large page serves every page inside it, and goes when any of them is invalidated', () => {
   const iotlb = new Iotlb({ entries4K: 8, entries2M: 4, entries1G: 2, ways: 4 });
-  iotlb.fill(1, 512 * 3 + 5, 1, 512 * 8, 3, 0);
+  iotlb.fill(1, 512 * 3 + 5, 1, 512 * 8, 3, 0, 0);
   expect(iotlb.find(1, 512 * 3 + 511)).toBe(true);
   expect([iotlb.level, iotlb.physPage]).toEqual([1, 512 * 8 + 511]);
   iotlb.invalidateRange(2, 0, 1e9);

@@ -30,7 +30,7 @@ export const PAGES_PER_ENTRY: readonly number[] = [1, 512, 512 ** 2, 512 ** 3];
 
 /** Index of a page's entry in its table at this level. */
 export function secondStageIndex(iovaPage: number, level: number): number {
-  return Math.floor(iovaPage / PAGES_PER_ENTRY[level]!) % ENTRIES_PER_TABLE;
+  return (iovaPage / PAGES_PER_ENTRY[level]!) & (ENTRIES_PER_TABLE - 1);
 }
 
 /** The page that an entry points at, from its two words. */

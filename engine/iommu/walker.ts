@@ -1,12 +1,19 @@
 /**
  * The functional page walk: second-stage tables read bit by bit from memory (VT-d specification 3.7). It says what a
  * translation is and which entries were read; when it is finished is the matter of iommu.ts.
- * Leaves out: first-stage and nested translation; reserved-bit checks.
+ * Leaves out: first-stage and nested translation; the reserved address bits above the width of the host.
  */
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
-import { FAULT_ADDRESS_BEYOND_WIDTH, FAULT_READ_NOT_ALLOWED, FAULT_WRITE_NOT_ALLOWED, NO_FAULT } from './faults.ts';
+import {
+  FAULT_ADDRESS_BEYOND_WIDTH,
+  FAULT_READ_NOT_ALLOWED,
+  FAULT_RESERVED_BITS,
+  FAULT_WRITE_NOT_ALLOWED,
+  NO_FAULT,
+} from './faults.ts';
 import type { PagingStructureCache } from './pagingStructureCache.ts';
 import {
+  HIGHEST_LEAF_LEVEL,
   PAGES_PER_ENTRY,
   SECOND_STAGE_PAGE_SIZE,
   SECOND_STAGE_PERMISSIONS,
@@ -17,15 +24,16 @@ import {
   secondStageTarget,
 } from './vtdSecondStage.ts';
 
-const LOWER_LEVELS_PAGES = 512 ** 3;
+const LOWER_LEVELS_MASK = 512 ** 3 - 1;
 
 export class Walker {
   private readonly memory: PhysicalMemory;
-  /** Of the last walk: 0 or a fault reason; entries read; the leaf's level, first page and combined permissions. */
+  /** Of the last walk: 0 or a fault reason; entries read; the leaf's level, first page, table and combined permissions. */
   fault = NO_FAULT;
   reads = 0;
   level = 0;
   leafPage = 0;
+  leafTable = 0;
   permissions = 0;
 
   constructor(memory: PhysicalMemory) {
@@ -51,7 +59,7 @@ export class Walker {
     let permissions = startPermissions;
     this.reads = 0;
     // The three lower indices share one 32-bit integer, which keeps divisions out of the walk.
-    const lower = (iovaPage % LOWER_LEVELS_PAGES) | 0;
+    const lower = iovaPage & LOWER_LEVELS_MASK;
     for (let level = startLevel; level >= 0; level -= 1) {
       const index = level < 3 ? (lower >>> (9 * level)) & 511 : secondStageIndex(iovaPage, level);
       const word = memory.locate(table) + index * 2;
@@ -61,8 +69,13 @@ export class Walker {
       permissions &= low;
       if ((low & SECOND_STAGE_PERMISSIONS) === 0) return this.refuse(write);
       if (level === 0 || (low & SECOND_STAGE_PAGE_SIZE) !== 0) {
+        if (level > 0 && (level > HIGHEST_LEAF_LEVEL || (target & (PAGES_PER_ENTRY[level]! - 1)) !== 0)) {
+          this.fault = FAULT_RESERVED_BITS;
+          return false;
+        }
         this.level = level;
         this.leafPage = target;
+        this.leafTable = table;
         this.permissions = permissions;
         if ((permissions & (write ? SECOND_STAGE_WRITE : SECOND_STAGE_READ)) === 0) return this.refuse(write);
         this.fault = NO_FAULT;
@@ -84,9 +97,16 @@ export class Walker {
     return this.walk(domainId, iovaPage, write, rootTable, levels - 1, SECOND_STAGE_PERMISSIONS, null);
   }
 
+  /** Whether the entry of a leaf still says what it said when it was read from this table. */
+  stillMapped(iovaPage: number, level: number, leafPage: number, leafTable: number): boolean {
+    const word = this.memory.locate(leafTable) + secondStageIndex(iovaPage, level) * 2;
+    const low = this.memory.words[word]!;
+    return (low & SECOND_STAGE_PERMISSIONS) !== 0 && secondStageTarget(low, this.memory.words[word + 1]!) === leafPage;
+  }
+
   /** The physical page of a page inside the leaf that was found. */
   physPage(iovaPage: number): number {
-    return this.level === 0 ? this.leafPage : this.leafPage + (iovaPage % PAGES_PER_ENTRY[this.level]!);
+    return this.level === 0 ? this.leafPage : this.leafPage + (iovaPage & (PAGES_PER_ENTRY[this.level]! - 1));
   }
 
   private refuse(write: boolean): false {

@@ -136,6 +136,15 @@ describe('time', () => {
     expect(bench.counters.get('tlps')).toBe(16_000);
   });
 
+  test('read completions carry up to MPS each, 20 bytes of overhead with them (PCIe 2.3.1.1)', () => {
+    const bench = new Bench(null);
+    bench.port.read(dmaAddr(0x3000), 4096, new Uint8Array(4096), 0, bench, 0, 0);
+    bench.run();
+    expect(bench.counters.get('linkBytesUpstream')).toBe(8 * 24);
+    expect(bench.counters.get('linkBytesDownstream')).toBe(16 * 276);
+    expect(bench.counters.get('tlps')).toBe(8 + 16);
+  });
+
   test('neither a later write nor an interrupt passes a write that waits for its translation (PCIe 2.4)', () => {
     class Slow extends Shifted {
       override translate(sourceId: number, page: number, write: boolean, accesses: number, at: Picoseconds): boolean {

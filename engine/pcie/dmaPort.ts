@@ -26,6 +26,8 @@ const INTERRUPT_ARRIVES = 4;
 const NO_BYTES = new Uint8Array(0);
 const NOBODY: EventHandler = { handleEvent: () => undefined };
 const FAILED = 1;
+/** `&` keeps the low bits of any whole number below 2^53, and spares a floating-point division. */
+const PAGE_OFFSET_MASK = PAGE_SIZE - 1;
 /** An MSI is a posted write of one doubleword. */
 const INTERRUPT_BYTES = 4;
 
@@ -53,7 +55,7 @@ class Operation {
 
   /** Bytes from `from` to the next page boundary or the end. */
   chunk(from: number): number {
-    return Math.min(this.length - from, PAGE_SIZE - ((this.address + from) % PAGE_SIZE));
+    return Math.min(this.length - from, PAGE_SIZE - ((this.address + from) & PAGE_OFFSET_MASK));
   }
 }
 
@@ -221,7 +223,7 @@ export class DmaPort implements EventHandler {
     values[COUNTER.tlps]! += tlps;
     const page = this.translate(operation, from, true, tlps);
     if (page >= 0) {
-      const phys = page * PAGE_SIZE + ((operation.address + from) % PAGE_SIZE);
+      const phys = page * PAGE_SIZE + ((operation.address + from) & PAGE_OFFSET_MASK);
       this.memory.writeBytes(phys, operation.bytes, operation.offset + from, chunk);
     }
     const firstTlp = link.upstream.duration(this.firstTlpBytes(chunk, true));
@@ -241,7 +243,7 @@ export class DmaPort implements EventHandler {
     values[COUNTER.tlps]! += tlps;
     const page = this.translate(operation, from, false, tlps);
     if (page >= 0) {
-      const phys = page * PAGE_SIZE + ((operation.address + from) % PAGE_SIZE);
+      const phys = page * PAGE_SIZE + ((operation.address + from) & PAGE_OFFSET_MASK);
       this.memory.readBytes(phys, operation.bytes, operation.offset + from, chunk);
     } else {
       operation.bytes.fill(0, operation.offset + from, operation.offset + from + chunk);
@@ -257,7 +259,7 @@ export class DmaPort implements EventHandler {
   private readAnswered(operation: Operation): void {
     const { link, values } = this;
     const chunk = operation.chunk(operation.answered);
-    const tlps = link.completionTlps(chunk);
+    const tlps = link.completionTlps(operation.address + operation.answered, chunk);
     const wire = chunk + tlps * COMPLETION_OVERHEAD_BYTES;
     values[COUNTER.tlps]! += tlps;
     values[COUNTER.linkBytesDownstream]! += wire;

@@ -24,8 +24,8 @@ const PICOSECONDS_PER_BIT_AT_1_GBPS = 1000;
 export const REQUEST_OVERHEAD_BYTES = 24;
 /** A completion: 12-byte header, 2 sequence, 4 LCRC, 2 framing. */
 export const COMPLETION_OVERHEAD_BYTES = 20;
-/** RCB: completions of one read are cut at multiples of this many bytes, bytes. */
-export const READ_COMPLETION_BOUNDARY = 64;
+/** RCB: where the completions of one request may be cut, bytes. */
+const READ_COMPLETION_BOUNDARY = 64;
 
 /** One direction of a link. */
 class Direction {
@@ -76,8 +76,20 @@ export class Link {
     return Math.ceil(bytes / this.options.maxReadRequestSize);
   }
 
-  /** Completion TLPs of a read of this many bytes. */
-  completionTlps(bytes: number): number {
-    return Math.ceil(bytes / Math.min(this.options.maxPayloadSize, READ_COMPLETION_BOUNDARY));
+  /**
+   * Completion TLPs of a read that begins at `address`: each of its requests is answered on its own, with as much as MPS
+   * allows, cut at the read completion boundary (2.3.1.1). Root complexes may cut finer; none of them has to.
+   */
+  completionTlps(address: number, bytes: number): number {
+    const { maxReadRequestSize } = this.options;
+    // MRRS is a multiple of the boundary, so every request begins at the same distance from one.
+    const skew = address & (READ_COMPLETION_BOUNDARY - 1);
+    const whole = Math.floor(bytes / maxReadRequestSize);
+    const rest = bytes - whole * maxReadRequestSize;
+    return whole * this.completionsOfRequest(skew, maxReadRequestSize) + this.completionsOfRequest(skew, rest);
+  }
+
+  private completionsOfRequest(skew: number, bytes: number): number {
+    return bytes === 0 ? 0 : Math.ceil((skew + bytes) / this.options.maxPayloadSize);
   }
 }

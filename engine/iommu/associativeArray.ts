@@ -1,0 +1,171 @@
+/**
+ * A set-associative array of entries tagged by domain and number, with least-recently-used replacement inside each set: what
+ * the IOTLB and the paging-structure caches have in common (VT-d specification 6.2). The set is the tag's low bits. A hash
+ * finds an entry and a ring per set keeps the order of use, so a lookup costs the same however many ways there are; a search
+ * of the ways would make a fully associative cache the slowest part of a run.
+ * Leaves out: what an entry holds. The caches keep that in arrays of their own, by entry.
+ */
+export const NO_ENTRY = -1;
+
+const EMPTY = -1;
+const DOMAIN_FACTOR = 0x9e37_79b1;
+const TAG_FACTOR = 0x85eb_ca6b;
+
+export class AssociativeArray {
+  /** Entries: the capacity rounded down to whole sets. */
+  readonly size: number;
+  private readonly ways: number;
+  private readonly sets: number;
+  private readonly setMask: number;
+  private readonly tags: Float64Array;
+  private readonly domains: Int32Array;
+  /** Chains of entries whose tags hash alike; of a bucket its first entry, of an entry the one behind it. */
+  private readonly buckets: Int32Array;
+  private readonly chained: Int32Array;
+  private readonly hashShift: number;
+  /** Rings of use: behind the entries stands one anchor per set, followed by the entry used last. */
+  private readonly older: Int32Array;
+  private readonly newer: Int32Array;
+  private readonly anchors: Int32Array;
+  private held = 0;
+  private recent = 0;
+
+  /** An array with fewer entries than ways is fully associative. */
+  constructor(entries: number, ways: number) {
+    this.ways = Math.max(1, Math.min(ways, entries));
+    this.sets = Math.floor(entries / this.ways);
+    this.setMask = (this.sets & (this.sets - 1)) === 0 ? this.sets - 1 : EMPTY;
+    const size = this.sets * this.ways;
+    this.size = size;
+    this.tags = new Float64Array(size).fill(EMPTY);
+    this.domains = new Int32Array(size);
+    const hashBits = Math.max(1, Math.ceil(Math.log2(size * 2 + 1)));
+    this.buckets = new Int32Array(2 ** hashBits).fill(NO_ENTRY);
+    this.chained = new Int32Array(size).fill(NO_ENTRY);
+    this.hashShift = 32 - hashBits;
+    this.older = new Int32Array(size + this.sets);
+    this.newer = new Int32Array(size + this.sets);
+    this.anchors = new Int32Array(size);
+    for (let set = 0; set < this.sets; set += 1) this.tieRing(set);
+  }
+
+  /** Entries that hold something. */
+  get count(): number {
+    return this.held;
+  }
+
+  /** The entry of a tag, which becomes the most recently used of its set; NO_ENTRY when there is none. */
+  find(domainId: number, tag: number): number {
+    const { tags, domains, recent } = this;
+    if (tags[recent] === tag && domains[recent] === domainId) return recent;
+    const entry = this.search(domainId, tag);
+    if (entry !== NO_ENTRY) this.touch(entry);
+    return entry;
+  }
+
+  /** The entry to hold a tag from now on: its own if it has one, else the least recently used of its set. */
+  fill(domainId: number, tag: number): number {
+    if (this.size === 0) return NO_ENTRY;
+    const own = this.search(domainId, tag);
+    if (own !== NO_ENTRY) {
+      this.touch(own);
+      return own;
+    }
+    const victim = this.newer[this.size + this.setOf(tag)]!;
+    if (this.tags[victim] === EMPTY) this.held += 1;
+    else this.unchain(victim);
+    this.tags[victim] = tag;
+    this.domains[victim] = domainId;
+    const bucket = this.bucketOf(domainId, tag);
+    this.chained[victim] = this.buckets[bucket]!;
+    this.buckets[bucket] = victim;
+    this.touch(victim);
+    return victim;
+  }
+
+  /** Drops the tags `first` to `last` of a domain, or of every domain when `domainId` is negative. */
+  drop(domainId: number, first: number, last: number): void {
+    if (this.held === 0) return;
+    if (domainId >= 0 && last - first < this.size) {
+      for (let tag = first; tag <= last; tag += 1) {
+        const entry = this.search(domainId, tag);
+        if (entry !== NO_ENTRY) this.clear(entry);
+      }
+      return;
+    }
+    for (let entry = 0; entry < this.size; entry += 1) {
+      const tag = this.tags[entry]!;
+      if (tag === EMPTY || (domainId >= 0 && this.domains[entry] !== domainId)) continue;
+      if (tag >= first && tag <= last) this.clear(entry);
+    }
+  }
+
+  private search(domainId: number, tag: number): number {
+    const { tags, domains, chained } = this;
+    let entry = this.buckets[this.bucketOf(domainId, tag)]!;
+    while (entry !== NO_ENTRY && (tags[entry] !== tag || domains[entry] !== domainId)) entry = chained[entry]!;
+    return entry;
+  }
+
+  private setOf(tag: number): number {
+    return this.setMask === EMPTY ? tag % this.sets : tag & this.setMask;
+  }
+
+  private bucketOf(domainId: number, tag: number): number {
+    return Math.imul((tag | 0) ^ Math.imul(domainId, DOMAIN_FACTOR), TAG_FACTOR) >>> this.hashShift;
+  }
+
+  private touch(entry: number): void {
+    this.recent = entry;
+    const anchor = this.anchors[entry]!;
+    if (this.older[anchor] !== entry) this.move(entry, anchor, this.older[anchor]!);
+  }
+
+  /** Empties an entry and makes it the next one to be filled. */
+  private clear(entry: number): void {
+    this.unchain(entry);
+    this.tags[entry] = EMPTY;
+    this.held -= 1;
+    const anchor = this.anchors[entry]!;
+    if (this.newer[anchor] !== entry) this.move(entry, this.newer[anchor]!, anchor);
+  }
+
+  /** Takes an entry out of its ring and puts it between two neighbours. */
+  private move(entry: number, above: number, below: number): void {
+    const { older, newer } = this;
+    const formerAbove = newer[entry]!;
+    const formerBelow = older[entry]!;
+    older[formerAbove] = formerBelow;
+    newer[formerBelow] = formerAbove;
+    older[above] = entry;
+    newer[entry] = above;
+    older[entry] = below;
+    newer[below] = entry;
+  }
+
+  private unchain(entry: number): void {
+    const bucket = this.bucketOf(this.domains[entry]!, this.tags[entry]!);
+    const { buckets, chained } = this;
+    let before = buckets[bucket]!;
+    if (before === entry) {
+      buckets[bucket] = chained[entry]!;
+      return;
+    }
+    while (chained[before] !== entry) before = chained[before]!;
+    chained[before] = chained[entry]!;
+  }
+
+  private tieRing(set: number): void {
+    const anchor = this.size + set;
+    let above = anchor;
+    for (let way = 0; way < this.ways; way += 1) {
+      const entry = set * this.ways + way;
+      this.anchors[entry] = anchor;
+      this.older[above] = entry;
+      this.newer[entry] = above;
+      above = entry;
+    }
+    this.older[above] = anchor;
+    this.newer[anchor] = above;
+  }
+}
