@@ -28,7 +28,7 @@ export interface RunEvents {
 }
 
 /** The user sees a cancelled run within 200 ms, the way to the page included. */
-const cancelPromiseMilliseconds = 100;
+const cancelPromiseMilliseconds = 60;
 /** A thread that is inside one long step (reading a recording) may still give its result until then. */
 const cancelLimitMilliseconds = 2000;
 

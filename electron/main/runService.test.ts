@@ -94,6 +94,18 @@ describe('cancel', () => {
     expect(runs.results()).toHaveLength(1);
   });
 
+  it('does not stand in the way of the next run while its thread is still to answer', () => {
+    const { runs, threads, state } = rig();
+    runs.start([a]);
+    runs.cancel(a);
+    vi.advanceTimersByTime(199);
+    runs.start([a]);
+    expect([threads.length, threads[0]!.terminated, state().status]).toEqual([2, true, 'running']);
+    threads[0]!.report({ kind: 'ended', result: resultOf(lab, a, true), frame });
+    vi.advanceTimersByTime(5000);
+    expect(state().status).toBe('running');
+  });
+
   it('ends a thread that does not answer at all', () => {
     const { runs, threads, state } = rig();
     runs.start([a]);

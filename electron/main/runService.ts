@@ -151,9 +151,10 @@ export class RunService {
     this.records.get(this.column(comparisonId).id)?.host?.cancel();
   }
 
+  /** A cancelled run whose thread has not answered yet does not stand in the way of the next one. */
   private isActive(comparisonId: string): boolean {
-    const host = this.records.get(comparisonId)?.host ?? null;
-    return host !== null;
+    const record = this.records.get(comparisonId);
+    return record !== undefined && record.host !== null && record.state.status !== 'cancelled';
   }
 
   private column(id: string): Comparison {
@@ -186,6 +187,7 @@ export class RunService {
         eventsPerSecond: 0,
         secondsLeft: null,
       });
+    this.records.get(column.id)?.host?.dispose();
     this.records.set(column.id, record);
     record.host = new RunHost(
       this.surroundings.startThread({ lab, comparisonId: column.id, recordings: this.recordings }),
