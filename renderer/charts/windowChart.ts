@@ -16,6 +16,7 @@ export interface WindowSeries {
 
 export interface WindowOption {
   readonly series: readonly WindowSeries[];
+  readonly tooltip: object;
   readonly [key: string]: unknown;
 }
 

@@ -25,7 +25,9 @@ export function costText({ value, unit }: CostParameter): string {
   return `${formatQuantity(value, 'count')}\u202finstr.`;
 }
 
-const ACRONYMS = /\b(iotlb|iova|mmio|msi|pcie|dma|cpu)\b/g;
+const ACRONYMS = /\b(iotlb|iova|mmio|msi|pcie|nvme|dma|cpu)\b/g;
+
+const SPELLED: Readonly<Record<string, string>> = { pcie: 'PCIe', nvme: 'NVMe' };
 
 /** `tableRead` as people write it: `Table read`. */
 export function costName(name: string): string {
@@ -33,6 +35,6 @@ export function costName(name: string): string {
     /([a-z0-9])([A-Z])/g,
     (_, before: string, next: string) => `${before} ${next.toLowerCase()}`,
   );
-  const text = words.replace(ACRONYMS, (acronym) => (acronym === 'pcie' ? 'PCIe' : acronym.toUpperCase()));
+  const text = words.replace(ACRONYMS, (acronym) => SPELLED[acronym] ?? acronym.toUpperCase());
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -82,11 +82,11 @@ export function useCommands(): CommandRunner {
   };
 
   const needs: Partial<Record<CommandId, () => boolean>> = {
-    'edit.undo': () => lab.state?.undo != null,
-    'edit.redo': () => lab.state?.redo != null,
+    'edit.undo': () => (lab.state?.undo ?? null) !== null,
+    'edit.redo': () => (lab.state?.redo ?? null) !== null,
     'file.save': () => lab.state !== null,
     'file.saveAs': () => lab.state !== null,
-    'file.revert': () => lab.state?.fileName != null && lab.state.dirty,
+    'file.revert': () => lab.state !== null && lab.state.fileName !== null && lab.state.dirty,
     'file.exportAll': () => lab.hasResults,
     'run.start': () => lab.state !== null && !lab.active,
     'run.pause': () => lab.running.length > 0,
