@@ -3,6 +3,9 @@
 import vue from '@vitejs/plugin-vue';
 import { defineConfig } from 'vitest/config';
 
+/** Against a test that hangs. Property tests with coverage on a busy machine take seconds; how long they take is no verdict. */
+const TIMEOUT = 120_000;
+
 export default defineConfig({
   test: {
     reporters: ['default'],
@@ -17,6 +20,7 @@ export default defineConfig({
         test: {
           name: 'node',
           environment: 'node',
+          testTimeout: TIMEOUT,
           include: ['engine/**/*.test.ts', 'electron/**/*.test.ts', 'scripts/**/*.test.ts'],
         },
       },
@@ -25,6 +29,7 @@ export default defineConfig({
         test: {
           name: 'renderer',
           environment: 'happy-dom',
+          testTimeout: TIMEOUT,
           // The tokens are read by the test that computes contrasts; other styles do nothing without a layout.
           css: { include: [/tokens\.css/] },
           include: ['renderer/**/*.test.ts'],
