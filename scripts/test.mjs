@@ -44,8 +44,8 @@ const reported = (name, report, count, start) => ({
     rmSync(report, { force: true });
     const { ok, output } = await start();
     if (!existsSync(report)) return { passed: 0, failed: 1, output: `${output}\nno report was written\n` };
-    const { passed, failed } = count(JSON.parse(readFileSync(report, 'utf8')));
-    return { passed, failed: failed === 0 && (!ok || passed === 0) ? 1 : failed, output };
+    const { passed, failed, flaky = 0 } = count(JSON.parse(readFileSync(report, 'utf8')));
+    return { passed, failed: failed === 0 && (!ok || passed === 0) ? 1 : failed, flaky, output };
   },
 });
 
@@ -122,15 +122,18 @@ for (const step of chosen) {
   const outcome = await step.run().catch((/** @type {unknown} */ error) => ({
     passed: 0,
     failed: 1,
+    flaky: 0,
     output: `the step could not start: ${error instanceof Error ? error.message : String(error)}\n`,
   }));
+  const flaky = outcome.flaky ?? 0;
+  const second = flaky === 0 ? '' : `, ${flaky} of them at the second try`;
   passed += outcome.passed;
   failed += outcome.failed;
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   say(
-    `${outcome.failed === 0 ? 'ok    ' : 'FAILED'}  ${step.name}: ${outcome.passed} passed, ${outcome.failed} failed (${seconds} s)`,
+    `${outcome.failed === 0 ? 'ok    ' : 'FAILED'}  ${step.name}: ${outcome.passed} passed${second}, ${outcome.failed} failed (${seconds} s)`,
   );
-  if (outcome.failed > 0) say(outcome.output.replace(/^/gm, '        '));
+  if (outcome.failed > 0 || flaky > 0) say(outcome.output.replace(/^/gm, '        '));
 }
 say(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
