@@ -38,8 +38,15 @@ async function setIoCount(page: Page, value: number): Promise<void> {
   expect(outcome).toEqual({ status: 'done' });
 }
 
-/** A run much longer than a test, so that there is time to press buttons. */
-export const makeLong = (page: Page): Promise<void> => setIoCount(page, 5_000_000);
+/** Two runs much longer than a test, so that there is time to press buttons, on two cores too. */
+export async function makeLong(page: Page): Promise<void> {
+  await setIoCount(page, 5_000_000);
+  const outcome = await page.evaluate(async () => {
+    const { lab } = await window.lab.document.current();
+    return window.lab.document.edit({ path: 'comparison', value: lab.comparison.slice(0, 2) });
+  });
+  expect(outcome).toEqual({ status: 'done' });
+}
 
 /** A run of a moment, where the test is about what comes after. */
 export const makeShort = (page: Page): Promise<void> => setIoCount(page, 500);

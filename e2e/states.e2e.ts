@@ -14,7 +14,7 @@ const sizes = [
   { width: 1280, height: 800 },
   { width: 1600, height: 1000 },
 ];
-const stages = ['Topology', 'Workload', 'Charts', 'Compare'];
+const stages = ['Topology', 'Workload', 'Events', 'Summary', 'Charts'];
 
 for (const theme of ['dark', 'light'] as const) {
   for (const size of sizes) {
@@ -53,5 +53,5 @@ test('the palette finds a command by its name and runs it', async ({ app }) => {
   await page.keyboard.type('show comparison');
   await page.keyboard.press('Enter');
   await idle();
-  await expect(page.getByRole('tab', { name: 'Compare' })).toHaveAttribute('aria-selected', 'true');
+  await expect(page.getByRole('tab', { name: 'Summary' })).toHaveAttribute('aria-selected', 'true');
 });
