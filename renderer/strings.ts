@@ -239,7 +239,10 @@ export const strings = {
     file: 'File',
     neverSaved: 'never saved',
     contents: (edits: number, runs: number): string =>
-      [edits === 1 ? '1 edit' : `${edits} edits`, runs === 1 ? '1 finished run' : `${runs} finished runs`].join(', '),
+      [
+        ...(edits > 0 ? [edits === 1 ? '1 edit' : `${edits} edits`] : []),
+        ...(runs > 0 ? [runs === 1 ? '1 finished run' : `${runs} finished runs`] : []),
+      ].join(', '),
     restore: 'Restore',
     openSaved: 'Open as saved',
     discard: 'Discard',

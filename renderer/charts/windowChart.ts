@@ -45,6 +45,22 @@ export function chartRuns(columns: readonly Column[], seed: number, hidden: Read
   );
 }
 
+/** True when two lists of runs draw the same picture: frames are never written to, so the same series is the same object. */
+export function sameRuns(before: readonly ChartRun[], now: readonly ChartRun[]): boolean {
+  return (
+    before.length === now.length &&
+    now.every((run, index) => {
+      const other = before[index];
+      return (
+        run.series === other?.series &&
+        run.label === other.label &&
+        run.slot === other.slot &&
+        run.partial === other.partial
+      );
+    })
+  );
+}
+
 export function windowChart(chart: ChartId, runs: readonly ChartRun[], dark: boolean): WindowOption {
   const theme = windowTheme(dark);
   const built = chartOption(chart, runs, { theme, standalone: false }) as unknown as BuiltOption;

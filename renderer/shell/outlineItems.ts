@@ -11,6 +11,8 @@ export interface OutlineItem {
   readonly title: string;
   readonly detail: string | null;
   readonly icon: IconName | null;
+  /** In place of the detail, which is then only spoken. */
+  readonly status?: IconName;
   /** Place of a run among the columns, for its mark. */
   readonly slot: number | null;
   readonly target: Selected | null;
@@ -42,12 +44,25 @@ function partItem(part: Part, parts: readonly Part[]): OutlineItem {
   };
 }
 
+/** How a run stands, where a word would take too much room. */
+export const RUN_ICONS: Readonly<Partial<Record<Column['run']['status'], IconName>>> = {
+  done: 'done',
+  failed: 'error',
+  cancelled: 'stop',
+  paused: 'pause',
+};
+
 /** How a run stands, in one word or its percentage. */
 export function runDetail({ run }: Column): string {
   const { progress, status } = run;
   if (status === 'running' && progress !== null && progress.total > 0)
     return `${Math.floor((100 * progress.completed) / progress.total)}\u202f%`;
   return run.outdated ? strings.run.outdated : status === 'idle' ? '' : strings.runStatus[status];
+}
+
+function statusIcon({ run }: Column): { status?: IconName } {
+  const icon = RUN_ICONS[run.status];
+  return icon === undefined || run.outdated ? {} : { status: icon };
 }
 
 export function outlineItems(lab: LabDocument, columns: readonly Column[]): OutlineItem[] {
@@ -85,6 +100,7 @@ export function outlineItems(lab: LabDocument, columns: readonly Column[]): Outl
         title: column.label,
         detail: runDetail(column),
         icon: null,
+        ...statusIcon(column),
         slot: column.slot,
         target: { kind: 'run', id: column.comparison.id },
       })),

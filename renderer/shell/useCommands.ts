@@ -86,7 +86,7 @@ export function useCommands(): CommandRunner {
     'edit.redo': () => (lab.state?.redo ?? null) !== null,
     'file.save': () => lab.state !== null,
     'file.saveAs': () => lab.state !== null,
-    'file.revert': () => lab.state !== null && lab.state.fileName !== null && lab.state.dirty,
+    'file.revert': () => lab.state?.dirty === true && lab.state.fileName !== null,
     'file.exportAll': () => lab.hasResults,
     'run.start': () => lab.state !== null && !lab.active,
     'run.pause': () => lab.running.length > 0,

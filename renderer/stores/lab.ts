@@ -33,7 +33,9 @@ export const useLab = defineStore('lab', () => {
   const state = shallowRef<DocumentState | null>(null);
   const frames = shallowRef<ReadonlyMap<string, RunFrame>>(new Map());
   const arrived = new Map<string, RunFrame>();
-  let flushTimer: ReturnType<typeof setTimeout> | null = null;
+  /** Progress that changes no status can wait for the next flush; a status is shown at once. */
+  const progressed = new Map<string, RunState>();
+  let waiting = false;
 
   const columns = computed<readonly Column[]>(() => {
     const current = state.value;
@@ -51,17 +53,33 @@ export const useLab = defineStore('lab', () => {
   const active = computed(() => running.value.length + paused.value.length > 0);
   const hasResults = computed(() => columns.value.some(({ frame }) => frame !== null));
 
-  function flushFrames(): void {
-    flushTimer = null;
-    if (arrived.size === 0) return;
-    frames.value = new Map([...frames.value, ...arrived]);
+  /** What came since the last look goes to the window at once; then it is left alone until it has painted that. */
+  function flush(): void {
+    waiting = true;
+    if (arrived.size > 0) frames.value = new Map([...frames.value, ...arrived]);
     arrived.clear();
+    const current = state.value;
+    if (progressed.size > 0 && current !== null)
+      state.value = { ...current, runs: current.runs.map((run) => progressed.get(run.comparisonId) ?? run) };
+    progressed.clear();
+    requestAnimationFrame(() => {
+      setTimeout(() => {
+        waiting = false;
+        if (arrived.size + progressed.size > 0) schedule();
+      }, FRAME_INTERVAL_MS);
+    });
+  }
+
+  function schedule(): void {
+    if (waiting) return;
+    waiting = true;
+    setTimeout(flush, 0);
   }
 
   function frameArrived(session: number, frame: RunFrame): void {
     if (session !== state.value?.session) return;
     arrived.set(frame.comparisonId, frame);
-    flushTimer ??= setTimeout(flushFrames, FRAME_INTERVAL_MS);
+    schedule();
   }
 
   async function fetchFrames(of: DocumentState): Promise<void> {
@@ -75,6 +93,7 @@ export const useLab = defineStore('lab', () => {
 
   function documentArrived(next: DocumentState): void {
     const opened = next.session !== state.value?.session;
+    progressed.clear();
     if (opened) {
       arrived.clear();
       frames.value = new Map();
@@ -87,13 +106,18 @@ export const useLab = defineStore('lab', () => {
     const current = state.value;
     if (current?.session !== session) return;
     const before = current.runs.find((run) => run.comparisonId === next.comparisonId);
-    if (next.status === 'running' && before?.status !== 'running' && before?.status !== 'paused')
-      forget(next.comparisonId);
+    if (before?.status === next.status) {
+      progressed.set(next.comparisonId, next);
+      schedule();
+      return;
+    }
+    progressed.delete(next.comparisonId);
+    if (next.status === 'running' && before?.status !== 'paused') forget(next.comparisonId);
     state.value = {
       ...current,
       runs: current.runs.map((run) => (run.comparisonId === next.comparisonId ? next : run)),
     };
-    if (before?.status !== next.status) announce(next);
+    announce(next);
   }
 
   /** A run that starts again: what its last run showed is gone. */
