@@ -119,7 +119,6 @@ export const strings = {
     properties: 'Properties',
     costs: 'What it costs',
     costsHelp: 'The times and instruction counts that this lab is computed with.',
-    allCosts: 'Cost parameters',
     showCosts: (count: number): string => `All ${count} cost parameters`,
     source: 'Source',
     runInputs: 'Inputs',
@@ -137,7 +136,6 @@ export const strings = {
     window: 'Chart window',
     hint: 'Select a part, a workload or a run to see it here.',
     overrides: 'Changed costs',
-    format: 'Kernel',
   },
   marks: {
     measured: 'measured',
@@ -158,13 +156,10 @@ export const strings = {
   },
   topology: {
     label: 'Topology of the machine',
-    layingOut: 'Laying out…',
     failed: 'The topology could not be laid out.',
     fit: 'Fit view',
     zoomIn: 'Zoom in',
     zoomOut: 'Zoom out',
-    caches: 'caches',
-    underflow: 'Arrow keys do not move parts: the topology is read-only.',
   },
   charts: {
     legend: 'Runs shown in the charts',
@@ -201,7 +196,6 @@ export const strings = {
     difference: 'Difference to the first column',
     emptyTitle: 'No results yet',
     emptyText: 'The summary compares the runs once they have started.',
-    startOfMisses: 'of lookups',
   },
   events: {
     filter: 'Show events of severity',
@@ -260,7 +254,6 @@ export const strings = {
     title: 'Keyboard shortcuts',
     close: 'Close',
     menus: { file: 'File', edit: 'Edit', run: 'Run', view: 'View', help: 'Help' },
-    other: 'Anywhere',
     chartsTitle: 'Charts and topology',
     charts: [
       ['Wheel', 'Zoom at the pointer'],

@@ -44,7 +44,7 @@ function bestOf(key: string, values: readonly number[]): ReadonlySet<number> {
 }
 
 /** The rows of the latest figures of a run: those of its frame while it runs, else those that it ended with. */
-export function rowsOf({ run, frame }: Column): readonly SummaryRow[] {
+function rowsOf({ run, frame }: Column): readonly SummaryRow[] {
   return (run.status === 'running' ? (frame?.summary ?? run.summary) : (run.summary ?? frame?.summary))?.rows ?? [];
 }
 

@@ -2,13 +2,7 @@
  * What the window needs beside engine/lab/quantity.ts: real durations and differences between columns. Quantities themselves
  * are written by the engine's formatter, so that window, table, axes and exports spell a number alike.
  */
-import { formatQuantity } from '../../engine/lab/quantity.ts';
-
 const SPACE = '\u202f';
-
-export function formatCount(value: number): string {
-  return formatQuantity(value, 'count');
-}
 
 /** Real time that is left or has passed: `8 s`, `2:05`, `1:02:09`. */
 export function formatDuration(seconds: number): string {

@@ -44,7 +44,7 @@ export function paletteEntries(
 }
 
 /** Lower is better; null: the letters do not occur in this order. */
-export function rank(title: string, query: string): number | null {
+function rank(title: string, query: string): number | null {
   const text = title.toLowerCase();
   const wanted = query.trim().toLowerCase();
   const at = text.indexOf(wanted);

@@ -8,11 +8,13 @@ import { computed, shallowRef } from 'vue';
 import type { DocumentState, RunState } from '../../electron/ipc/api.ts';
 import type { RunFrame } from '../../engine/lab/runTypes.ts';
 import type { Comparison } from '../../engine/lab/schema.ts';
-import { whileBusy } from '../shell/busy.ts';
+import { beginWork, whileBusy } from '../shell/busy.ts';
 import { strings } from '../strings.ts';
 import { useNotices } from './notices.ts';
 
 const FRAME_INTERVAL_MS = 100;
+/** After a paint that took long, input comes first. */
+const SHORTEST_REST_MS = 16;
 
 /** One column of the comparison with everything the window knows of it. */
 export interface Column {
@@ -33,9 +35,12 @@ export const useLab = defineStore('lab', () => {
   const state = shallowRef<DocumentState | null>(null);
   const frames = shallowRef<ReadonlyMap<string, RunFrame>>(new Map());
   const arrived = new Map<string, RunFrame>();
-  /** Progress that changes no status can wait for the next flush; a status is shown at once. */
+  /** Run states that the window has not been told of yet. */
   const progressed = new Map<string, RunState>();
+  /** Runs that began anew since then. */
+  const restarted = new Set<string>();
   let waiting = false;
+  let endWork = (): void => undefined;
 
   const columns = computed<readonly Column[]>(() => {
     const current = state.value;
@@ -55,24 +60,36 @@ export const useLab = defineStore('lab', () => {
 
   /** What came since the last look goes to the window at once; then it is left alone until it has painted that. */
   function flush(): void {
-    waiting = true;
-    if (arrived.size > 0) frames.value = new Map([...frames.value, ...arrived]);
-    arrived.clear();
+    const begun = performance.now();
     const current = state.value;
-    if (progressed.size > 0 && current !== null)
+    if (arrived.size + restarted.size > 0) {
+      const kept = [...frames.value].filter(([id]) => !restarted.has(id));
+      frames.value = new Map([...kept, ...arrived]);
+    }
+    arrived.clear();
+    restarted.clear();
+    if (progressed.size > 0 && current !== null) {
+      const changed = current.runs.filter((run) => (progressed.get(run.comparisonId) ?? run).status !== run.status);
       state.value = { ...current, runs: current.runs.map((run) => progressed.get(run.comparisonId) ?? run) };
+      for (const { comparisonId } of changed) announce(comparisonId);
+    }
     progressed.clear();
     requestAnimationFrame(() => {
-      setTimeout(() => {
-        waiting = false;
-        if (arrived.size + progressed.size > 0) schedule();
-      }, FRAME_INTERVAL_MS);
+      endWork();
+      setTimeout(
+        () => {
+          waiting = false;
+          if (arrived.size + progressed.size > 0) schedule();
+        },
+        Math.max(SHORTEST_REST_MS, FRAME_INTERVAL_MS - (performance.now() - begun)),
+      );
     });
   }
 
   function schedule(): void {
     if (waiting) return;
     waiting = true;
+    endWork = beginWork();
     setTimeout(flush, 0);
   }
 
@@ -96,6 +113,7 @@ export const useLab = defineStore('lab', () => {
     progressed.clear();
     if (opened) {
       arrived.clear();
+      restarted.clear();
       frames.value = new Map();
     }
     state.value = next;
@@ -105,31 +123,20 @@ export const useLab = defineStore('lab', () => {
   function runArrived(session: number, next: RunState): void {
     const current = state.value;
     if (current?.session !== session) return;
-    const before = current.runs.find((run) => run.comparisonId === next.comparisonId);
-    if (before?.status === next.status) {
-      progressed.set(next.comparisonId, next);
-      schedule();
-      return;
+    const { comparisonId } = next;
+    const before = progressed.get(comparisonId) ?? current.runs.find((run) => run.comparisonId === comparisonId);
+    if (next.status === 'running' && before?.status !== 'running' && before?.status !== 'paused') {
+      // A run that starts again: what its last run showed is gone.
+      arrived.delete(comparisonId);
+      restarted.add(comparisonId);
     }
-    progressed.delete(next.comparisonId);
-    if (next.status === 'running' && before?.status !== 'paused') forget(next.comparisonId);
-    state.value = {
-      ...current,
-      runs: current.runs.map((run) => (run.comparisonId === next.comparisonId ? next : run)),
-    };
-    announce(next);
+    progressed.set(comparisonId, next);
+    schedule();
   }
 
-  /** A run that starts again: what its last run showed is gone. */
-  function forget(comparisonId: string): void {
-    arrived.delete(comparisonId);
-    if (!frames.value.has(comparisonId)) return;
-    frames.value = new Map([...frames.value].filter(([id]) => id !== comparisonId));
-  }
-
-  function announce(run: RunState): void {
-    const column = columns.value.find(({ comparison }) => comparison.id === run.comparisonId);
-    if (column) notices.announcement = `${column.label}: ${strings.runStatus[run.status]}`;
+  function announce(comparisonId: string): void {
+    const column = columns.value.find(({ comparison }) => comparison.id === comparisonId);
+    if (column) notices.announcement = `${column.label}: ${strings.runStatus[column.run.status]}`;
   }
 
   /** Subscribes to what main tells and asks for what is already there. */

@@ -12,7 +12,7 @@ export type PanelTab = 'summary' | 'events';
 export type PaneName = 'outline' | 'inspector' | 'panel';
 export type Dialog = 'palette' | 'keys' | null;
 
-export const DEFAULT_PANES: Readonly<Record<string, number>> = {
+const DEFAULT_PANES: Readonly<Record<string, number>> = {
   outline: 16,
   inspector: 22,
   panel: 31,

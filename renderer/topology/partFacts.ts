@@ -7,6 +7,7 @@ export interface Fact {
   readonly key: string;
   readonly label: string;
   readonly value: string;
+  readonly help?: string;
 }
 
 const SPACE = '\u202f';
