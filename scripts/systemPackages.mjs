@@ -70,7 +70,7 @@ export function packagesOf(libraries) {
  * @param {{ executable: string, display: boolean }} need `display`: a virtual display is needed too
  * @returns {Promise<{ packages: string[], unknown: string[] }>}
  */
-export async function missingPackages({ executable, display }) {
+async function missingPackages({ executable, display }) {
   if (process.platform !== 'linux') return { packages: [], unknown: [] };
   const { output } = await run('ldd', [executable]);
   const { packages, unknown } = packagesOf(missingLibraries(output));
@@ -80,7 +80,7 @@ export async function missingPackages({ executable, display }) {
 }
 
 /** @param {readonly string[]} packages */
-export const installCommand = (packages) => `apt-get install --yes --no-install-recommends ${packages.join(' ')}`;
+const installCommand = (packages) => `apt-get install --yes --no-install-recommends ${packages.join(' ')}`;
 
 const isDebian = () => existsSync('/etc/debian_version') && isOnPath('apt-get');
 

@@ -80,7 +80,7 @@ export const importDirection = {
     const file = path.relative(root, context.filename).split(path.sep).join('/');
 
     /**
-     * @param {import('estree').Node} node
+     * @param {Parameters<import('eslint').SourceCode['getLoc']>[0]} node
      * @param {unknown} specifier
      * @param {boolean} typeOnly
      */
