@@ -74,6 +74,8 @@ export function windowChart(chart: ChartId, runs: readonly ChartRun[], dark: boo
     },
     tooltip: {
       ...built.tooltip,
+      // As the lines lie above each other at the crosshair.
+      order: 'valueDesc',
       backgroundColor: dark ? '#272c34' : '#ffffff',
       borderColor: dark ? '#3d4550' : '#d8dde4',
       textStyle: { color: theme.text, fontSize: 11, fontFamily: theme.fontFamily },
@@ -92,5 +94,7 @@ export function windowChart(chart: ChartId, runs: readonly ChartRun[], dark: boo
     ],
     // Selecting a range by drag is a feature of the toolbox, which therefore exists, out of sight.
     toolbox: { top: -60, itemSize: 1, feature: { dataZoom: { yAxisIndex: 'none', filterMode: 'none' } } },
+    // Runs enter the chart as they start: without this the last to start would lie on top, not the last column.
+    series: built.series.map((series, index) => ({ ...series, z: 2 + index })),
   };
 }
