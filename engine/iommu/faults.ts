@@ -60,7 +60,7 @@ export class FaultRecorder {
 }
 
 /** A requester id as lspci prints it: bus:device.function. */
-export function sourceIdText(sourceId: number): string {
+function sourceIdText(sourceId: number): string {
   const bus = (sourceId >> 8).toString(16).padStart(2, '0');
   const device = ((sourceId >> 3) & 31).toString(16).padStart(2, '0');
   return `${bus}:${device}.${String(sourceId & 7)}`;

@@ -17,8 +17,8 @@ import type { ContextCache } from './contextCache.ts';
 import type { Iotlb } from './iotlb.ts';
 import type { PagingStructureCache } from './pagingStructureCache.ts';
 
-export const DESCRIPTOR_WORDS = 4;
-export const QUEUE_DESCRIPTORS = 256;
+const DESCRIPTOR_WORDS = 4;
+const QUEUE_DESCRIPTORS = 256;
 
 const TYPE_MASK = 0xf;
 const TYPE_CONTEXT_CACHE = 1;

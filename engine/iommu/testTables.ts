@@ -3,7 +3,7 @@ import { FrameAllocator } from '../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../memory/physicalMemory.ts';
 import { writeContextEntry } from './contextTable.ts';
 
-export const TEST_PAGES = 2 ** 20;
+const TEST_PAGES = 2 ** 20;
 
 export class TestTables {
   readonly memory = new PhysicalMemory(TEST_PAGES * 4096);

@@ -6,7 +6,6 @@
  */
 declare const physAddrBrand: unique symbol;
 declare const dmaAddrBrand: unique symbol;
-declare const pageCountBrand: unique symbol;
 
 /** A CPU physical address in bytes (`phys_addr_t`). */
 export type PhysAddr = number & { readonly [physAddrBrand]: true };
@@ -14,10 +13,6 @@ export type PhysAddr = number & { readonly [physAddrBrand]: true };
 /** What a device puts on the bus (`dma_addr_t`): an IOVA behind an IOMMU, else a bus address. Bytes. */
 export type DmaAddr = number & { readonly [dmaAddrBrand]: true };
 
-/** A number of 4 KiB pages. */
-export type PageCount = number & { readonly [pageCountBrand]: true };
-
-export const PAGE_SHIFT = 12;
 export const PAGE_SIZE = 4096;
 
 /** `DMA_MAPPING_ERROR`: all ones in the kernel. No valid address of the emulator is negative. */
@@ -31,18 +26,9 @@ export function dmaAddr(value: number): DmaAddr {
   return value as DmaAddr;
 }
 
-export function pageCount(value: number): PageCount {
-  return value as PageCount;
-}
-
 /** The in-page part of an address. Exact for every address below 2^53, where `&` alone would not be. */
 export function offsetInPage(address: number): number {
   return address % PAGE_SIZE;
-}
-
-/** The page number that holds an address. */
-export function pageOf(address: number): number {
-  return Math.floor(address / PAGE_SIZE);
 }
 
 /** Rounds a byte count up to whole pages, in bytes. */
