@@ -1,7 +1,7 @@
 /** What is wrong with a lab, said with its place: every message names a path inside the document and what to do. */
 import { describe, expect, it } from 'vitest';
 import { canonicalJson } from './canonicalJson.ts';
-import { checkLab, parseLab, parseLabText } from './check.ts';
+import { checkLab, parseLab, parseLabText, withAssignment } from './check.ts';
 import { parseAssignment, valueAt, withValueAt } from './documentPath.ts';
 import { parseHostileJson } from './hostileJson.ts';
 import { migrate } from './migrations.ts';
@@ -126,9 +126,26 @@ describe('paths', () => {
   });
 
   it('reads assignments as JSON where they are JSON', () => {
-    expect(parseAssignment('seed=12')).toEqual({ path: 'seed', value: 12 });
-    expect(parseAssignment('workloads[0].rw=randwrite')).toEqual({ path: 'workloads[0].rw', value: 'randwrite' });
+    expect(parseAssignment('seed=12')).toMatchObject({ path: 'seed', value: 12 });
+    expect(parseAssignment('workloads[0].rw=randwrite')).toMatchObject({
+      path: 'workloads[0].rw',
+      value: 'randwrite',
+    });
     expect(() => parseAssignment('seed')).toThrow('PATH=VALUE');
+  });
+
+  it.each<[string, string, unknown]>([
+    ['kernelProfile=6.12', 'kernelProfile', '6.12'],
+    ['kernelProfile="6.12"', 'kernelProfile', '6.12'],
+    ['name=123', 'name', '123'],
+    ['name=null', 'name', 'null'],
+    ['workloads[reads].id=7', 'workloads[0].id', '7'],
+    ['workloads[reads].contiguity=0.5', 'workloads[0].contiguity', 0.5],
+    ['seed=one', 'seed', 'one'],
+    ['seed=-1', 'seed', -1],
+    ['costs={"preset":7}', 'costs.preset', 7],
+  ])('takes the value of %s as JSON, or as text where only text fits', (assignment, path, value) => {
+    expect(valueAt(withAssignment(sampleDocument(), assignment), path)).toBe(value);
   });
 
   it.each([

@@ -5,7 +5,7 @@
  */
 import type { z } from 'zod';
 import { LabError } from '../time/labError.ts';
-import { pathText } from './documentPath.ts';
+import { parseAssignment, pathText, resolvePath, withValueAt } from './documentPath.ts';
 import { parseHostileJson, refuseHostile } from './hostileJson.ts';
 import { crossCheck } from './crossCheck.ts';
 import { migrate } from './migrations.ts';
@@ -42,6 +42,27 @@ export function parseLab(value: unknown, where: string, recordings: ReadonlySet<
 
 export function parseLabText(text: string, where: string, recordings: ReadonlySet<string> | null = null): LabDocument {
   return parseLab(parseHostileJson(text, where), where, recordings);
+}
+
+/**
+ * The document after one `PATH=VALUE`. A value that reads as JSON is taken as JSON, unless the schema refuses it at that
+ * place and would take the text: 6.12 is a kernel there, and 7 a name.
+ */
+export function withAssignment(document: unknown, text: string): unknown {
+  const { path, value, raw } = parseAssignment(text);
+  const changed = withValueAt(document, path, value);
+  if (value === raw || fitsAt(changed, document, path)) return changed;
+  const asText = withValueAt(document, path, raw);
+  return fitsAt(asText, document, path) ? asText : changed;
+}
+
+/** Whether the schema takes what stands at a path of the changed document; other places may still be wrong. */
+function fitsAt(changed: unknown, document: unknown, path: string): boolean {
+  const steps = resolvePath(document, path);
+  const { error } = labSchema.safeParse(changed);
+  return !error?.issues.some(
+    (issue) => issue.path.length >= steps.length && steps.every((step, index) => issue.path[index] === step),
+  );
 }
 
 /** The first problem as an error, with the number of the others. */

@@ -42,8 +42,18 @@ export function valueAt(document: unknown, path: string): unknown {
   return value;
 }
 
-/** `PATH=VALUE` of `--set`: the value is JSON where it reads as JSON, else a string. */
-export function parseAssignment(text: string): { path: string; value: unknown } {
+/** The keys and indices that a path stands for in this document. */
+export function resolvePath(document: unknown, path: string): Step[] {
+  let value = document;
+  return parsePath(path).map((step) => {
+    const key: Step = Array.isArray(value) ? indexIn(value, step, path) : step;
+    value = isContainer(value) && Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined;
+    return key;
+  });
+}
+
+/** `PATH=VALUE` of `--set`: `value` is JSON where it reads as JSON, else the text itself, which `raw` is in any case. */
+export function parseAssignment(text: string): { path: string; value: unknown; raw: string } {
   const equals = text.indexOf('=');
   if (equals < 1)
     throw new LabError(`--set ${text}`, 'this is not PATH=VALUE.', 'Write for instance workloads[0].blockSize=4096.');
@@ -54,7 +64,7 @@ export function parseAssignment(text: string): { path: string; value: unknown } 
   } catch {
     value = raw;
   }
-  return { path: text.slice(0, equals).trim(), value };
+  return { path: text.slice(0, equals).trim(), value, raw };
 }
 
 function parsePath(path: string): Step[] {

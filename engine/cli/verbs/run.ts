@@ -1,6 +1,6 @@
 /** `lab run`: every column of the comparison, one after the other, headless. */
-import { parseAssignment, withValueAt } from '../../lab/documentPath.ts';
-import { parseLab } from '../../lab/check.ts';
+import { parseLab, withAssignment } from '../../lab/check.ts';
+import { withValueAt } from '../../lab/documentPath.ts';
 import type { LabFile } from '../../lab/container.ts';
 import { formatQuantity, formatTime } from '../../lab/quantity.ts';
 import { LabRun } from '../../lab/run.ts';
@@ -48,10 +48,7 @@ export async function runVerb(path: string, options: RunVerbOptions): Promise<Ex
 
 function changed(file: LabFile, options: RunVerbOptions): LabFile {
   let document: unknown = file.lab;
-  for (const text of options.set) {
-    const { path, value } = parseAssignment(text);
-    document = withValueAt(document, path, value);
-  }
+  for (const text of options.set) document = withAssignment(document, text);
   if (options.seed !== undefined) {
     const seed = Number(options.seed);
     if (!/^\d+$/.test(options.seed) || seed > 0xffff_ffff)
