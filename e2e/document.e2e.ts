@@ -65,7 +65,7 @@ test('a corrupt file is refused with a sentence, and the open lab stays as it wa
   await page.keyboard.press('Control+O');
   await expect(page.getByText(/corrupt\.iovalab/).first()).toBeVisible();
   await idle();
-  await screenshot(page, 'error-dark');
+  await screenshot(page, 'error');
   expect(await page.evaluate(() => window.lab.document.current())).toEqual(before);
 });
 

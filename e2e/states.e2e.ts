@@ -49,7 +49,7 @@ test('the palette finds a command by its name and runs it', async ({ app }) => {
   const palette = page.getByRole('dialog');
   await expect(palette).toBeVisible();
   await expectAccessible(page);
-  await screenshot(page, 'palette-dark');
+  await screenshot(page, 'palette');
   await page.keyboard.type('show comparison');
   await page.keyboard.press('Enter');
   await idle();
