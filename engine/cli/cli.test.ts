@@ -128,10 +128,31 @@ describe('bad input', () => {
     expect(ended).toMatchObject({ status: 2, stdout: '' });
   });
 
-  it('is one JSON object on stdout with --json', async () => {
-    const { status, stdout } = await lab('check', 'none.iovalab', '--json');
+  it.each<[string[], string | null, RegExp]>([
+    [['check', 'none.iovalab'], 'none.iovalab', /there is no such file/],
+    [['run', 'none.iovalab'], 'none.iovalab', /there is no such file/],
+    [['run', 'lab.json', '--set', 'seed'], '--set seed', /this is not PATH=VALUE/],
+    [['import', 'none.txt', '-o', 'x.iovalab'], 'none.txt', /the recording cannot be read/],
+    [['conform', 'linux-trace', 'none.txt'], 'none.txt', /the recording cannot be read/],
+    [['unpack', 'none.iovalab', '-o', 'x'], null, /none\.iovalab/],
+    [['run'], null, /missing required argument 'lab'/],
+    [['check'], null, /missing required argument 'lab'/],
+    [['import', 'x'], null, /required option '-o, --output <lab>' not specified/],
+    [['conform', 'linux-trace'], null, /missing required argument 'files'/],
+    [['pack', '/x'], null, /required option '-o, --output <lab>' not specified/],
+    [['unpack', 'x'], null, /required option '-o, --output <folder>' not specified/],
+    [['schema', 'x'], null, /too many arguments/],
+    [['bench', '--fast'], null, /unknown option '--fast'/],
+    [['bogus'], null, /unknown command 'bogus'/],
+    [[], null, /--json/],
+  ])('is one JSON object on stdout with --json: %j', async (args, where, message) => {
+    const { status, stdout } = await lab(...args, '--json');
+    const { error } = JSON.parse(stdout) as { error: { status: number; where: string | null; message: string } };
+    expect(error.message).toMatch(message);
+    expect(error.message).not.toMatch(/^error:/);
+    if (where !== null) expect(error.where).toBe(where);
+    expect(error.status).toBe(status);
     expect(status).toBe(2);
-    expect(JSON.parse(stdout)).toMatchObject({ error: { status: 2, where: 'none.iovalab' } });
   });
 
   it('is status 3 where the file system refuses', async () => {

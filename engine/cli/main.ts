@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, Option } from 'commander';
 import { ENGINE_VERSION } from '../lab/engineVersion.ts';
 import { fontFilesBeside } from './fonts.ts';
-import { EXIT, reportFailure, type ExitStatus } from './output.ts';
+import { EXIT, printFailure, reportFailure, type ExitStatus } from './output.ts';
 
 interface JsonOption {
   readonly json?: true;
@@ -108,6 +108,12 @@ function program(finish: (status: ExitStatus) => void): Command {
   return lab;
 }
 
+/** What stands after `--` is a file, whatever it is called. */
+function asksForJson(args: readonly string[]): boolean {
+  const end = args.indexOf('--');
+  return args.slice(0, end < 0 ? args.length : end).includes('--json');
+}
+
 async function main(args: readonly string[]): Promise<ExitStatus> {
   let status: ExitStatus = EXIT.fine;
   try {
@@ -116,8 +122,12 @@ async function main(args: readonly string[]): Promise<ExitStatus> {
     }).parseAsync([...args], { from: 'user' });
     return status;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.fine : EXIT.badInput;
-    return reportFailure(error, args.includes('--json'));
+    const json = asksForJson(args);
+    if (!(error instanceof CommanderError)) return reportFailure(error, json);
+    if (error.exitCode === 0) return EXIT.fine;
+    // The sentence stands on stderr already; a script that asked for JSON reads stdout.
+    if (json) printFailure({ status: EXIT.badInput, where: null, message: error.message.replace(/^error: /, '') });
+    return EXIT.badInput;
   }
 }
 

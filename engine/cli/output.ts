@@ -7,6 +7,13 @@ import { LabError } from '../time/labError.ts';
 export const EXIT = { fine: 0, checkFailed: 1, badInput: 2, environmentFailed: 3 } as const;
 export type ExitStatus = (typeof EXIT)[keyof typeof EXIT];
 
+interface Failure {
+  readonly status: ExitStatus;
+  /** A file, a place in a document or an argument; null where there is none. */
+  readonly where: string | null;
+  readonly message: string;
+}
+
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
@@ -21,11 +28,16 @@ export function reportFailure(error: unknown, json: boolean): ExitStatus {
   const { status, message, where } = judge(error);
   process.stderr.write(`lab: ${message}\n`);
   if (process.env['LAB_DEBUG'] !== undefined && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`);
-  if (json) printJson({ error: { status, where, message } });
+  if (json) printFailure({ status, where, message });
   return status;
 }
 
-function judge(error: unknown): { status: ExitStatus; message: string; where: string | null } {
+/** What went wrong as the one JSON object on stdout. */
+export function printFailure(error: Failure): void {
+  printJson({ error });
+}
+
+function judge(error: unknown): Failure {
   if (error instanceof LabError) return { status: EXIT.badInput, message: error.message.trim(), where: error.where };
   if (isSystemError(error)) {
     const where = error.path ?? null;
