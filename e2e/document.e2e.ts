@@ -43,7 +43,7 @@ test('work that was not saved is offered after a crash, and restored', async ({ 
   const second = await app.launch({ userDataFolder });
   const dialog = second.page.getByRole('dialog').or(second.page.getByRole('alertdialog')).first();
   await expect(dialog).toBeVisible();
-  await screenshot(second.page, 'recovery-dark');
+  await screenshot(second.page, 'recovery');
   await dialog
     .getByRole('button', { name: /restore/i })
     .first()
