@@ -129,7 +129,7 @@ function readAsDrive(iod: NvmeIod, memory: PhysicalMemory, bytes: number) {
   return { status: walk.status, ranges };
 }
 
-describe('PRP lists (linux-dma-api 13: checked counts)', () => {
+describe('PRP lists (Linux drivers/nvme/host/pci.c, nvme_pci_setup_data_prp)', () => {
   it.each([
     ['4 KiB', 4 * KIB, 0, 0],
     ['8 KiB', 8 * KIB, 0, 0],
@@ -174,7 +174,7 @@ describe('PRP lists (linux-dma-api 13: checked counts)', () => {
   });
 });
 
-describe('the choice between PRP and SGL (linux-dma-api 13)', () => {
+describe('the choice between PRP and SGL (Linux drivers/nvme/host/pci.c, nvme_pci_use_sgls)', () => {
   it('is one inline SGL for 128 KiB that the IOMMU joined, though its pages are scattered', () => {
     const { mapping, iod, cpu, order, memory } = setUp('iova', true);
     mapping.mapRequest(cpu, requestOf(scattered(128 * KIB)), iod);

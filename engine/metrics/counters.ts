@@ -1,5 +1,5 @@
 /**
- * The counters of a run. Names are those that hardware and kernels use (iommu-hardware.md 3.3), so that a user can lay
+ * The counters of a run. Names are those that hardware and kernels use (Intel PCM's IIO counters, Linux's names), so that a user can lay
  * them beside the counters of a real machine. Values live in one Float64Array: incrementing costs an array store.
  */
 export const COUNTER_NAMES = [
