@@ -6,7 +6,8 @@
  * allocator, when a descriptor pool was empty, and when the flush queue's timer fired. All else is the emulator's.
  */
 import { type TiedRecording, tieRecording } from '../lab/recording.ts';
-import { readMemory, type RecordedMemory } from '../lab/recordingVectors.ts';
+import type { RecordedMemory } from '../lab/recordingVectors.ts';
+import { LabError } from '../time/labError.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { firstDifference, type ListDifference } from './compareLists.ts';
 import { type EmulatedListener, EmulatedTrace } from './emulatedLists.ts';
@@ -19,19 +20,12 @@ import {
   recordedLists,
   timerName,
 } from './recordedLists.ts';
+import { judge, requestName } from './judgeRequests.ts';
 import { FlushOrder, type ReplayStep, replaySteps } from './replaySteps.ts';
-import { type Difference, type FileResult, type Skipped, type SuiteResult, suiteResult } from './report.ts';
+import { type Difference, type FileResult, type SuiteResult, suiteResult } from './report.ts';
 import type { IovaRange } from './traceText.ts';
 
 export const LINUX_TRACE_SUITE = 'linux-trace';
-
-/** Why a command is outside the comparison; null: it is inside. */
-function skipReason(recorded: RecordedCommand, memory: RecordedMemory | string): string | null {
-  const { command } = recorded;
-  if (command.issue === null) return 'preparing it was given up, or the recording ends inside it';
-  if (command.completed === null) return 'in flight when the recording ended';
-  return typeof memory === 'string' ? memory : null;
-}
 
 /** One request while it is replayed. */
 interface Replayed {
@@ -207,38 +201,38 @@ function highestCpu(lists: RecordedLists, cpus: number): number {
   return highest;
 }
 
-function countSkipped(reasons: readonly string[]): Skipped[] {
-  const counts = new Map<string, number>();
-  for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
-  return [...counts].map(([reason, count]) => ({ reason, count }));
-}
-
-function requestName(recorded: RecordedCommand): string {
-  const { opcode, commandId, setup } = recorded.command;
-  return `request ${opcode} cmdid ${commandId}, submitted at line ${setup.line}`;
-}
-
 /** Replays one recording. Bad input throws a LabError. */
 export function conformRecording(files: RecordingFiles): FileResult {
   const recording = tieRecording(files);
   const lists = recordedLists(recording.trace);
+  const { compared, contradictions, skipped } = judge(recording.trace, lists);
+  const total = compared.size + contradictions.length;
+  if (total === 0) {
+    throw new LabError(
+      files.name,
+      'no request in it can be compared: none is there from its submission to its completion.',
+      'Record from before the workload begins until after it ends.',
+    );
+  }
   const requests = new Map<RecordedCommand, Replayed>();
-  const reasons: string[] = lists.orphans.map(() => 'in flight when the recording began');
-  for (let index = 0; index < recording.trace.otherDrives; index += 1) reasons.push('a request of another drive');
-  for (const recorded of lists.commands) {
-    const memory = readMemory(recorded.command);
-    const reason = skipReason(recorded, memory);
-    if (reason !== null || typeof memory === 'string') reasons.push(reason ?? 'its memory is not recorded');
-    else requests.set(recorded, { recorded, memory, ranges: [], request: null, difference: null });
+  for (const [recorded, memory] of compared) {
+    requests.set(recorded, { recorded, memory, ranges: [], request: null, difference: null });
   }
   new Replay(recording, lists, requests).run();
-  let first: Difference | null = null;
-  let agree = 0;
+  const differences: Difference[] = [...contradictions];
   for (const { recorded, difference } of requests.values()) {
-    if (difference === null) agree += 1;
-    else if (first === null || difference.line < first.line) first = { ...difference, unit: requestName(recorded) };
+    if (difference !== null) differences.push({ ...difference, unit: requestName(recorded) });
   }
-  return { name: files.name, agree, total: requests.size, firstDifference: first, skipped: countSkipped(reasons) };
+  return {
+    name: files.name,
+    agree: total - differences.length,
+    total,
+    firstDifference: differences.reduce<Difference | null>(
+      (first, difference) => (first === null || difference.line < first.line ? difference : first),
+      null,
+    ),
+    skipped,
+  };
 }
 
 /** Replays recordings; `onFile` is called after each, so that a long suite can print as it goes. */

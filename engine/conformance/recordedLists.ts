@@ -7,7 +7,7 @@
 import { offsetInPage, PAGE_SIZE } from '../memory/addresses.ts';
 import type { FtraceRecord } from '../formats/ftrace.ts';
 import type { TracedCall, TracedTimer } from '../lab/recordingCalls.ts';
-import type { TiedTrace, TracedCommand, TracedOrphan } from '../lab/recordingTie.ts';
+import type { TiedTrace, TracedCommand, TracedOrphan, TracedStray } from '../lab/recordingTie.ts';
 import { directionName, type IovaRange, lines, RangeNames } from './traceText.ts';
 
 export interface RecordedLine {
@@ -35,6 +35,8 @@ export interface RecordedOrphan {
   readonly orphan: TracedOrphan;
   readonly owner: string;
   readonly ranges: readonly IovaRange[];
+  /** A range that it unmaps although this recording shows who allocated it. */
+  readonly foreign: IovaRange | null;
 }
 
 /** Where a range went back to the allocator. */
@@ -47,6 +49,8 @@ export interface RecordedRelease {
 export interface RecordedLists {
   readonly commands: readonly RecordedCommand[];
   readonly orphans: readonly RecordedOrphan[];
+  /** What was issued without being set up, with the name under which it owns its ranges. */
+  readonly strays: readonly { readonly stray: TracedStray; readonly owner: string }[];
   /** Timers of our domain. */
   readonly timers: readonly TracedTimer[];
   readonly releases: ReadonlyMap<IovaRange, RecordedRelease>;
@@ -215,22 +219,30 @@ class RangeBook {
   readonly releases = new Map<IovaRange, RecordedRelease>();
   readonly history: { range: IovaRange; line: number }[] = [];
   readonly #live = new Map<number, IovaRange>();
+  /** The latest range that this recording allocated at a page. */
+  readonly #allocated = new Map<number, IovaRange>();
 
   allocate(owned: IovaRange[], owner: string, allocation: Allocation): void {
     if (allocation.pfn === 0) return;
     const range = { owner, index: owned.length, pfn: allocation.pfn, pages: allocation.pages };
     owned.push(range);
     this.allocatedAt.set(allocation.line, range);
+    this.#allocated.set(range.pfn, range);
     this.#live.set(range.pfn, range);
   }
 
-  /** A range of a request that was submitted before the recording: seen for the first time when it is unmapped. */
-  discover(owned: IovaRange[], owner: string, iova: number, size: number): void {
+  /**
+   * A range of a request that was submitted before the recording: seen for the first time when it is unmapped. The result is
+   * the range that this recording allocated there: then the request was not submitted before it.
+   */
+  discover(owned: IovaRange[], owner: string, iova: number, size: number): IovaRange | null {
     const pfn = Math.floor(iova / PAGE_SIZE);
-    if (this.#live.has(pfn)) return;
+    const allocated = this.#allocated.get(pfn) ?? null;
+    if (allocated !== null || this.#live.has(pfn)) return allocated;
     const range = { owner, index: owned.length, pfn, pages: Math.ceil((offsetInPage(iova) + size) / PAGE_SIZE) };
     owned.push(range);
     this.#live.set(pfn, range);
+    return null;
   }
 
   release(by: string, record: FtraceRecord): void {
@@ -266,7 +278,10 @@ function ownTimers(trace: TiedTrace): TracedTimer[] {
   return trace.timers.filter((timer) => ids.has(timer.domainId));
 }
 
-interface Moment { readonly line: number; readonly happen: (book: RangeBook) => void }
+interface Moment {
+  readonly line: number;
+  readonly happen: (book: RangeBook) => void;
+}
 
 export function recordedLists(trace: TiedTrace): RecordedLists {
   const timers = ownTimers(trace);
@@ -283,10 +298,7 @@ export function recordedLists(trace: TiedTrace): RecordedLists {
         });
     }
   };
-  const commands = trace.commands.map((command) => {
-    const owner = `the request at line ${command.setup.line}`;
-    const ranges: IovaRange[] = [];
-    const allocations = allocationsOf(recordsOf(command.submission));
+  const allocationMoments = (ranges: IovaRange[], owner: string, allocations: readonly Allocation[]): void => {
     for (const allocation of allocations) {
       moments.push({
         line: allocation.line,
@@ -295,6 +307,18 @@ export function recordedLists(trace: TiedTrace): RecordedLists {
         },
       });
     }
+  };
+  const strays = trace.strays.map((stray) => {
+    const owner = `the block_rq_issue at line ${stray.issue.line}`;
+    allocationMoments([], owner, allocationsOf(recordsOf(stray.calls)));
+    releaseMoments(stray.calls, owner);
+    return { stray, owner };
+  });
+  const commands = trace.commands.map((command) => {
+    const owner = `the request at line ${command.setup.line}`;
+    const ranges: IovaRange[] = [];
+    const allocations = allocationsOf(recordsOf(command.submission));
+    allocationMoments(ranges, owner, allocations);
     releaseMoments(command.submission, owner);
     releaseMoments(command.completion, owner);
     return { command, owner, ranges, allocations };
@@ -302,17 +326,23 @@ export function recordedLists(trace: TiedTrace): RecordedLists {
   const orphans = trace.orphans.map((orphan) => {
     const owner = `the request that completed at line ${orphan.completed.line}`;
     const ranges: IovaRange[] = [];
+    const result: { orphan: TracedOrphan; owner: string; ranges: IovaRange[]; foreign: IovaRange | null } = {
+      orphan,
+      owner,
+      ranges,
+      foreign: null,
+    };
     for (const { line, event } of recordsOf(orphan.calls)) {
       if (event.name !== 'unmap') continue;
       moments.push({
         line,
         happen: (b) => {
-          b.discover(ranges, owner, event.iova, event.size);
+          result.foreign ??= b.discover(ranges, owner, event.iova, event.size);
         },
       });
     }
     releaseMoments(orphan.calls, owner);
-    return { orphan, owner, ranges };
+    return result;
   });
   for (const timer of timers) {
     for (const record of timer.frees) {
@@ -339,6 +369,7 @@ export function recordedLists(trace: TiedTrace): RecordedLists {
       };
     }),
     orphans,
+    strays,
     timers,
     releases: book.releases,
     freedAt: book.freedAt,

@@ -106,7 +106,7 @@ describe('tying lines to commands (drivers/nvme/host/pci.c)', () => {
       .completePage(1, 0x100)
       .submitPage(2, 0x100, 0x5000)
       .setup(1, {}, 'nvme_cmd_read', 'nvme1')
-      .issue(4096);
+      .event('block_rq_issue: 259,1 R 4096 () 8 + 8 be,0,4 [fio]');
     const tied = tie(trace);
     expect(tied.controller).toBe('nvme0');
     expect(tied.otherDrives).toBe(1);
