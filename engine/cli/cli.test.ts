@@ -155,17 +155,27 @@ describe('bad input', () => {
     expect(status).toBe(2);
   });
 
-  it('is status 3 where the file system refuses', async () => {
-    const { status, stderr } = await lab(
+  it.each<[string, 2 | 3, RegExp]>([
+    ['.', 2, /^lab: sample\.iovalab: this is the lab itself, which would be written over\. Choose another folder\./],
+    ['linked', 2, /^lab: linked\/sample\.iovalab: this is the lab itself/],
+    ['lab.json', 2, /^lab: lab\.json: this is a file, and a folder is wanted here/],
+    ['lab.json/x', 2, /^lab: lab\.json: this is a file/],
+    ['/proc/iovalab/x', 3, /^lab: \/proc/],
+  ])('is refused before anything runs: --out %s', async (out, expected, message) => {
+    const before = await readFile(join(folder, 'sample.iovalab'));
+    await symlink(folder, join(folder, 'linked')).catch(() => undefined);
+    // A run of this length ends long after the test has given up.
+    const { status, stderr, stdout } = await lab(
       'run',
       'sample.iovalab',
       '--set',
-      'workloads[0].ioCount=1',
+      'workloads[0].ioCount=1000000',
       '--out',
-      'lab.json/x',
+      out,
     );
-    expect(status).toBe(3);
-    expect(stderr).toMatch(/lab\.json/);
+    expect(stderr).toMatch(message);
+    expect({ status, stdout }).toEqual({ status: expected, stdout: '' });
+    expect(Buffer.compare(await readFile(join(folder, 'sample.iovalab')), before)).toBe(0);
   });
 });
 

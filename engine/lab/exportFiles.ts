@@ -2,8 +2,9 @@
  * What `lab run --out DIR` and "export all" write: the lab with its runs, summary.csv, series/RUN.csv and each chart as SVG
  * and PNG. Names come from the lab and its columns, contents from the results alone.
  */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, open, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { LabError } from '../time/labError.ts';
 import { atomicWrite } from './atomicWrite.ts';
 import { CHART_IDS, type ChartId, type ChartRun } from './chartOptions.ts';
 import { renderChartSvg, renderPng } from './charts.ts';
@@ -43,6 +44,44 @@ export async function exportChart(
   if (format === 'csv') return chartCsv(chart, runs);
   const svg = await renderChartSvg(chart, runs);
   return format === 'svg' ? svg : renderPng(svg, fontFiles, scale);
+}
+
+/**
+ * Makes the folder and tries it, so that a run of hours does not end at a closed door, and refuses to write over the lab that
+ * the runs come from: whoever opened it finds it as it was.
+ */
+export async function prepareExportFolder(folder: string, name: string, input: string): Promise<void> {
+  const target = join(folder, `${name}${FILE_EXTENSION}`);
+  if (await isSame(target, input))
+    throw new LabError(target, 'this is the lab itself, which would be written over.', 'Choose another folder.');
+  if (await isSame(folder, input))
+    throw new LabError(folder, 'this folder is the lab itself.', 'Choose another folder.');
+  await makeFolder(folder);
+  const probe = join(folder, `.${name}-${process.pid}.tmp`);
+  await (await open(probe, 'wx')).close();
+  await unlink(probe);
+}
+
+/** One and the same file, whatever links lead to it. */
+async function isSame(one: string, other: string): Promise<boolean> {
+  const [first, second] = await Promise.all([one, other].map((path) => stat(path).catch(() => null)));
+  return !!first && !!second && first.ino === second.ino && first.dev === second.dev;
+}
+
+/** Folder by folder, since the recursive mkdir of Node tries for ever where one can be neither made nor found, as in /proc. */
+async function makeFolder(path: string): Promise<void> {
+  const found = await stat(path).catch((error: unknown) => {
+    if (isCode(error, 'ENOENT') || isCode(error, 'ENOTDIR')) return null;
+    throw error;
+  });
+  if (found?.isDirectory()) return;
+  if (found) throw new LabError(path, 'this is a file, and a folder is wanted here.', 'Choose another name.');
+  await makeFolder(dirname(path));
+  await mkdir(path);
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
 }
 
 /** Writes everything below `folder`; returns the names written, in order. */

@@ -23,6 +23,7 @@ const SLICE = 20_000;
 
 export async function runVerb(path: string, options: RunVerbOptions): Promise<ExitStatus> {
   const file = changed(await openLab(path), options);
+  if (options.out !== undefined) await prepareOut(options.out, path);
   const progress = new ProgressLine();
   const results: RunResult[] = [];
   for (const comparison of file.lab.comparison) {
@@ -57,6 +58,11 @@ function changed(file: LabFile, options: RunVerbOptions): LabFile {
   }
   if (document === file.lab) return file;
   return { ...file, lab: parseLab(document, '--set', new Set(file.recordings.keys())) };
+}
+
+async function prepareOut(folder: string, path: string): Promise<void> {
+  const { prepareExportFolder } = await import('../../lab/exportFiles.ts');
+  await prepareExportFolder(folder, labBaseName(path), path);
 }
 
 async function writeOut(
