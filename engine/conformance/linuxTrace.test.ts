@@ -181,17 +181,18 @@ describe('the comparison can fail', () => {
   });
 
   it.each([
-    ['a map is missing', two, / map: /],
-    ['a flush is missing', two, / cache_tag_flush_range: /],
-    ['an invalidation is missing', sg, / qi_submit: /],
-    ['a free is missing', sg, / free_fast: /],
-    ['an unmap call is missing', single, / dma_unmap_page: /],
-  ] as const)('%s', (_what, [folder, name], event) => {
+    ['a map is missing', two, / map: /, 1],
+    ['a flush is missing', two, / cache_tag_flush_range: /, 1],
+    ['an invalidation is missing', sg, / qi_submit: /, 1],
+    // The next request gets a range that was not given back.
+    ['a free is missing', sg, / free_fast: /, 2],
+    ['an unmap call is missing', single, / dma_unmap_page: /, 1],
+  ] as const)('%s', (_what, [folder, name], event, disagree) => {
     const lines = linesOf(folder, name);
     const dropped = indexOf(lines, event, 200);
     lines.splice(dropped, 1);
     const result = conform(folder, name, lines);
-    expect(result.total - result.agree).toBe(1);
+    expect(result.total - result.agree).toBe(disagree);
     expect(Math.abs((result.firstDifference?.line ?? 0) - (dropped + 1))).toBeLessThanOrEqual(4);
   });
 

@@ -8,6 +8,7 @@ import { offsetInPage, PAGE_SIZE } from '../memory/addresses.ts';
 import type { FtraceRecord } from '../formats/ftrace.ts';
 import type { TracedCall, TracedTimer } from '../lab/recordingCalls.ts';
 import type { TiedTrace, TracedCommand, TracedOrphan, TracedStray } from '../lab/recordingTie.ts';
+import { LiveRanges } from './liveRanges.ts';
 import { directionName, type IovaRange, lines, RangeNames } from './traceText.ts';
 
 export interface RecordedLine {
@@ -112,11 +113,13 @@ class ListWriter {
   readonly #freed: ReadonlyMap<number, IovaRange>;
   readonly #allocations: ReadonlyMap<FtraceRecord, Allocation>;
   readonly #ranges: ReadonlyMap<number, IovaRange>;
+  readonly #misplaced: ReadonlyMap<number, string>;
 
   constructor(own: readonly IovaRange[], allocations: readonly Allocation[], book: RangeBook) {
     this.#names = new RangeNames(own);
     this.#freed = book.freedAt;
     this.#ranges = book.allocatedAt;
+    this.#misplaced = book.misplaced;
     this.#allocations = new Map(allocations.map((allocation) => [allocation.first, allocation]));
   }
 
@@ -139,7 +142,9 @@ class ListWriter {
         if (allocation === undefined) return null;
         const range = this.#ranges.get(allocation.line);
         const name = names.range(range, allocation.pfn);
-        return lines.allocFast(event.pages, event.limitPfn, event.flushRcache, allocation.treePages, name);
+        const misplaced = this.#misplaced.get(allocation.line);
+        const where = misplaced === undefined ? name : `${name}, ${misplaced}`;
+        return lines.allocFast(event.pages, event.limitPfn, event.flushRcache, allocation.treePages, where);
       }
       case 'free_fast':
         return lines.freeFast(names.range(this.#freed.get(record.line), event.pfn), event.pages);
@@ -218,7 +223,9 @@ class RangeBook {
   readonly freedAt = new Map<number, IovaRange>();
   readonly releases = new Map<IovaRange, RecordedRelease>();
   readonly history: { range: IovaRange; line: number }[] = [];
-  readonly #live = new Map<number, IovaRange>();
+  /** By line of the allocation: why its range cannot have been free, or cannot have been given for that. */
+  readonly misplaced = new Map<number, string>();
+  readonly #live = new LiveRanges();
   /** The latest range that this recording allocated at a page. */
   readonly #allocated = new Map<number, IovaRange>();
 
@@ -228,7 +235,9 @@ class RangeBook {
     owned.push(range);
     this.allocatedAt.set(allocation.line, range);
     this.#allocated.set(range.pfn, range);
-    this.#live.set(range.pfn, range);
+    const misplaced = this.#live.misplaced(range, allocation.limitPfn);
+    if (misplaced !== null) this.misplaced.set(allocation.line, misplaced);
+    this.#live.add(range);
   }
 
   /**
@@ -238,22 +247,22 @@ class RangeBook {
   discover(owned: IovaRange[], owner: string, iova: number, size: number): IovaRange | null {
     const pfn = Math.floor(iova / PAGE_SIZE);
     const allocated = this.#allocated.get(pfn) ?? null;
-    if (allocated !== null || this.#live.has(pfn)) return allocated;
+    if (allocated !== null || this.#live.at(pfn) !== undefined) return allocated;
     const range = { owner, index: owned.length, pfn, pages: Math.ceil((offsetInPage(iova) + size) / PAGE_SIZE) };
     owned.push(range);
-    this.#live.set(pfn, range);
+    this.#live.add(range);
     return null;
   }
 
   release(by: string, record: FtraceRecord): void {
     const event = record.event;
     if (event.name !== 'free_fast') return;
-    let range = this.#live.get(event.pfn);
+    let range = this.#live.at(event.pfn);
     if (range === undefined) {
       range = { owner: BEFORE_THE_RECORDING, index: this.history.length, pfn: event.pfn, pages: event.pages };
       this.history.push({ range, line: record.line });
     }
-    this.#live.delete(event.pfn);
+    this.#live.remove(range);
     this.freedAt.set(record.line, range);
     this.releases.set(range, { line: record.line, by });
   }
