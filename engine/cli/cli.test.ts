@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { canonicalJson } from '../lab/canonicalJson.ts';
-import { parseLabText } from '../lab/check.ts';
+import { parseLab, parseLabText } from '../lab/check.ts';
 import { readLabFile, writeLabFile } from '../lab/container.ts';
+import { withValueAt } from '../lab/documentPath.ts';
 import { sampleDocument, sampleFile } from '../lab/testing/sampleLab.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -196,6 +197,18 @@ describe('lab import, check, pack and unpack', () => {
     const [made, again] = [await readFile(join(folder, 'made.iovalab')), await readFile(join(folder, 'again.iovalab'))];
     expect(Buffer.compare(made, again)).toBe(0);
   }, 30_000);
+});
+
+describe('a lab that no run can be made of', () => {
+  it.each(['check', 'run'])('is refused by %s with the place in the document', async (verb) => {
+    const path = 'topology.parts[dram0].sizeGiB';
+    const { lab: document, ...rest } = await readLabFile(join(root, 'fixtures/labs/first-run.iovalab'));
+    const small = parseLab(withValueAt(document, path, 1), 'small', new Set(rest.recordings.keys()));
+    await writeLabFile(join(folder, 'small.iovalab'), { ...rest, lab: small });
+    const { status, stdout, stderr } = await lab(verb, 'small.iovalab');
+    expect(stderr).toContain(`lab: small.iovalab: ${path}: the recording`);
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+  });
 });
 
 describe('lab conform', () => {

@@ -1,11 +1,14 @@
-/** `lab check`: whether a lab holds together, its recordings included, and what is in it. */
+/** `lab check`: whether a lab holds together and every run of it can be prepared, its recordings included, and what is in it. */
+import { checkRuns } from '../../lab/checkRuns.ts';
 import { readRecording } from '../../lab/recording.ts';
 import { openLab } from '../openLab.ts';
 import { EXIT, print, printJson, type ExitStatus } from '../output.ts';
 
 export async function checkVerb(path: string, options: { readonly json?: true }): Promise<ExitStatus> {
   const { lab, recordings, runs, unknown } = await openLab(path);
-  const read = [...recordings].map(([id, files]) => ({ id, ...summary(readRecording(files)) }));
+  const recorded = new Map([...recordings].map(([id, files]) => [id, readRecording(files)]));
+  checkRuns(lab, recordings, recorded, path);
+  const read = [...recorded].map(([id, recording]) => ({ id, ...summary(recording) }));
   if (options.json) {
     printJson({
       lab: lab.name,

@@ -1,12 +1,14 @@
 /** `lab run`: every column of the comparison, one after the other, headless. */
 import { parseLab, withAssignment } from '../../lab/check.ts';
 import { withValueAt } from '../../lab/documentPath.ts';
+import { checkRecordings, prepareRun } from '../../lab/checkRuns.ts';
 import type { LabFile } from '../../lab/container.ts';
 import { formatQuantity, formatTime } from '../../lab/quantity.ts';
-import { LabRun } from '../../lab/run.ts';
+import { readRecording } from '../../lab/recording.ts';
 import type { RunProgress, RunResult } from '../../lab/runTypes.ts';
 import { summaryTable } from '../../lab/summary.ts';
 import { LabError } from '../../time/labError.ts';
+import type { Recording } from '../../workloads/recordedRequest.ts';
 import { labBaseName, openLab } from '../openLab.ts';
 import { EXIT, ProgressLine, print, printJson, type ExitStatus } from '../output.ts';
 
@@ -23,11 +25,12 @@ const SLICE = 20_000;
 
 export async function runVerb(path: string, options: RunVerbOptions): Promise<ExitStatus> {
   const file = changed(await openLab(path), options);
+  checkRecordings(file.lab, replayed(file), path);
   if (options.out !== undefined) await prepareOut(options.out, path);
   const progress = new ProgressLine();
   const results: RunResult[] = [];
   for (const comparison of file.lab.comparison) {
-    const run = LabRun.prepare(file.lab, comparison.id, file.recordings);
+    const run = prepareRun(file.lab, comparison.id, file.recordings, path);
     while (run.advance(SLICE) === 'running')
       if (progress.due) progress.show(progressText(run.label, run.progress(), progress.elapsedSeconds));
     results.push(run.result());
@@ -58,6 +61,16 @@ function changed(file: LabFile, options: RunVerbOptions): LabFile {
   }
   if (document === file.lab) return file;
   return { ...file, lab: parseLab(document, '--set', new Set(file.recordings.keys())) };
+}
+
+/** The recordings that a workload replays. */
+function replayed({ lab, recordings }: LabFile): Map<string, Recording> {
+  const read = new Map<string, Recording>();
+  for (const workload of lab.workloads) {
+    const files = workload.kind === 'replay' ? recordings.get(workload.recording) : undefined;
+    if (workload.kind === 'replay' && files) read.set(workload.recording, readRecording(files));
+  }
+  return read;
 }
 
 async function prepareOut(folder: string, path: string): Promise<void> {

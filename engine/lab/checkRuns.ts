@@ -1,0 +1,97 @@
+/**
+ * What shows only when the runs of a lab are prepared: whether memory and drive are large enough for what was recorded, and
+ * whether every machine can be built. Nothing runs. Places are paths in the document, so that whoever reads them knows
+ * which value to change.
+ */
+import { LabError } from '../time/labError.ts';
+import type { Recording, RecordingFiles } from '../workloads/recordedRequest.ts';
+import type { LabProblem } from './check.ts';
+import { LabRun } from './run.ts';
+import type { LabDocument, LabWorkload, PartKind, PartOf } from './schema.ts';
+
+const GIB = 2 ** 30;
+const SECTOR_BYTES = 512;
+
+/** Throws the first thing that would keep a column from running. `read`: the recordings by id. */
+export function checkRuns(
+  lab: LabDocument,
+  recordings: ReadonlyMap<string, RecordingFiles>,
+  read: ReadonlyMap<string, Recording>,
+  where: string,
+): void {
+  checkRecordings(lab, read, where);
+  for (const { id } of lab.comparison) prepareRun(lab, id, recordings, where);
+}
+
+/** LabRun.prepare, with places as paths in the document. */
+export function prepareRun(
+  lab: LabDocument,
+  comparisonId: string,
+  recordings: ReadonlyMap<string, RecordingFiles>,
+  where: string,
+): LabRun {
+  try {
+    return LabRun.prepare(lab, comparisonId, recordings);
+  } catch (error) {
+    if (!(error instanceof LabError) || isRecordingFile(recordings, error.where)) throw error;
+    throw new LabError(`${where}: ${placeIn(lab, error.where)}`, error.problem, error.remedy);
+  }
+}
+
+/** A recording's own text is at fault, and the error names its file and line. */
+function isRecordingFile(recordings: ReadonlyMap<string, RecordingFiles>, where: string): boolean {
+  return [...recordings.values()].some(({ name }) => where.startsWith(name));
+}
+
+/** Throws when a recording does not fit the machine that is to replay it. */
+export function checkRecordings(lab: LabDocument, read: ReadonlyMap<string, Recording>, where: string): void {
+  for (const workload of lab.workloads) {
+    const recording = workload.kind === 'replay' ? read.get(workload.recording) : undefined;
+    const problem = recording === undefined ? null : fitProblem(lab, workload, recording);
+    if (problem) throw new LabError(`${where}: ${problem.path}`, problem.problem, problem.remedy);
+  }
+}
+
+function fitProblem(lab: LabDocument, workload: LabWorkload, recording: Recording): LabProblem | null {
+  const memory = part(lab, 'memory');
+  const drive = part(lab, 'nvme');
+  let memoryEnd = 0;
+  let mediumEnd = 0;
+  for (const { vectors, lba, bytes } of recording.requests) {
+    for (const { phys, length } of vectors) memoryEnd = Math.max(memoryEnd, phys + length);
+    mediumEnd = Math.max(mediumEnd, lba * SECTOR_BYTES + bytes);
+  }
+  const name = 'recording' in workload ? workload.recording : workload.id;
+  if (memory && memoryEnd > memory.sizeGiB * GIB)
+    return {
+      path: `topology.parts[${memory.id}].sizeGiB`,
+      problem: `the recording "${name}" uses memory up to the physical address 0x${memoryEnd.toString(16)}.`,
+      remedy: `Use at least ${Math.ceil(memoryEnd / GIB) + 1}.`,
+    };
+  if (drive && mediumEnd > drive.capacityGiB * GIB)
+    return {
+      path: `topology.parts[${drive.id}].capacityGiB`,
+      problem: `the recording "${name}" uses the drive up to byte ${mediumEnd}.`,
+      remedy: `Use at least ${Math.ceil(mediumEnd / GIB)}.`,
+    };
+  const depth = workload.queueDepth ?? recording.queueDepth;
+  if (drive && depth >= drive.queueDepth)
+    return {
+      path: `topology.parts[${drive.id}].queueDepth`,
+      problem: `the recording "${name}" has ${depth} requests in flight, and one entry of a submission queue stays free.`,
+      remedy: `Use at least ${depth + 1}, or at most ${drive.queueDepth - 1} for workloads[${workload.id}].queueDepth.`,
+    };
+  return null;
+}
+
+/** Parts of the machine name themselves; the document has a path for what there is to change. */
+function placeIn(lab: LabDocument, where: string): string {
+  const memory = part(lab, 'memory');
+  if (where === 'memory' && memory) return `topology.parts[${memory.id}].sizeGiB`;
+  const named = lab.topology.parts.find(({ id }) => id === where);
+  return named ? `topology.parts[${named.id}]` : where;
+}
+
+function part<Kind extends PartKind>(lab: LabDocument, kind: Kind): PartOf<Kind> | undefined {
+  return lab.topology.parts.find((candidate): candidate is PartOf<Kind> => candidate.kind === kind);
+}
