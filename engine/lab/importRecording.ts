@@ -1,6 +1,6 @@
 /**
  * A lab made from a recording: a machine large enough for what was recorded, the recording as its workload, and each mapping
- * scheme that the recorded kernel has, strict and lazy, side by side.
+ * scheme that the recorded kernel has, strict and lazy, side by side; passthrough too where that is what was recorded.
  */
 import type { Recording, RecordingFiles } from '../workloads/recordedRequest.ts';
 import { parseLab } from './check.ts';
@@ -64,7 +64,9 @@ function documentOf(recording: Recording, id: string): Partial<LabDocument> & Re
 
 function comparisonOf(recording: Recording): Comparison[] {
   const schemes = recording.kernelProfile === '6.12' ? (['map_sg'] as const) : (['map_sg', 'two_step'] as const);
+  const domains =
+    recording.domain === 'passthrough' ? (['strict', 'lazy', 'passthrough'] as const) : (['strict', 'lazy'] as const);
   return schemes.flatMap((scheme) =>
-    (['strict', 'lazy'] as const).map((domain) => ({ id: `${scheme}-${domain}`.replace('_', '-'), scheme, domain })),
+    domains.map((domain) => ({ id: `${scheme}-${domain}`.replace('_', '-'), scheme, domain })),
   );
 }
