@@ -1,7 +1,8 @@
 /**
  * Which requests of a recording are compared. A request that the recording cuts off, at its beginning or at its end, is skipped
  * with a reason, and so is one of another drive. A request whose lines cannot all be true (it completes but was never issued,
- * its range is unmapped under another cmdid) is not cut off: it counts, and disagrees where the contradiction shows.
+ * its range is unmapped under another cmdid) is not cut off: it counts, and disagrees where the contradiction shows. So does
+ * one whose driver mapped another size than it was asked for.
  */
 import type { Contradiction, TiedTrace } from '../lab/recordingTie.ts';
 import { readMemory, type RecordedMemory } from '../lab/recordingVectors.ts';
@@ -23,6 +24,18 @@ export function requestName(recorded: RecordedCommand): string {
 
 function difference(unit: string, { line, problem }: Contradiction): Difference {
   return { line, unit, recorded: problem, emulated: 'one submission and one completion of each request' };
+}
+
+/** What these are asked to cover is no memory that they map. */
+const WITHOUT_DATA = new Set(['nvme_cmd_flush', 'nvme_cmd_write_zeroes', 'nvme_cmd_dsm', 'nvme_cmd_zone_mgmt_send']);
+
+/** The size is the block layer's, `block_rq_issue`: what the driver mapped has to be just that. */
+function askedMismatch({ command }: RecordedCommand, memory: RecordedMemory): Omit<Difference, 'unit'> | null {
+  const { opcode, issue } = command;
+  if (issue?.event.name !== 'block_rq_issue') return null;
+  const asked = opcode === 'nvme_cmd_dsm' ? memory.bytes : WITHOUT_DATA.has(opcode) ? 0 : issue.event.bytes;
+  if (memory.bytes === asked) return null;
+  return { line: issue.line, recorded: `${memory.bytes} bytes mapped`, emulated: `${asked} bytes mapped` };
 }
 
 class Judge {
@@ -60,7 +73,11 @@ class Judge {
     }
     const memory = readMemory(command);
     if (typeof memory === 'string') this.skip(memory);
-    else this.compared.set(recorded, memory);
+    else {
+      const mismatch = askedMismatch(recorded, memory);
+      if (mismatch === null) this.compared.set(recorded, memory);
+      else this.contradictions.push({ ...mismatch, unit: requestName(recorded) });
+    }
   }
 
   /** A command that is still in flight when the recording ends has all its ranges. */

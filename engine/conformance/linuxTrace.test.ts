@@ -255,8 +255,10 @@ describe('requests that are not whole', () => {
     const trace = new TestTrace().submitPage(1, 0x100, 0x5000).completePage(1, 0x100);
     trace.setup(2, {}, 'nvme_cmd_flush').issue(0).complete(2, { flag: 'h' });
     expect(conformRecording(files(trace.text()))).toMatchObject({ agree: 2, total: 2 });
+    trace.setup(4, {}, 'nvme_cmd_write_zeroes').issue(65536).complete(4, { flag: 'h' });
+    expect(conformRecording(files(trace.text()))).toMatchObject({ agree: 3, total: 3 });
     trace.setup(3, {}, 'nvme_cmd_flush').issue(0).unmap(0x100, 4096, { flag: 'h' }).complete(3, { flag: 'h' });
-    expect(conformRecording(files(trace.text()))).toMatchObject({ agree: 2, total: 3 });
+    expect(conformRecording(files(trace.text()))).toMatchObject({ agree: 3, total: 4 });
   });
 });
 
@@ -329,6 +331,31 @@ describe('lines that cannot all be true are a disagreement, not a request cut of
   it('and a recording in which nothing can be compared is bad input', () => {
     const trace = new TestTrace().completePage(7, 0x500).submitPage(1, 0x100, 0x5000);
     expect(() => conformRecording(files(trace.text()))).toThrow(/no request in it can be compared/);
+  });
+});
+
+describe('direction and size are what the block layer asked for, not what the driver did', () => {
+  const recordings = [
+    ['6.12-strict', 'pio-unal512', 150],
+    ['7.3-strict', 'pio-unal512', 150],
+    ['6.12-pt', 'pio-scat32', 150],
+    ['7.3-lazy', 'w64k-rand-qd16-frag', 400],
+  ] as const;
+
+  function replaced(folder: string, name: string, change: (text: string) => string): FileResult {
+    const all = fixture(folder, name);
+    return conformRecording({ ...all, trace: Buffer.from(change(traceText(name, all.trace))) });
+  }
+
+  it.each(recordings)('%s/%s with opcodes or sizes changed', (folder, name, total) => {
+    const flipped = replaced(folder, name, (text) =>
+      text.replace(/nvme_cmd_(read|write)/g, (_all, which) => (which === 'read' ? 'nvme_cmd_write' : 'nvme_cmd_read')),
+    );
+    expect(flipped).toMatchObject({ agree: 0, total });
+    expect(flipped.firstDifference?.recorded).toMatch(/ dir=(TO|FROM)_DEVICE /);
+    const resized = replaced(folder, name, (text) => text.replace(/(block_rq_issue: \S+ \S+) \d+/g, '$1 1536'));
+    expect(resized).toMatchObject({ agree: 0, total });
+    expect(resized.firstDifference?.emulated).toBe('1536 bytes mapped');
   });
 });
 

@@ -1,6 +1,6 @@
 /**
- * What the block layer handed the driver for one command, read back from the calls that the driver made: direction, the
- * physically contiguous vectors, and whether they came as one segment or several (Linux drivers/nvme/host/pci.c
+ * What the block layer handed the driver for one command: direction, by its opcode, and, read back from the calls that the driver
+ * made, the physically contiguous vectors, and whether they came as one segment or several (Linux drivers/nvme/host/pci.c
  * `nvme_map_data`, block/blk-mq-dma.c `blk_rq_dma_map_iter_start`). The number of segments cannot be had from the
  * addresses: since 7.x the block layer counts bvecs, and neighbouring ones may be adjacent.
  * Leaves out: metadata (integrity) mappings.
@@ -64,7 +64,10 @@ function scatterlistVectors(call: TracedCall): RecordedVector[] | null {
   return vectors;
 }
 
-function isWrite(calls: readonly TracedCall[]): boolean {
+/** The direction is the command's; where its opcode does not tell, that of its mappings. */
+function isWrite(opcode: string, calls: readonly TracedCall[]): boolean {
+  if (opcode === 'nvme_cmd_read') return false;
+  if (opcode === 'nvme_cmd_write') return true;
   for (const record of calls.flatMap((call) => call.records)) {
     const event = record.event;
     if (event.name === 'link') return event.direction === DIRECTION_TO_DEVICE;
@@ -120,7 +123,7 @@ export function readMemory(command: TracedCommand): RecordedMemory | string {
     }
   }
   return {
-    write: isWrite(command.submission),
+    write: isWrite(command.opcode, command.submission),
     vectors,
     segments: twoStep ? Math.max(2, segments) : segments,
     bytes: vectors.reduce((sum, vector) => sum + vector.length, 0),
