@@ -152,7 +152,7 @@ describe('a run', () => {
   });
 });
 
-describe('golden scenarios (counts that the kernel's code gives)', () => {
+describe('golden scenarios (counts that the code of the kernel gives)', () => {
   const perRequest = (profile: KernelProfileName, scheme: SchemeName, domain: DomainType) => {
     const machine = nvmeMachine({ profile, scheme, domain });
     const before = machine.metrics.counters.toRecord();
