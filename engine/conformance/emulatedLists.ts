@@ -8,6 +8,9 @@ import { attributeNames, directionName, type IovaRange, lines, RangeNames } from
 
 export interface EmulatedRelease {
   readonly by: string;
+  readonly pages: number;
+  /** The how-manieth release, from 0. */
+  readonly order: number;
 }
 
 /** What the kernel of the recording prints beside the mask of a flush. */
@@ -82,7 +85,7 @@ export class EmulatedTrace implements DmaTrace {
     if (range === undefined) return;
     this.#live.delete(event.pfn);
     this.#freed.set(event, range);
-    this.releases.set(range, { by: owner });
+    this.releases.set(range, { by: owner, pages: event.pages, order: this.releases.size });
   }
 
   #text(event: DmaTraceEvent, names: RangeNames, pool: ReadonlySet<DmaTraceEvent>): string {

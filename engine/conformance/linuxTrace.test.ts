@@ -218,6 +218,24 @@ describe('the comparison can fail', () => {
     expect(result.firstDifference?.emulated).toMatch(/is given back by the timer/);
   });
 
+  it('another size of a range that the timer gives back, and two in another order', () => {
+    const [folder, name] = ['7.3-lazy', 'r4k-rand-qd16'] as const;
+    const lines = linesOf(folder, name);
+    // Well inside what one timer gives back, so that its neighbours are the recording's own too.
+    const timer = indexOf(lines, / d\.s\d\. .* free_fast: /, 6000);
+    const second = indexOf(lines, / d\.s\d\. .* free_fast: /, timer + 1);
+    const [one = '', other = ''] = [lines[timer], lines[second]];
+    lines[timer] = one.replace(/size=1$/, 'size=7');
+    const resized = conform(folder, name, lines);
+    expect(resized.total - resized.agree).toBe(1);
+    expect(resized.firstDifference?.recorded).toMatch(/given back by the timer at line \d+, size=7/);
+    lines[timer] = other;
+    lines[second] = one;
+    const swapped = conform(folder, name, lines);
+    expect(swapped.total - swapped.agree).toBe(1);
+    expect(swapped.firstDifference?.recorded).toMatch(/after one that was queued later/);
+  });
+
   it('more than the emulator does', () => {
     const lines = linesOf(...single);
     const extra = indexOf(lines, / qi_submit: /, 100);

@@ -62,6 +62,7 @@ class Replay {
     const held = this.#mapForQueue();
     this.#runUntil(Infinity, held);
     for (const replayed of this.#requests.values()) replayed.difference ??= this.#releaseDifference(replayed);
+    this.#compareReleaseOrder();
   }
 
   #runUntil(line: number, held: ReadonlyMap<ReplayStep, readonly number[]>): void {
@@ -164,6 +165,36 @@ class Replay {
     replayed.difference ??= firstDifference(recorded.completion, emulated, completed.line);
   }
 
+  /** A ring is released in the order in which it was filled (Linux drivers/iommu/dma-iommu.c `fq_ring_free_locked`). */
+  #compareReleaseOrder(): void {
+    const owners = new Map<IovaRange, { readonly replayed: Replayed; readonly own: IovaRange }>();
+    for (const replayed of this.#requests.values()) {
+      for (const [index, range] of replayed.recorded.ranges.entries()) {
+        const own = replayed.ranges[index];
+        if (own !== undefined) owners.set(range, { replayed, own });
+      }
+    }
+    for (const timer of this.#lists.timers) {
+      const latest = new Map<number, number>();
+      for (const { line } of timer.frees) {
+        const range = this.#lists.freedAt.get(line);
+        const owner = range === undefined ? undefined : owners.get(range);
+        const order = owner === undefined ? undefined : this.#trace.releases.get(owner.own)?.order;
+        if (range === undefined || owner === undefined || order === undefined) continue;
+        const ring = this.#rings.get(line) ?? 0;
+        const before = latest.get(ring) ?? -1;
+        latest.set(ring, Math.max(before, order));
+        if (order > before) continue;
+        const what = `range ${range.index} is given back by ${timerName(timer)}`;
+        owner.replayed.difference ??= {
+          line,
+          recorded: `${what} after one that was queued later`,
+          emulated: `${what} in the order of the queue`,
+        };
+      }
+    }
+  }
+
   /** A queued range must go back where it did in the recording: in the same request's unmap, the same timer, or not at all. */
   #releaseDifference(replayed: Replayed): ListDifference | null {
     const { recorded } = replayed;
@@ -171,11 +202,11 @@ class Replay {
       const own = replayed.ranges[index];
       const expected = this.#lists.releases.get(range);
       const produced = own === undefined ? undefined : this.#trace.releases.get(own);
-      if (expected?.by === produced?.by) continue;
-      const text = (by: string | undefined): string | null =>
-        by === undefined ? null : `range ${index} is given back by ${by}`;
+      if (expected?.by === produced?.by && expected?.pages === produced?.pages) continue;
+      const text = (release: { readonly by: string; readonly pages: number } | undefined): string | null =>
+        release === undefined ? null : `range ${index} is given back by ${release.by}, size=${release.pages}`;
       const line = expected?.line ?? recorded.command.completed?.line ?? recorded.command.setup.line;
-      return { line, recorded: text(expected?.by), emulated: text(produced?.by) };
+      return { line, recorded: text(expected), emulated: text(produced) };
     }
     return null;
   }

@@ -45,6 +45,7 @@ export interface RecordedRelease {
   readonly line: number;
   /** The request whose unmap released it, or the timer. */
   readonly by: string;
+  readonly pages: number;
 }
 
 export interface RecordedLists {
@@ -264,7 +265,7 @@ class RangeBook {
     }
     this.#live.remove(range);
     this.freedAt.set(record.line, range);
-    this.releases.set(range, { line: record.line, by });
+    this.releases.set(range, { line: record.line, by, pages: event.pages });
   }
 }
 
