@@ -34,10 +34,12 @@ function recordingId(name: string): string {
 }
 
 function documentOf(recording: Recording, id: string): Partial<LabDocument> & Record<string, unknown> {
-  const memoryEnd = Math.max(
-    ...recording.requests.flatMap(({ vectors }) => vectors.map(({ phys, length }) => phys + length)),
-  );
-  const mediumEnd = Math.max(...recording.requests.map(({ lba, bytes }) => lba * SECTOR_BYTES + bytes));
+  let memoryEnd = 0;
+  let mediumEnd = 0;
+  for (const { vectors, lba, bytes } of recording.requests) {
+    for (const { phys, length } of vectors) memoryEnd = Math.max(memoryEnd, phys + length);
+    mediumEnd = Math.max(mediumEnd, lba * SECTOR_BYTES + bytes);
+  }
   return {
     format: 1,
     name: `Replay of ${id}`,

@@ -9,6 +9,7 @@ import { LabError } from '../time/labError.ts';
 import type { RecordedRequest, Recording, RecordingFiles } from '../workloads/recordedRequest.ts';
 import { openRecording, type RecordedSystem } from './recordingFiles.ts';
 import { type TiedTrace, tieTrace, type TracedCommand } from './recordingTie.ts';
+import { checkRecordedMemory, checkRecordedTransfer } from './recordingLimits.ts';
 import { readMemory } from './recordingVectors.ts';
 
 export interface TiedRecording {
@@ -27,6 +28,10 @@ export function tieRecording(files: RecordingFiles): TiedRecording {
       'no NVMe command is in it.',
       'Record with the events nvme:*, block:*, dma:* and iommu:* enabled while an NVMe drive is busy.',
     );
+  }
+  for (const command of trace.commands) {
+    const memory = command.issue === null ? '' : readMemory(command);
+    if (typeof memory !== 'string') checkRecordedMemory(memory, `${files.name}:${command.setup.line}`);
   }
   return { name: files.name, system, trace };
 }
@@ -55,6 +60,7 @@ export function readRecording(files: RecordingFiles): Recording {
     if (command.issue === null) continue;
     const memory = readMemory(command);
     if (typeof memory === 'string' || memory.bytes === 0) continue;
+    checkRecordedTransfer(memory, `${files.name}:${command.setup.line}`);
     const index = requests.length;
     completions.push({ request: index, order: command.completed === null ? Infinity : command.completeOrder });
     requests.push({
