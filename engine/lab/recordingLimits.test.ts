@@ -5,15 +5,8 @@ import type { RecordedMemory } from './recordingVectors.ts';
 
 function memory(...vectors: [phys: number, length: number][]): RecordedMemory {
   const bytes = vectors.reduce((sum, [, length]) => sum + length, 0);
-  const list = vectors.map(([phys, length]) => ({ phys, length }));
-  return {
-    bytes,
-    vectors: list,
-    segments: list.length,
-    poolPages: [],
-    write: true,
-    call: 'dma_map_sg',
-  } as RecordedMemory;
+  const list = vectors.map(([phys, length]) => ({ phys: physAddr(phys), length }));
+  return { bytes, vectors: list, segments: list.length, poolPages: [], write: true };
 }
 
 describe('what a recording claims of a request', () => {
