@@ -7,6 +7,7 @@ import { NvmeMedia } from './nvmeMedia.ts';
 function contents(kind: number, lba: number, salt: number): Uint32Array {
   const words = new Uint32Array(128);
   if (kind === 1) fillPattern(words, 0, patternTag(lba, 1 + (salt % 4000)));
+  if (kind === 3) fillPattern(words, 0, patternTag(lba, 0));
   if (kind === 2) words.forEach((_, index) => (words[index] = salt + index * index));
   return words;
 }
@@ -25,7 +26,7 @@ describe('the medium of a drive', () => {
   it('gives back what was written last, whatever it was, as an array of blocks would', () => {
     const write = fc.record({
       lba: fc.integer({ min: 8185, max: 8199 }),
-      kind: fc.integer({ min: 0, max: 2 }),
+      kind: fc.integer({ min: 0, max: 3 }),
       salt: fc.integer({ min: 1, max: 2 ** 31 }),
     });
     fc.assert(
@@ -53,5 +54,17 @@ describe('the medium of a drive', () => {
     media.write(5, 1, contents(1, 5, 9));
     media.write(6, 1, contents(0, 6, 0));
     expect(media.rawBlockCount).toBe(0);
+  });
+
+  it('takes no memory for blocks that are written with what they held, however far apart they lie', () => {
+    const media = new NvmeMedia();
+    for (let lba = 0; lba < 1e9; lba += 9_999_991) media.write(lba, 1, contents(3, lba, 0));
+    expect(media.chunkCount).toBe(0);
+    media.write(1000, 1, contents(2, 1000, 5));
+    media.write(1000, 1, contents(3, 1000, 0));
+    expect([media.chunkCount, media.rawBlockCount]).toEqual([1, 0]);
+    const got = new Uint32Array(128);
+    media.read(1000, 1, got);
+    expect(got).toEqual(contents(3, 1000, 0));
   });
 });

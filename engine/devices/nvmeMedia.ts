@@ -1,13 +1,15 @@
 /**
- * The medium of a drive: what every logical block holds. A block costs 8 bytes when its contents are a pattern of
- * memory/dataPattern.ts or zeros, 512 when they are anything else, nothing when it was never written; so a run's memory depends on
- * the region it writes, never on how often. Leaves out: flash, wear, caches.
+ * The medium of a drive: what every logical block holds. A block costs nothing while it holds the pattern that it had before
+ * it was ever written (which is what a workload writes that does not verify), 8 bytes when it holds another pattern of
+ * memory/dataPattern.ts or zeros, 512 when it holds anything else; so a run's memory depends on the region it changes, never on
+ * how often. Leaves out: flash, wear, caches.
  */
 import { fillPattern, patternTag, recognisePattern } from '../memory/dataPattern.ts';
 import { LOGICAL_BLOCK_BYTES } from './nvmeSpecification.ts';
 
 const WORDS_PER_BLOCK = LOGICAL_BLOCK_BYTES / 4;
-const CHUNK_BLOCKS = 8192;
+/** 4 KiB of tags for 256 KiB of the medium: random writes touch many places and little in each. */
+const CHUNK_BLOCKS = 512;
 /** A chunk starts as zeros, and tag 0 would be a valid one (block 0, generation 0): tags are stored plus three. */
 const TAG_BIAS = 3;
 const UNWRITTEN = 0;
@@ -17,6 +19,11 @@ const RAW = 2;
 export class NvmeMedia {
   private readonly chunks = new Map<number, Float64Array>();
   private readonly rawBlocks = new Map<number, Uint32Array>();
+
+  /** Stretches of the medium that take memory. */
+  get chunkCount(): number {
+    return this.chunks.size;
+  }
 
   /** Blocks that hold neither a pattern nor zeros. */
   get rawBlockCount(): number {
@@ -39,25 +46,24 @@ export class NvmeMedia {
     for (let index = 0; index < blocks; index += 1) {
       const block = lba + index;
       const offset = index * WORDS_PER_BLOCK;
-      const chunk = this.chunkOf(block);
-      const before = chunk[block % CHUNK_BLOCKS]!;
       const tag = recognisePattern(source, offset);
       let stored = RAW;
-      if (tag >= 0) stored = tag + TAG_BIAS;
+      if (tag === patternTag(block, 0)) stored = UNWRITTEN;
+      else if (tag >= 0) stored = tag + TAG_BIAS;
       else if (isZero(source, offset)) stored = ZEROS;
+      const known = this.chunks.get(Math.floor(block / CHUNK_BLOCKS));
+      if (known === undefined && stored === UNWRITTEN) continue;
+      const chunk = known ?? this.newChunk(block);
+      const before = chunk[block % CHUNK_BLOCKS]!;
       if (stored === RAW) this.rawBlocks.set(block, source.slice(offset, offset + WORDS_PER_BLOCK));
       else if (before === RAW) this.rawBlocks.delete(block);
       chunk[block % CHUNK_BLOCKS] = stored;
     }
   }
 
-  private chunkOf(block: number): Float64Array {
-    const number = Math.floor(block / CHUNK_BLOCKS);
-    let chunk = this.chunks.get(number);
-    if (chunk === undefined) {
-      chunk = new Float64Array(CHUNK_BLOCKS);
-      this.chunks.set(number, chunk);
-    }
+  private newChunk(block: number): Float64Array {
+    const chunk = new Float64Array(CHUNK_BLOCKS);
+    this.chunks.set(Math.floor(block / CHUNK_BLOCKS), chunk);
     return chunk;
   }
 }
