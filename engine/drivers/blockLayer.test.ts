@@ -153,6 +153,16 @@ describe('cutting a bio into requests', () => {
     expect(cutAll(bio, limitsOf('7.3', 'two_step'))).toMatchObject([{ segments: 4, vectors: [[0x10_0000, 16_384]] }]);
   });
 
+  it('cuts nothing off when a gap comes before the end of the first block', () => {
+    const bio = bioOf([
+      [0x10_0000, 100],
+      [0x20_0000, 412],
+    ]);
+    expect(cutRequest(bio, limitsOf('7.3', 'map_sg'), new MappingRequest())).toBe(0);
+    expect(bio.cut).toBe(false);
+    expect(cutAll(bio, limitsOf('7.3', 'two_step')).map((cut) => cut.bytes)).toEqual([512]);
+  });
+
   it('loses and doubles no byte, and keeps every limit', () => {
     const piece = fc.record({ page: fc.integer({ min: 1, max: 60 }), blocks: fc.integer({ min: 1, max: 64 }) });
     const pieces = fc.array(piece, { minLength: 1, maxLength: 80 });

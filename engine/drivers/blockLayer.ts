@@ -44,8 +44,9 @@ export function nvmeQueueLimits(inputs: QueueLimitInputs): QueueLimits {
 }
 
 /**
- * Cuts the next request off the bio, from where the last one ended, into `request`. Returns its bytes; 0: the bio is used
- * up. A cut falls on a whole logical block.
+ * Cuts the next request off the bio, from where the last one ended, into `request`. Returns its bytes, whole logical blocks.
+ * 0 with a bio that is not `cut`: what the limits let pass is less than a block, and the bio must end with an error
+ * (`bio_split_io_at` gives -EINVAL).
  */
 export function cutRequest(bio: Bio, limits: QueueLimits, request: MappingRequest): number {
   request.reset(bio.write ? DMA_TO_DEVICE : DMA_FROM_DEVICE);
@@ -78,8 +79,7 @@ function measureRequest(bio: Bio, limits: QueueLimits, request: MappingRequest):
     if (bytes === limits.maxTransferBytes) break;
   }
   request.segments = segments;
-  const used = bio.cursorBytes + bytes;
-  return used === bio.bytes ? bytes : bytes - (bytes % LOGICAL_BLOCK_BYTES);
+  return bytes - (bytes % LOGICAL_BLOCK_BYTES);
 }
 
 function takeVectors(bio: Bio, bytes: number, request: MappingRequest): void {

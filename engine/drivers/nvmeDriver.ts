@@ -295,6 +295,12 @@ export class NvmeDriver implements EventHandler {
     bio.saveCursor();
     request.sector = bio.sector + bio.cursorBytes / LOGICAL_BLOCK_BYTES;
     request.bytes = cutRequest(bio, this.limits, request.mapping);
+    if (request.bytes === 0 && !bio.cut) {
+      request.bytes = bio.bytes - bio.cursorBytes;
+      bio.skipRest();
+      this.failRequest(cpu, request, bio, 'it cannot be cut into whole blocks');
+      return 'failed';
+    }
     if (request.bytes > 0) {
       const before = cpu.now;
       const status = this.mapping.mapRequest(cpu, request.mapping, request.iod);

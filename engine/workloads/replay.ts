@@ -10,7 +10,7 @@ import type { Cpu } from '../time/cpu.ts';
 import { LabError } from '../time/labError.ts';
 import type { Picoseconds } from '../time/picoseconds.ts';
 import type { WorkloadMachine } from './bio.ts';
-import type { Recording, RecordedRequest } from './recordedRequest.ts';
+import type { RecordedRequest, RecordedVector, Recording } from './recordedRequest.ts';
 import type { Workload } from './workload.ts';
 
 export interface ReplayWorkloadOptions {
@@ -22,6 +22,8 @@ export interface ReplayWorkloadOptions {
 const SUBMIT = 0;
 const ENDED = 1;
 const SECTOR_BYTES = 512;
+const DOUBLEWORD_BYTES = 4;
+const PHYSICAL_ADDRESS_END = 2 ** 52;
 
 export class ReplayWorkload implements Workload {
   readonly total: number;
@@ -38,6 +40,7 @@ export class ReplayWorkload implements Workload {
     this.machine = machine;
     this.requests = recording.requests;
     this.total = recording.requests.length;
+    checkRequests(recording, options.name);
     checkCapacity(recording, machine.driver.capacitySectors, options.name);
     claimPages(machine.frames, recording.requests);
     const depth = Math.min(options.queueDepth ?? recording.queueDepth, this.total);
@@ -88,22 +91,51 @@ export class ReplayWorkload implements Workload {
   }
 }
 
-/** Every page of the recording, once: they are where the recorded kernel's memory was. */
+/**
+ * Every page of the recording: they are where the recorded kernel's memory was. Ranges that touch are claimed as one, and no
+ * page is counted by itself, so that an address or a length that cannot be costs no time before it is refused.
+ */
 function claimPages(frames: FrameAllocator, requests: readonly RecordedRequest[]): void {
-  const pages = new Set<number>();
+  const ranges: { first: number; end: number }[] = [];
   for (const request of requests) {
     for (const { phys, length } of request.vectors) {
-      const last = Math.floor((phys + length - 1) / PAGE_SIZE);
-      for (let page = Math.floor(phys / PAGE_SIZE); page <= last; page += 1) pages.add(page);
+      ranges.push({ first: Math.floor(phys / PAGE_SIZE), end: Math.ceil((phys + length) / PAGE_SIZE) });
     }
   }
-  const ordered = [...pages].sort((a, b) => a - b);
-  let start = 0;
-  for (let index = 1; index <= ordered.length; index += 1) {
-    if (index < ordered.length && ordered[index] === ordered[index - 1]! + 1) continue;
-    if (index > start) frames.claim(ordered[start]!, index - start);
-    start = index;
+  ranges.sort((a, b) => a.first - b.first);
+  for (let index = 0; index < ranges.length;) {
+    const { first } = ranges[index]!;
+    let { end } = ranges[index]!;
+    for (index += 1; index < ranges.length && ranges[index]!.first <= end; index += 1) {
+      end = Math.max(end, ranges[index]!.end);
+    }
+    frames.claim(first, end - first);
   }
+}
+
+/** A recording is another's word: what no drive could be asked for is refused before anything runs. */
+function checkRequests(recording: Recording, where: string): void {
+  for (const { index, bytes, vectors } of recording.requests) {
+    const problem = requestProblem(bytes, vectors);
+    if (problem === null) continue;
+    const name = `Request ${String(index)} of recording "${recording.id}"`;
+    throw new LabError(where, `${name} ${problem}.`, 'Record again, or restore the text of the recording.');
+  }
+}
+
+function requestProblem(bytes: number, vectors: readonly RecordedVector[]): string | null {
+  let sum = 0;
+  for (const { phys, length } of vectors) {
+    if (!(length > 0) || length % DOUBLEWORD_BYTES !== 0 || phys % DOUBLEWORD_BYTES !== 0) {
+      return `has a segment of ${String(length)} bytes at 0x${phys.toString(16)}, which is not whole doublewords of 4 bytes`;
+    }
+    if (!(phys >= 0 && phys + length <= PHYSICAL_ADDRESS_END)) {
+      return `has a segment at 0x${phys.toString(16)}, and physical addresses have at most 52 bits`;
+    }
+    sum += length;
+  }
+  if (sum !== bytes) return `has ${String(bytes)} bytes, but segments of ${String(sum)}`;
+  return bytes % SECTOR_BYTES === 0 ? null : `has ${String(bytes)} bytes, which are not whole blocks`;
 }
 
 function checkCapacity(recording: Recording, capacitySectors: number, where: string): void {
