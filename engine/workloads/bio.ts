@@ -1,7 +1,8 @@
 /**
  * An I/O generator in the manner of fio: a closed loop that keeps a number of I/Os in flight, each in a buffer of its own
- * (direct I/O: the drive reads and writes the buffer's pages). What is written is the pattern of its block, so that what is
- * read back can be recognised to the byte.
+ * (direct I/O: the drive reads and writes the buffer's pages). Buffers are taken in turn from a ring, so that I/O number n lies
+ * in the same pages under every scheme, whichever I/O ended first. What is written is the pattern of its block, so that what
+ * is read back can be recognised to the byte.
  * Leaves out: the page cache, file systems, rate limits, jobs that differ from each other.
  */
 import type { Cpu } from '../time/cpu.ts';
@@ -47,6 +48,11 @@ export interface WorkloadMachine {
 
 const SUBMIT = 0;
 const ENDED = 1;
+/** So many buffers for each I/O in flight that an I/O seldom comes round to one that a slow I/O still has. */
+const BUFFERS_PER_SLOT = 4;
+const LEAST_BUFFERS_PER_SLOT = 2;
+/** A ring beyond this is no longer than it must be. */
+const RING_PAGES = 16_384;
 
 export class BioWorkload implements Workload {
   readonly total: number;
@@ -62,6 +68,12 @@ export class BioWorkload implements Workload {
   private readonly bios: Bio[];
   private readonly buffers: BufferPages;
   private readonly pagesPerBuffer: number;
+  /** Which buffers of the ring an I/O has. */
+  private readonly busy: Uint8Array;
+  /** The buffer of each slot's I/O. */
+  private readonly slotBuffer: Int32Array;
+  /** Slots that wait until the buffer whose turn it is comes free. */
+  private readonly stalled: number[] = [];
   private readonly page = new Uint32Array(PAGE_SIZE / 4);
   private readonly pageBytes = new Uint8Array(this.page.buffer);
 
@@ -74,10 +86,13 @@ export class BioWorkload implements Workload {
     this.pattern = new BioPattern(options, random.fork('pattern'));
     const slots = Math.min(options.queueDepth, options.ioCount);
     this.pagesPerBuffer = Math.ceil(largest / PAGE_SIZE);
+    const count = ringBuffers(slots, this.pagesPerBuffer, options.ioCount);
+    this.busy = new Uint8Array(count);
+    this.slotBuffer = new Int32Array(slots);
     this.buffers = allocateBuffers(
       machine.frames,
       random.fork('buffers'),
-      slots,
+      count,
       this.pagesPerBuffer,
       options.contiguity,
     );
@@ -97,9 +112,9 @@ export class BioWorkload implements Workload {
     else this.ended(slot);
   }
 
-  /** Physical address of a byte of a slot's buffer. */
+  /** Physical address of a byte of the buffer of a slot's I/O. */
   bufferAddress(slot: number, offset: number): number {
-    const page = this.buffers.pages[slot * this.pagesPerBuffer + Math.floor(offset / PAGE_SIZE)]!;
+    const page = this.buffers.pages[this.slotBuffer[slot]! * this.pagesPerBuffer + Math.floor(offset / PAGE_SIZE)]!;
     return page * PAGE_SIZE + (offset % PAGE_SIZE);
   }
 
@@ -114,6 +129,13 @@ export class BioWorkload implements Workload {
 
   private submit(cpu: Cpu, slot: number): void {
     if (this.submitted === this.total) return;
+    const buffer = this.submitted % this.busy.length;
+    if (this.busy[buffer] === 1) {
+      this.stalled.push(slot);
+      return;
+    }
+    this.busy[buffer] = 1;
+    this.slotBuffer[slot] = buffer;
     this.submitted += 1;
     const { pattern } = this;
     pattern.next();
@@ -126,7 +148,7 @@ export class BioWorkload implements Workload {
 
   private addPages(bio: Bio, slot: number, bytes: number): void {
     const { profile } = this.machine.driver;
-    const first = slot * this.pagesPerBuffer;
+    const first = this.slotBuffer[slot]! * this.pagesPerBuffer;
     let left = bytes;
     for (let index = 0; left > 0; index += 1) {
       const length = Math.min(left, PAGE_SIZE);
@@ -140,8 +162,16 @@ export class BioWorkload implements Workload {
     this.completed += 1;
     if (bio.failed) this.failed += 1;
     else if (this.options.verify && !bio.write) this.check(bio, slot);
+    this.busy[this.slotBuffer[slot]!] = 0;
     if (this.submitted === this.total) return;
-    this.machine.work.taskAt(bio.completedAt, this.cpuOf(slot).id, this, SUBMIT, slot);
+    this.again(bio, slot);
+    if (this.busy[this.submitted % this.busy.length] === 1) return;
+    for (const waiting of this.stalled.splice(0)) this.again(bio, waiting);
+  }
+
+  /** The slot takes the next I/O when `ended` has. */
+  private again(ended: Bio, slot: number): void {
+    this.machine.work.taskAt(ended.completedAt, this.cpuOf(slot).id, this, SUBMIT, slot);
   }
 
   private fill(bio: Bio, slot: number): void {
@@ -167,6 +197,12 @@ export class BioWorkload implements Workload {
       }
     }
   }
+}
+
+function ringBuffers(slots: number, pagesPerBuffer: number, ioCount: number): number {
+  const afford = Math.floor(RING_PAGES / pagesPerBuffer);
+  const wanted = Math.max(LEAST_BUFFERS_PER_SLOT * slots, Math.min(BUFFERS_PER_SLOT * slots, afford));
+  return Math.min(wanted, ioCount);
 }
 
 function checkRegion(options: BioWorkloadOptions, largest: number, capacityBytes: number): void {
