@@ -1,5 +1,6 @@
 /** `lab bench`: the emulator measured against a bare loop over the same addresses. One row a figure. */
 import { formatQuantity, formatShort } from '../../lab/quantity.ts';
+import { measureScatterLists, measureSinglePages, measureTwoStep, PAGES_PER_OPERATION } from '../bench/mapping.ts';
 import { measureMemory, peakMemory } from '../bench/memory.ts';
 import type { PairFigure } from '../bench/pairs.ts';
 import { measureHits, measureWalks } from '../bench/translation.ts';
@@ -28,6 +29,14 @@ export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> 
   const hits = measureHits(rounds);
   progress.show('page walks');
   const walks = measureWalks(rounds);
+  progress.show('mappings');
+  const mappings = {
+    singlePagesStrict: measureSinglePages(rounds, 'strict'),
+    singlePagesLazy: measureSinglePages(rounds, 'lazy'),
+    scatterLists: measureScatterLists(rounds),
+    twoStepPageByPage: measureTwoStep(rounds, 1),
+    twoStepOneLink: measureTwoStep(rounds, PAGES_PER_OPERATION),
+  };
   progress.show('whole run');
   const run = measureWholeRun(rounds, options.quick ? 200_000 : 1_000_000);
   progress.show('memory');
@@ -38,6 +47,7 @@ export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> 
       rounds,
       translationHits: hits,
       translationWalks: walks,
+      mappings: { ...mappings, pagesPerOperation: PAGES_PER_OPERATION },
       timedRun: run,
       memory: {
         shortRunAccesses: SHORT_RUN,
@@ -52,6 +62,11 @@ export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> 
   print(`${'figure'.padEnd(34)}${'emulated'.padStart(12)}${'bare loop'.padStart(12)}${'ratio'.padStart(9)}`);
   print(row('functional translation, IOTLB hit', hits));
   print(row('functional translation, 4 levels', walks));
+  print(row('map + unmap of one page, strict', mappings.singlePagesStrict));
+  print(row('map + unmap of one page, lazy', mappings.singlePagesLazy));
+  printManyPages('map_sg', mappings.scatterLists);
+  printManyPages('two-step, 32 links', mappings.twoStepPageByPage);
+  printManyPages('two-step, one link', mappings.twoStepOneLink);
   print(row('whole timed run, accesses', run));
   const memory = 'memory, 10^7 over 10^5 accesses';
   print(
@@ -59,6 +74,17 @@ export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> 
   );
   print(`\nrates per second of CPU time; medians of ${rounds} interleaved pairs; ratio: emulated rate over bare rate`);
   return EXIT.fine;
+}
+
+/** Two rows: operations of 32 pages, mapped and unmapped, and the pages that they hold. */
+function printManyPages(name: string, figure: PairFigure): void {
+  const perPage = {
+    ratio: figure.ratio,
+    rate: figure.rate * PAGES_PER_OPERATION,
+    bareRate: figure.bareRate * PAGES_PER_OPERATION,
+  };
+  print(row(`${name} of ${PAGES_PER_OPERATION} pages`, figure));
+  print(row('  per page', perPage));
 }
 
 function row(name: string, figure: PairFigure): string {
