@@ -7,16 +7,24 @@ import { EADDRINUSE, EINVAL, ENXIO } from '../iommu/tableErrors.ts';
 export { EADDRINUSE, EINVAL, ENXIO };
 export const EIO = -5;
 export const ENOMEM = -12;
+export const EBUSY = -16;
+export const ENODEV = -19;
+export const EDEADLK = -35;
 export const EOPNOTSUPP = -95;
+export const ETIMEDOUT = -110;
 export const EREMOTEIO = -121;
 
 const NAMES: ReadonlyMap<number, string> = new Map([
   [EIO, 'EIO'],
   [ENXIO, 'ENXIO'],
   [ENOMEM, 'ENOMEM'],
+  [EBUSY, 'EBUSY'],
+  [ENODEV, 'ENODEV'],
   [EINVAL, 'EINVAL'],
+  [EDEADLK, 'EDEADLK'],
   [EOPNOTSUPP, 'EOPNOTSUPP'],
   [EADDRINUSE, 'EADDRINUSE'],
+  [ETIMEDOUT, 'ETIMEDOUT'],
   [EREMOTEIO, 'EREMOTEIO'],
 ]);
 
