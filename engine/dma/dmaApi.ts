@@ -6,9 +6,11 @@
 import { writeContextEntry } from '../iommu/contextTable.ts';
 import { DMA_MAPPING_ERROR, PAGE_SIZE, pageAlign, physAddr, type DmaAddr, type PhysAddr } from '../memory/addresses.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
+import type { P2pdmaProvider, PageKinds } from '../memory/pageKinds.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Counters } from '../metrics/counters.ts';
 import type { EventLog } from '../metrics/eventLog.ts';
+import type { P2pdmaTopology } from '../pcie/p2pdma.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { EventQueue } from '../time/eventQueue.ts';
 import { LabError } from '../time/labError.ts';
@@ -56,6 +58,10 @@ export interface DmaApiOptions {
   readonly timers: EventQueue | null;
   readonly cpus: number;
   readonly log: EventLog | null;
+  /** Which pages are a peer's, private or small; null: all memory is plain RAM. */
+  readonly pageKinds?: PageKinds | null;
+  /** Who reaches which peer, and how; null: nobody does. */
+  readonly p2pdma?: P2pdmaTopology | null;
 }
 
 /** Coherent memory: where the CPU finds it, and where the device does. */
@@ -73,6 +79,8 @@ interface Attachment {
 
 export class DmaApi {
   readonly profile: KernelProfile;
+  readonly pageKinds: PageKinds | null;
+  readonly p2pdma: P2pdmaTopology | null;
   private readonly options: DmaApiOptions;
   private readonly trace: DmaTrace | null;
   private readonly attachments = new Map<DmaDevice, Attachment>();
@@ -83,6 +91,8 @@ export class DmaApi {
   constructor(options: DmaApiOptions) {
     this.profile = options.profile;
     this.options = options;
+    this.pageKinds = options.pageKinds ?? null;
+    this.p2pdma = options.p2pdma ?? null;
     this.trace = options.trace;
   }
 
@@ -322,6 +332,11 @@ export class DmaApi {
   /** The translating side of a device, for inspection; null without translation. */
   translatedDevice(device: DmaDevice): DmaIommu | null {
     return this.find(device).translated;
+  }
+
+  /** The peer that owns a page; null for RAM. */
+  p2pdmaProviderOf(page: number): P2pdmaProvider | null {
+    return this.pageKinds === null ? null : this.pageKinds.providerOf(page);
   }
 
   private twoStep(device: DmaDevice): DmaIommu | null {
