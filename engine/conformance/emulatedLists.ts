@@ -102,6 +102,7 @@ export class EmulatedTrace implements DmaTrace {
       case 'unmap':
         return lines.unmap(names.address(event.iova), event.size, event.unmapped);
       case 'cache_tag_flush_range':
+      case 'cache_tag_flush_range_np':
         return lines.flush(
           {
             wholeDomain: event.end < 0,

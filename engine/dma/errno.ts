@@ -5,6 +5,7 @@
 import { EADDRINUSE, EINVAL, ENXIO } from '../iommu/tableErrors.ts';
 
 export { EADDRINUSE, EINVAL, ENXIO };
+export const EPERM = -1;
 export const EIO = -5;
 export const ENOMEM = -12;
 export const EBUSY = -16;
@@ -15,6 +16,7 @@ export const ETIMEDOUT = -110;
 export const EREMOTEIO = -121;
 
 const NAMES: ReadonlyMap<number, string> = new Map([
+  [EPERM, 'EPERM'],
   [EIO, 'EIO'],
   [ENXIO, 'ENXIO'],
   [ENOMEM, 'ENOMEM'],

@@ -1,8 +1,7 @@
 /**
- * One paging domain: page table, gathered invalidation, and the commands to the IOMMU (Linux drivers/iommu/iommu.c
- * `iommu_map_nosync`, `__iommu_unmap`, `iommu_iotlb_gather_add_page`; drivers/iommu/intel/cache.c `cache_tag_flush_range`,
- * `cache_tag_flush_all`). Emits the events of the page table and of the invalidation queue, and charges for both.
- * Leaves out: caching mode, where mapping flushes too; device TLBs.
+ * One paging domain: page table and gathered invalidation (Linux drivers/iommu/iommu.c `iommu_map_nosync`,
+ * `iommu_sync_map`, `__iommu_unmap`, `iommu_iotlb_gather_add_page`). Emits the events of the page table, and charges for it.
+ * What the hardware is told is the vendor's part, see domainInvalidation.ts.
  */
 import { PAGE_OFFSET } from './pageOffset.ts';
 import { GenericPageTable } from '../iommu/tableOperationsGeneric.ts';
@@ -17,21 +16,12 @@ import type { Cpu } from '../time/cpu.ts';
 import { picoseconds } from '../time/picoseconds.ts';
 import { deviceMayRead, deviceMayWrite, type DmaDirection } from './attributes.ts';
 import type { DmaCosts } from './costs.ts';
+import type { DomainInvalidation } from './domainInvalidation.ts';
 import { EINVAL, ENXIO } from './errno.ts';
 import type { KernelProfile } from './profiles.ts';
-import { AlignedRange } from './rangeInvalidation.ts';
 import type { RemappingHardware } from './remappingHardware.ts';
-import { ALL_ADDRESSES_END, type DmaTrace } from './trace.ts';
-
-/** CAP.MAMV: the largest address mask that the hardware takes in one page-selective descriptor. */
-const MAX_ADDRESS_MASK_VALUE = 18;
-const IOTLB_DESCRIPTOR = 0x2;
-const DRAIN_READS_AND_WRITES = 0xc0;
-const GRANULARITY_DOMAIN = 2 << 4;
-const GRANULARITY_PAGE = 3 << 4;
-const INVALIDATION_HINT = 1 << 6;
-const WHOLE_DOMAIN_MASK = 52;
-const FOUR_GIB = 2 ** 32;
+import type { DmaTrace } from './trace.ts';
+import { VtdInvalidation } from './vtdInvalidation.ts';
 
 export interface IommuDomainOptions {
   readonly profile: KernelProfile;
@@ -44,6 +34,12 @@ export interface IommuDomainOptions {
   readonly counters: Counters;
   readonly trace: DmaTrace | null;
   readonly log: EventLog | null;
+  /** How the hardware is told of changes; the default is VT-d's. */
+  readonly invalidation?: DomainInvalidation;
+  /** CAP.CM of VT-d: mapping flushes too. */
+  readonly cachingMode?: boolean;
+  /** CAP.MAMV of VT-d: the largest address mask of one descriptor. */
+  readonly maximumAddressMask?: number;
   /** The device, for messages. */
   readonly deviceName: string;
 }
@@ -53,16 +49,13 @@ const NO_TABLES: readonly number[] = [];
 export class IommuDomain implements TableWatcher {
   readonly domainId: number;
   readonly table: PageTable;
-  private readonly iommu: RemappingHardware;
+  private readonly invalidation: DomainInvalidation;
   private readonly costs: DmaCosts;
   private readonly counters: Counters;
   private readonly trace: DmaTrace | null;
   private readonly log: EventLog | null;
   private readonly deviceName: string;
   private readonly legacyTables: boolean;
-  private readonly traceDomainRange: boolean;
-  private readonly aligned = new AlignedRange();
-  private readonly descriptor = new Uint32Array(4);
   private cpu: Cpu | null = null;
   private queued = false;
   private gatherFirst = 0;
@@ -71,14 +64,13 @@ export class IommuDomain implements TableWatcher {
 
   constructor(options: IommuDomainOptions) {
     this.domainId = options.domainId;
-    this.iommu = options.iommu;
+    this.invalidation = options.invalidation ?? new VtdInvalidation(options);
     this.costs = options.costs;
     this.counters = options.counters;
     this.trace = options.trace;
     this.log = options.log;
     this.deviceName = options.deviceName;
     this.legacyTables = options.profile.pageTableCode === 'intel_legacy';
-    this.traceDomainRange = options.profile.domainFlushTracesRange;
     const Code = this.legacyTables ? LegacyPageTable : GenericPageTable;
     this.table = new Code(options.memory, options.frames, options.levels, options.counters, this);
   }
@@ -148,8 +140,13 @@ export class IommuDomain implements TableWatcher {
     const last = (this.gatherFirst + this.gatherPages) * PAGE_SIZE - 1;
     const { table } = this;
     this.gatherPages = 0;
-    this.flushRange(cpu, first, last, table.detachedTables.length === 0);
+    this.invalidation.flushRange(cpu, first, last, table.detachedTables.length === 0);
     if (table.detachedTables.length > 0) table.releaseTables(this.takeDetachedTables());
+  }
+
+  /** `iommu_sync_map` of whole pages: after this the device may use what was mapped. */
+  syncMap(cpu: Cpu, iova: number, size: number): void {
+    this.invalidation.flushNotPresent(cpu, iova, iova + size - 1);
   }
 
   /** Tables that the last unmaps cut off, for a flush queue to keep until its flush. */
@@ -161,20 +158,9 @@ export class IommuDomain implements TableWatcher {
     return tables;
   }
 
-  /** `cache_tag_flush_all`. */
+  /** `flush_iotlb_all`. */
   flushAll(cpu: Cpu): void {
-    if (this.trace !== null && this.traceDomainRange) {
-      this.trace.emit({
-        event: 'cache_tag_flush_range',
-        start: 0,
-        end: ALL_ADDRESSES_END,
-        address: 0,
-        mask: WHOLE_DOMAIN_MASK,
-        pages: 2 ** WHOLE_DOMAIN_MASK,
-      });
-    }
-    cpu.spend(this.costs.invalidateDomain);
-    this.submitDomain(cpu);
+    this.invalidation.flushAll(cpu);
   }
 
   /** `iommu_iova_to_phys`, in bytes; -1 when nothing is mapped. */
@@ -184,7 +170,7 @@ export class IommuDomain implements TableWatcher {
   }
 
   tablesReplaced(start: number, end: number): void {
-    this.flushRange(this.operatingCpu(), start, end, false);
+    this.invalidation.flushRange(this.operatingCpu(), start, end, false);
   }
 
   rangeUnmapped(iovaPage: number, pages: number): void {
@@ -200,44 +186,6 @@ export class IommuDomain implements TableWatcher {
 
   alreadyMapped(iovaPage: number): void {
     this.complain(this.operatingCpu(), `DMA PTE for vPFN ${hex(iovaPage)} already set`);
-  }
-
-  /** `cache_tag_flush_range`. */
-  private flushRange(cpu: Cpu, start: number, end: number, hint: boolean): void {
-    const { aligned, trace, descriptor } = this;
-    aligned.align(start, end);
-    const { address, mask, pages } = aligned;
-    if (trace !== null) trace.emit({ event: 'cache_tag_flush_range', start, end, address, mask, pages });
-    cpu.spend(this.costs.invalidateRange);
-    this.counters.values[COUNTER.iotlbSyncs]! += 1;
-    if (mask > MAX_ADDRESS_MASK_VALUE) {
-      this.submitDomain(cpu);
-      return;
-    }
-    descriptor[0] = IOTLB_DESCRIPTOR | DRAIN_READS_AND_WRITES | GRANULARITY_PAGE | (this.domainId << 16);
-    descriptor[1] = 0;
-    descriptor[2] = (address % FOUR_GIB) + (hint ? INVALIDATION_HINT : 0) + mask;
-    descriptor[3] = Math.floor(address / FOUR_GIB);
-    if (trace !== null) {
-      trace.emit({ event: 'qi_submit', granularity: 'page', domainId: this.domainId, address, mask, hint });
-    }
-    this.submit(cpu);
-  }
-
-  private submitDomain(cpu: Cpu): void {
-    const { descriptor, trace, domainId } = this;
-    descriptor[0] = IOTLB_DESCRIPTOR | DRAIN_READS_AND_WRITES | GRANULARITY_DOMAIN | (domainId << 16);
-    descriptor[1] = 0;
-    descriptor[2] = 0;
-    descriptor[3] = 0;
-    if (trace !== null) {
-      trace.emit({ event: 'qi_submit', granularity: 'domain', domainId, address: 0, mask: 0, hint: false });
-    }
-    this.submit(cpu);
-  }
-
-  private submit(cpu: Cpu): void {
-    cpu.waitUntil(this.iommu.invalidationQueue.submit(this.descriptor, 1, cpu.now));
   }
 
   private operatingCpu(): Cpu {

@@ -19,6 +19,11 @@ export interface KernelProfile {
   readonly pageTableCode: 'generic_pt' | 'intel_legacy';
   /** A flush of the whole domain appears as cache_tag_flush_range [0, all ones] mask 52 before its qi_submit. */
   readonly domainFlushTracesRange: boolean;
+  /**
+   * An invalidation that left all page tables in place carries the invalidation hint, and paging-structure caches survive
+   * it; otherwise every invalidation empties them too.
+   */
+  readonly givesInvalidationHint: boolean;
   /** The NVMe driver's queue limit `virt_boundary_mask`: 4095 splits requests with gaps, 0 leaves them whole. */
   readonly nvmeVirtBoundaryMask: number;
   /** `NVME_MAX_SEGS`; the block layer also allows no more than max_hw_sectors in pages, plus one. */
@@ -47,6 +52,7 @@ const ROWS: Readonly<Record<KernelProfileName, ProfileRow>> = {
       destroyUsesFlushQueue: true,
       pageTableCode: 'intel_legacy',
       domainFlushTracesRange: false,
+      givesInvalidationHint: true,
       nvmeVirtBoundaryMask: 4095,
       nvmeMaxSegments: 128,
       segmentsJoin: 'physically_adjacent',
@@ -58,6 +64,7 @@ const ROWS: Readonly<Record<KernelProfileName, ProfileRow>> = {
       destroyUsesFlushQueue: 'not reachable: no dma_iova_* in this version',
       pageTableCode: 'drivers/iommu/intel/iommu.c, __domain_mapping and dma_pte_clear_level',
       domainFlushTracesRange: `${RECORDED}: lazy NVMe runs of 6.12 show qi_submit alone`,
+      givesInvalidationHint: `${RECORDED}: qi_submit ends in 1 in bit 6 unless a table was freed`,
       nvmeVirtBoundaryMask: `${RECORDED}: queue/virt_boundary_mask`,
       nvmeMaxSegments: 'drivers/nvme/host/pci.c, NVME_MAX_SEGS',
       segmentsJoin: `${RECORDED}: adjacent pages of one request arrive as one entry`,
@@ -72,6 +79,7 @@ const ROWS: Readonly<Record<KernelProfileName, ProfileRow>> = {
       destroyUsesFlushQueue: true,
       pageTableCode: 'intel_legacy',
       domainFlushTracesRange: true,
+      givesInvalidationHint: true,
       nvmeVirtBoundaryMask: 4095,
       nvmeMaxSegments: 128,
       segmentsJoin: 'physically_adjacent',
@@ -83,6 +91,7 @@ const ROWS: Readonly<Record<KernelProfileName, ProfileRow>> = {
       destroyUsesFlushQueue: `${RECORDED}: lazy 128 KiB reads of 6.17, one unmap and no flush per request`,
       pageTableCode: 'drivers/iommu/intel/iommu.c: VT-d moved to generic_pt only after 6.17',
       domainFlushTracesRange: `${RECORDED}: lazy NVMe runs of 6.17 show cache_tag_flush_range with mask 0x34`,
+      givesInvalidationHint: `${RECORDED}: qi_submit ends in 1 in bit 6 unless a table was freed`,
       nvmeVirtBoundaryMask: `${RECORDED}: queue/virt_boundary_mask`,
       nvmeMaxSegments: 'drivers/nvme/host/pci.c, NVME_MAX_SEGS; assumed unchanged since 6.12',
       segmentsJoin: `${RECORDED}: no two links of one request are physically adjacent`,
@@ -97,6 +106,7 @@ const ROWS: Readonly<Record<KernelProfileName, ProfileRow>> = {
       destroyUsesFlushQueue: false,
       pageTableCode: 'generic_pt',
       domainFlushTracesRange: true,
+      givesInvalidationHint: true,
       nvmeVirtBoundaryMask: 0,
       nvmeMaxSegments: 256,
       segmentsJoin: 'within_folio',
@@ -108,6 +118,7 @@ const ROWS: Readonly<Record<KernelProfileName, ProfileRow>> = {
       destroyUsesFlushQueue: `${RECORDED}: calls of 7.3, destroy flushes at once in a lazy domain`,
       pageTableCode: 'drivers/iommu/generic_pt, format vtdss',
       domainFlushTracesRange: `${RECORDED}: lazy runs of 7.3 show cache_tag_flush_range with mask 0x34`,
+      givesInvalidationHint: `${RECORDED}: qi_submit ends in 1 in bit 6 unless a table was freed`,
       nvmeVirtBoundaryMask: `${RECORDED}: queue/virt_boundary_mask`,
       nvmeMaxSegments: 'drivers/nvme/host/pci.c, NVME_MAX_SEGS',
       segmentsJoin: `${RECORDED}: adjacent small pages of one request arrive as several vectors`,

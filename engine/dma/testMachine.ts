@@ -118,6 +118,8 @@ function describeEvent(event: DmaTraceEvent): string {
       return `unmap ${hex(event.iova)} ${event.size} ${event.unmapped}`;
     case 'cache_tag_flush_range':
       return `flush ${hex(event.start)}-${hex(event.end)} ${hex(event.address)} mask ${event.mask}`;
+    case 'cache_tag_flush_range_np':
+      return `flush_np ${hex(event.start)}-${hex(event.end)} ${hex(event.address)} mask ${event.mask}`;
     case 'qi_submit':
       return `qi ${event.granularity} ${hex(event.address)} ${event.mask}${event.hint ? ' hint' : ''}`;
     case 'call':

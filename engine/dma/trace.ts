@@ -46,7 +46,8 @@ export interface UnmapEvent {
 }
 
 export interface FlushRangeEvent {
-  readonly event: 'cache_tag_flush_range';
+  /** `_np`: after a map, where the hardware caches what was not present. */
+  readonly event: 'cache_tag_flush_range' | 'cache_tag_flush_range_np';
   readonly start: number;
   /** Last byte; ALL_ADDRESSES_END for the whole domain. */
   readonly end: number;

@@ -20,6 +20,8 @@ export class DmaIovaState {
   address = 0;
   /** Bytes as asked; 0: not in use. */
   size = 0;
+  /** `DMA_IOVA_USE_SWIOTLB`, bit 63 of the kernel's size: at least one link was bounced. */
+  usesSwiotlb = false;
 
   /** `dma_use_iova`. */
   get inUse(): boolean {
@@ -29,6 +31,7 @@ export class DmaIovaState {
   reset(): void {
     this.address = 0;
     this.size = 0;
+    this.usesSwiotlb = false;
   }
 }
 
