@@ -23,6 +23,12 @@ export class FrameAllocator {
     this.boundary = firstPage + pages;
   }
 
+  /** Pages that nobody owns: given back, or never handed out nor claimed. */
+  get freePages(): number {
+    const claimed = this.claimed.reduce((sum, { first, end }) => sum + end - first, 0);
+    return this.freed.length + this.boundary - this.firstPage - claimed;
+  }
+
   /** One zeroed page. */
   allocatePage(): number {
     return this.freed.pop() ?? this.allocateContiguous(1);
