@@ -112,13 +112,7 @@ export class EmulatedSystem {
     this.#translated = this.#dma.translatedDevice(this.#device);
     this.#scratch = frames.allocateContiguous(SCRATCH_PAGES) * PAGE_SIZE;
     this.#pool = new ReplayedPool(this.#dma, this.#device, this.#scratch);
-    const scheme = createScheme(
-      profile.twoStepAvailable ? 'two_step' : 'map_sg',
-      this.#dma,
-      this.#device,
-      profile,
-      system.kernelRelease,
-    );
+    const scheme = createScheme(profile.nvmeScheme, this.#dma, this.#device, profile, system.kernelRelease);
     this.#driver = new NvmeMapping({
       name: 'nvme0',
       scheme,

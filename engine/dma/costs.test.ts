@@ -130,9 +130,16 @@ describe('costs of the DMA API', () => {
     }
   });
 
-  test('of 6.17 are never called measured', () => {
-    const marks = dmaCostParameters('recorded-instructions', '6.17').map((parameter) => parameter.mark);
+  test.each(['6.16', '6.17', '6.18', '7.2', 'ideal'] as const)('of %s are never called measured', (profile) => {
+    const marks = dmaCostParameters('recorded-instructions', profile).map((parameter) => parameter.mark);
     expect(marks).not.toContain('measured');
+  });
+
+  test('of a kernel without values of its own say whose they are', () => {
+    const [borrowed] = dmaCostParameters('recorded-instructions', '6.18');
+    const [own] = dmaCostParameters('recorded-instructions', '6.17');
+    expect(borrowed!.value).toBe(own!.value);
+    expect(borrowed!.source).toBe(`${own!.source}; value of kernel 6.17, the nearest one known`);
   });
 
   test("turn instructions and nanoseconds into whole picoseconds, overrides in the parameter's own unit", () => {

@@ -64,12 +64,26 @@ export interface DmaCostParameter {
   readonly help: string;
 }
 
+/** The kernels that presets have values for. */
+export type CostKernel = '6.12' | '6.17' | '7.3';
+
+/** Where a profile takes its costs from: the nearest kernel with the same calls and page-table code. */
+const COST_KERNELS: Readonly<Record<KernelProfileName, CostKernel>> = {
+  '6.12': '6.12',
+  '6.16': '6.17',
+  '6.17': '6.17',
+  '6.18': '6.17',
+  '7.2': '7.3',
+  '7.3': '7.3',
+  ideal: '7.3',
+};
+
 /** One row of a preset: the value of a parameter in each kernel. `derivedIn`: kernels whose value was not recorded itself. */
 export interface DmaCostRow {
   readonly unit: 'instructions' | 'ns';
-  readonly values: Readonly<Record<KernelProfileName, number>>;
+  readonly values: Readonly<Record<CostKernel, number>>;
   readonly mark: CostMark;
-  readonly derivedIn?: readonly KernelProfileName[];
+  readonly derivedIn?: readonly CostKernel[];
   readonly source: string;
 }
 
@@ -83,14 +97,16 @@ export type DmaCosts = Readonly<Record<DmaCostName, Picoseconds>>;
 
 export function dmaCostParameters(preset: DmaCostPreset, profile: KernelProfileName): readonly DmaCostParameter[] {
   const table = preset === 'recorded-instructions' ? RECORDED_INSTRUCTIONS : PUBLISHED_NANOSECONDS;
+  const kernel = COST_KERNELS[profile];
+  const borrowed = kernel === profile ? '' : `; value of kernel ${kernel}, the nearest one known`;
   return DMA_COST_NAMES.map((name) => {
     const row = table[name];
-    const derived = row.mark === 'measured' && row.derivedIn?.includes(profile) === true;
+    const derived = row.mark === 'measured' && (kernel !== profile || row.derivedIn?.includes(kernel) === true);
     return {
       name,
-      value: row.values[profile],
+      value: row.values[kernel],
       unit: row.unit,
-      source: row.source,
+      source: row.source + borrowed,
       mark: derived ? 'derived' : row.mark,
       help: DMA_COST_HELP[name],
     };

@@ -4,7 +4,6 @@ import { EventQueue } from '../time/eventQueue.ts';
 import { PICOSECONDS_PER_MILLISECOND } from '../time/picoseconds.ts';
 import { DMA_FROM_DEVICE, DMA_TO_DEVICE } from './attributes.ts';
 import { dmaBitMask, createDmaDevice } from './device.ts';
-import { KERNEL_PROFILE_NAMES, kernelProfileSources } from './profiles.ts';
 import { ScatterList } from './scatterList.ts';
 import { TestMachine } from './testMachine.ts';
 
@@ -232,11 +231,5 @@ describe('the DMA API', () => {
     expect(second).toBe(first);
     expect(machine.deviceSees(first)).toBe(1);
     expect(api.translatedDevice(other)!.domain.domainId).not.toBe(api.translatedDevice(device)!.domain.domainId);
-  });
-});
-
-describe('kernel profiles', () => {
-  test.each(KERNEL_PROFILE_NAMES)('%s names the source of every behaviour', (name) => {
-    for (const source of Object.values(kernelProfileSources(name))) expect(source).not.toBe('');
   });
 });

@@ -1,21 +1,36 @@
 /**
- * Kernel profiles: what differs between Linux versions on the DMA path, as a table of named behaviours. Every row says
- * where it was seen. Code asks for the behaviour, never for the version.
+ * Kernel profiles: what differs between Linux versions on the DMA path, as named behaviours. Code asks for the behaviour,
+ * never for the version. Which kernel behaves how, and how that is known, is in profileTable.ts.
  * Leaves out: versions without a profile, and the costs of each version, which are in costs.ts.
  */
-export type KernelProfileName = '6.12' | '6.17' | '7.3';
+import { PROFILE_TABLE } from './profileTable.ts';
+
+/** `ideal`: no version but what the API promises, without any version's defects. */
+export const KERNEL_PROFILE_NAMES = ['6.12', '6.16', '6.17', '6.18', '7.2', '7.3', 'ideal'] as const;
+
+export type KernelProfileName = (typeof KERNEL_PROFILE_NAMES)[number];
 
 export interface KernelProfile {
   readonly name: KernelProfileName;
-  /** Whether `dma_iova_*` exists, and drivers use it. */
+  /** Whether `dma_iova_*` exists. */
   readonly twoStepAvailable: boolean;
+  /** How the NVMe driver maps a request of several segments. */
+  readonly nvmeScheme: 'map_sg' | 'two_step';
   /** How a single-segment request is mapped, and what the tracepoint is called. */
   readonly singleMapCall: 'dma_map_page' | 'dma_map_phys';
   /** `dma_iova_destroy`: gives back the whole reserved range, or only the mapped length. */
   readonly destroyFreesWholeRange: boolean;
   /** `dma_iova_destroy` uses the flush queue where the domain has one; otherwise it invalidates before it returns. */
   readonly destroyUsesFlushQueue: boolean;
-  /** The page-table code: one for all formats (drivers/iommu/generic_pt), or VT-d's own of earlier kernels. */
+  /**
+   * A link whose edges are bounced leaves an empty middle alone; otherwise it maps 0 bytes there, and an error takes down
+   * the range from offset 0 on, whatever the caller's offset was.
+   */
+  readonly bouncedLinkSkipsEmptyMiddle: boolean;
+  /**
+   * The page-table code: one for all formats (drivers/iommu/generic_pt), or VT-d's own of earlier kernels. Addresses that are
+   * not whole pages are refused with ENXIO by the former, with EINVAL and a message by the latter.
+   */
   readonly pageTableCode: 'generic_pt' | 'intel_legacy';
   /** A flush of the whole domain appears as cache_tag_flush_range [0, all ones] mask 52 before its qi_submit. */
   readonly domainFlushTracesRange: boolean;
@@ -32,107 +47,61 @@ export interface KernelProfile {
   readonly segmentsJoin: 'physically_adjacent' | 'within_folio';
 }
 
-/** Where each behaviour of each profile was seen. */
-export type KernelProfileSources = Readonly<Record<Exclude<keyof KernelProfile, 'name'>, string>>;
+export type KernelBehaviour = Exclude<keyof KernelProfile, 'name'>;
 
-const RECORDED = 'recorded';
+/**
+ * How a behaviour is known. recorded: recordings of this kernel are replayed and agree. reported: seen in recordings of this
+ * kernel that are not part of the comparison. source: read in the kernel's source. chosen: a definition, not an observation.
+ * assumed: taken over from a neighbouring version.
+ */
+export type BehaviourMark = 'recorded' | 'reported' | 'source' | 'chosen' | 'assumed';
 
-interface ProfileRow {
-  readonly profile: KernelProfile;
-  readonly sources: KernelProfileSources;
+/** One behaviour of one kernel with its origin. */
+export interface ProfileCell<Value> {
+  readonly value: Value;
+  readonly mark: BehaviourMark;
+  readonly source: string;
 }
 
-const ROWS: Readonly<Record<KernelProfileName, ProfileRow>> = {
-  '6.12': {
-    profile: {
-      name: '6.12',
-      twoStepAvailable: false,
-      singleMapCall: 'dma_map_page',
-      destroyFreesWholeRange: false,
-      destroyUsesFlushQueue: true,
-      pageTableCode: 'intel_legacy',
-      domainFlushTracesRange: false,
-      givesInvalidationHint: true,
-      nvmeVirtBoundaryMask: 4095,
-      nvmeMaxSegments: 128,
-      segmentsJoin: 'physically_adjacent',
-    },
-    sources: {
-      twoStepAvailable: 'dma_iova_* came with 6.16 (kernel/dma/mapping.c)',
-      singleMapCall: `${RECORDED}: 4 KiB requests of 6.12 show dma_map_page`,
-      destroyFreesWholeRange: 'not reachable: no dma_iova_* in this version',
-      destroyUsesFlushQueue: 'not reachable: no dma_iova_* in this version',
-      pageTableCode: 'drivers/iommu/intel/iommu.c, __domain_mapping and dma_pte_clear_level',
-      domainFlushTracesRange: `${RECORDED}: lazy NVMe runs of 6.12 show qi_submit alone`,
-      givesInvalidationHint: `${RECORDED}: qi_submit ends in 1 in bit 6 unless a table was freed`,
-      nvmeVirtBoundaryMask: `${RECORDED}: queue/virt_boundary_mask`,
-      nvmeMaxSegments: 'drivers/nvme/host/pci.c, NVME_MAX_SEGS',
-      segmentsJoin: `${RECORDED}: adjacent pages of one request arrive as one entry`,
-    },
-  },
-  '6.17': {
-    profile: {
-      name: '6.17',
-      twoStepAvailable: true,
-      singleMapCall: 'dma_map_page',
-      destroyFreesWholeRange: false,
-      destroyUsesFlushQueue: true,
-      pageTableCode: 'intel_legacy',
-      domainFlushTracesRange: true,
-      givesInvalidationHint: true,
-      nvmeVirtBoundaryMask: 4095,
-      nvmeMaxSegments: 128,
-      segmentsJoin: 'physically_adjacent',
-    },
-    sources: {
-      twoStepAvailable: `${RECORDED}: multi-segment requests of 6.17 show dma_iova_try_alloc`,
-      singleMapCall: `${RECORDED}: 4 KiB requests of 6.17 show dma_map_page`,
-      destroyFreesWholeRange: 'drivers/iommu/dma-iommu.c of 6.17, __iommu_dma_iova_unlink with free_iova',
-      destroyUsesFlushQueue: `${RECORDED}: lazy 128 KiB reads of 6.17, one unmap and no flush per request`,
-      pageTableCode: 'drivers/iommu/intel/iommu.c: VT-d moved to generic_pt only after 6.17',
-      domainFlushTracesRange: `${RECORDED}: lazy NVMe runs of 6.17 show cache_tag_flush_range with mask 0x34`,
-      givesInvalidationHint: `${RECORDED}: qi_submit ends in 1 in bit 6 unless a table was freed`,
-      nvmeVirtBoundaryMask: `${RECORDED}: queue/virt_boundary_mask`,
-      nvmeMaxSegments: 'drivers/nvme/host/pci.c, NVME_MAX_SEGS; assumed unchanged since 6.12',
-      segmentsJoin: `${RECORDED}: no two links of one request are physically adjacent`,
-    },
-  },
-  '7.3': {
-    profile: {
-      name: '7.3',
-      twoStepAvailable: true,
-      singleMapCall: 'dma_map_phys',
-      destroyFreesWholeRange: true,
-      destroyUsesFlushQueue: false,
-      pageTableCode: 'generic_pt',
-      domainFlushTracesRange: true,
-      givesInvalidationHint: true,
-      nvmeVirtBoundaryMask: 0,
-      nvmeMaxSegments: 256,
-      segmentsJoin: 'within_folio',
-    },
-    sources: {
-      twoStepAvailable: `${RECORDED}: calls and NVMe requests of 7.3`,
-      singleMapCall: `${RECORDED}: 4 KiB requests of 7.3 show dma_map_phys`,
-      destroyFreesWholeRange: `${RECORDED}: calls of 7.3, destroy of a part frees the whole range`,
-      destroyUsesFlushQueue: `${RECORDED}: calls of 7.3, destroy flushes at once in a lazy domain`,
-      pageTableCode: 'drivers/iommu/generic_pt, format vtdss',
-      domainFlushTracesRange: `${RECORDED}: lazy runs of 7.3 show cache_tag_flush_range with mask 0x34`,
-      givesInvalidationHint: `${RECORDED}: qi_submit ends in 1 in bit 6 unless a table was freed`,
-      nvmeVirtBoundaryMask: `${RECORDED}: queue/virt_boundary_mask`,
-      nvmeMaxSegments: 'drivers/nvme/host/pci.c, NVME_MAX_SEGS',
-      segmentsJoin: `${RECORDED}: adjacent small pages of one request arrive as several vectors`,
-    },
-  },
-};
+export type ProfileRow = { readonly [Behaviour in KernelBehaviour]: ProfileCell<KernelProfile[Behaviour]> };
 
-export const KERNEL_PROFILE_NAMES: readonly KernelProfileName[] = ['6.12', '6.17', '7.3'];
+/** For the app's profile sheet: every behaviour in words, with its origin. */
+export interface ProfileSheetLine {
+  readonly behaviour: KernelBehaviour;
+  readonly value: string;
+  readonly mark: BehaviourMark;
+  readonly source: string;
+}
 
 export function kernelProfile(name: KernelProfileName): KernelProfile {
-  return ROWS[name].profile;
+  const row = PROFILE_TABLE[name];
+  return {
+    name,
+    twoStepAvailable: row.twoStepAvailable.value,
+    nvmeScheme: row.nvmeScheme.value,
+    singleMapCall: row.singleMapCall.value,
+    destroyFreesWholeRange: row.destroyFreesWholeRange.value,
+    destroyUsesFlushQueue: row.destroyUsesFlushQueue.value,
+    bouncedLinkSkipsEmptyMiddle: row.bouncedLinkSkipsEmptyMiddle.value,
+    pageTableCode: row.pageTableCode.value,
+    domainFlushTracesRange: row.domainFlushTracesRange.value,
+    givesInvalidationHint: row.givesInvalidationHint.value,
+    nvmeVirtBoundaryMask: row.nvmeVirtBoundaryMask.value,
+    nvmeMaxSegments: row.nvmeMaxSegments.value,
+    segmentsJoin: row.segmentsJoin.value,
+  };
 }
 
-/** Where the behaviours of a profile come from, for the app's profile sheet and for the test that none lacks a source. */
-export function kernelProfileSources(name: KernelProfileName): KernelProfileSources {
-  return ROWS[name].sources;
+/** What the app calls a profile. */
+export function kernelProfileTitle(name: KernelProfileName): string {
+  return name === 'ideal' ? 'Ideal kernel' : `Linux ${name}`;
+}
+
+export function kernelProfileSheet(name: KernelProfileName): readonly ProfileSheetLine[] {
+  const row = PROFILE_TABLE[name];
+  const behaviours = Object.keys(row) as KernelBehaviour[];
+  return behaviours.map((behaviour) => {
+    const { value, mark, source } = row[behaviour];
+    return { behaviour, value: String(value), mark, source };
+  });
 }

@@ -52,7 +52,7 @@ describe('a lab that does not hold together', () => {
     [
       'kernelProfile',
       '5.4',
-      /x: kernelProfile: the value is not one of those that are allowed here\. Use "6\.12", "6\.17", "7\.3"/,
+      /x: kernelProfile: the value is not one of those that are allowed here\. Use "6\.12", "6\.16", "6\.17", "6\.18", "7\.2", "7\.3", "ideal"/,
     ],
     ['costs', { preset: 'defualt' }, /costs\.preset: there is no preset "defualt"\. Did you mean default\?/],
     [

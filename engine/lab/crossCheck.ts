@@ -2,6 +2,7 @@
  * What one place of a lab demands of another: parents that exist, an IOMMU where a domain translates, a device for every
  * workload, a kernel that has the API of the scheme. Runs on a document that the schema has accepted.
  */
+import { kernelProfile, kernelProfileTitle } from '../dma/profiles.ts';
 import type { LabProblem } from './check.ts';
 import { suggestNames } from './nearestNames.ts';
 import { overrideProblems } from './presets.ts';
@@ -166,12 +167,12 @@ function comparisonProblems(lab: LabDocument): LabProblem[] {
           remedy: 'Add a part of the kind iommu below the socket, or use passthrough.',
         },
       ];
-    if (run.scheme === 'two_step' && lab.kernelProfile === '6.12')
+    if (run.scheme === 'two_step' && !kernelProfile(lab.kernelProfile).twoStepAvailable)
       return [
         {
           path: `${path}.scheme`,
-          problem: 'Linux 6.12 has no dma_iova_* calls.',
-          remedy: 'Use the scheme map_sg, or the kernelProfile 6.17 or 7.3.',
+          problem: `${kernelProfileTitle(lab.kernelProfile)} has no dma_iova_* calls.`,
+          remedy: 'Use the scheme map_sg, or a kernelProfile from 6.16 on.',
         },
       ];
     return [];

@@ -2,6 +2,7 @@
  * A lab made from a recording: a machine large enough for what was recorded, the recording as its workload, and each mapping
  * scheme that the recorded kernel has, strict and lazy, side by side; passthrough too where that is what was recorded.
  */
+import { kernelProfile } from '../dma/profiles.ts';
 import type { Recording, RecordingFiles } from '../workloads/recordedRequest.ts';
 import { parseLab } from './check.ts';
 import type { LabFile } from './container.ts';
@@ -65,7 +66,9 @@ function documentOf(recording: Recording, id: string): Partial<LabDocument> & Re
 }
 
 function comparisonOf(recording: Recording): Comparison[] {
-  const schemes = recording.kernelProfile === '6.12' ? (['map_sg'] as const) : (['map_sg', 'two_step'] as const);
+  const schemes = kernelProfile(recording.kernelProfile).twoStepAvailable
+    ? (['map_sg', 'two_step'] as const)
+    : (['map_sg'] as const);
   const domains =
     recording.domain === 'passthrough' ? (['strict', 'lazy', 'passthrough'] as const) : (['strict', 'lazy'] as const);
   return schemes.flatMap((scheme) =>

@@ -13,11 +13,12 @@ import {
   type DmaCostPreset,
   type DmaCosts,
 } from '../dma/costs.ts';
+import type { KernelProfileName } from '../dma/profiles.ts';
 import { nvmeCostParameters, resolveNvmeCosts, type NvmeCostName, type NvmeCosts } from '../drivers/nvmeCosts.ts';
 import { nanoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import type { LabProblem } from './check.ts';
 import { suggestNames } from './nearestNames.ts';
-import type { KernelProfileName, LabDocument } from './schema.ts';
+import type { LabDocument } from './schema.ts';
 
 export type HardwareCostName = keyof typeof defaultPreset.parameters;
 /** What the hardware takes, picoseconds. */

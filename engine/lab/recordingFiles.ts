@@ -13,7 +13,7 @@ import type { RecordedDomain, RecordedKernel, RecordingFiles } from '../workload
 /** Ten times the largest recording that a default trace buffer can hold. */
 export const LARGEST_TRACE_BYTES = 128 * 1024 * 1024;
 
-const PROFILES: readonly RecordedKernel[] = ['6.12', '6.17', '7.3'];
+const PROFILES: readonly RecordedKernel[] = ['6.12', '6.16', '6.17', '6.18', '7.2', '7.3'];
 
 const runJsonSchema = z.object({
   kernel: z.string().max(200),

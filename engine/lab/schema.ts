@@ -4,6 +4,7 @@
  * in check.ts. Leaves out: runs and recordings, which are entries of the container beside lab.json.
  */
 import { z } from 'zod';
+import { KERNEL_PROFILE_NAMES } from '../dma/profiles.ts';
 import { LIMITS } from './limits.ts';
 
 // Compiled validators need `new Function`, which the renderer's content security policy refuses.
@@ -11,7 +12,6 @@ z.config({ jitless: true });
 
 export const FORMAT_VERSION = 1;
 
-export const KERNEL_PROFILES = ['6.12', '6.17', '7.3'] as const;
 const SCHEMES = ['map_sg', 'two_step'] as const;
 const DOMAINS = ['strict', 'lazy', 'passthrough'] as const;
 const IO_PATTERNS = ['read', 'write', 'randread', 'randwrite', 'readwrite', 'randrw'] as const;
@@ -153,7 +153,7 @@ export const labSchema = z
     question: text.optional().describe('What the lab is to answer.'),
     description: text.optional(),
     seed: count(0, 0xffff_ffff).default(1),
-    kernelProfile: z.enum(KERNEL_PROFILES),
+    kernelProfile: z.enum(KERNEL_PROFILE_NAMES),
     costs: z
       .strictObject({
         preset: id.default('default'),
@@ -179,7 +179,6 @@ export type PartOf<Kind extends PartKind> = Extract<Part, { kind: Kind }>;
 export type LabWorkload = z.output<typeof workloadSchema>;
 export type BioWorkload = Extract<LabWorkload, { kind: 'bio' }>;
 export type Comparison = z.output<typeof comparisonSchema>;
-export type KernelProfileName = (typeof KERNEL_PROFILES)[number];
 
 /** The JSON Schema of lab.json, as `lab schema` prints it. */
 export function labJsonSchema(): Record<string, unknown> {

@@ -5,6 +5,7 @@
  * Leaves out: everything that the emulator produces by itself (calls, IOVAs, page-table operations, invalidations), and
  * time, which in recordings made under software emulation of the CPU means nothing.
  */
+import type { KernelProfileName } from '../dma/profiles.ts';
 import type { PhysAddr } from '../memory/addresses.ts';
 
 /** One physically contiguous piece of a request's memory. */
@@ -38,7 +39,7 @@ export interface RecordedRequest {
   readonly completeOrder: number;
 }
 
-export type RecordedKernel = '6.12' | '6.17' | '7.3';
+export type RecordedKernel = Exclude<KernelProfileName, 'ideal'>;
 export type RecordedDomain = 'strict' | 'lazy' | 'passthrough';
 
 export interface Recording {
