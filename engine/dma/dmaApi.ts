@@ -150,6 +150,11 @@ export class DmaApi {
     return address;
   }
 
+  /** Whether a mapping failed. Drivers must ask this and compare with nothing: the API checker counts on it. */
+  dmaMappingError(_device: DmaDevice, address: number): boolean {
+    return address === DMA_MAPPING_ERROR;
+  }
+
   dmaUnmapPhys(
     cpu: Cpu,
     device: DmaDevice,

@@ -11,6 +11,8 @@ export interface LogEntry {
   /** The part that speaks, such as `iommu0` or `nvme0`. */
   readonly source: string;
   readonly message: string;
+  /** The number, from 1, of the API misuse that this entry speaks of. */
+  readonly misuse?: number;
 }
 
 export class EventLog {
@@ -23,8 +25,9 @@ export class EventLog {
     this.capacity = capacity;
   }
 
-  add(at: number, severity: LogSeverity, source: string, message: string): void {
-    const entry: LogEntry = { at, severity, source, message };
+  add(at: number, severity: LogSeverity, source: string, message: string, misuse?: number): void {
+    const entry: LogEntry =
+      misuse === undefined ? { at, severity, source, message } : { at, severity, source, message, misuse };
     this.total += 1;
     if (this.ring.length < this.capacity) {
       this.ring.push(entry);

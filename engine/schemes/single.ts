@@ -5,7 +5,7 @@
 import type { DmaDirection } from '../dma/attributes.ts';
 import type { DmaDevice } from '../dma/device.ts';
 import type { DmaApi } from '../dma/dmaApi.ts';
-import { DMA_MAPPING_ERROR, dmaAddr, physAddr } from '../memory/addresses.ts';
+import { dmaAddr, physAddr } from '../memory/addresses.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
@@ -20,7 +20,7 @@ export function mapSingle(
 ): BlockStatus {
   const phys = physAddr(request.vectorPhys[0]!);
   const address = dma.dmaMapPhys(cpu, device, phys, request.payloadBytes, request.direction, 0);
-  if (address === DMA_MAPPING_ERROR) {
+  if (dma.dmaMappingError(device, address)) {
     mapped.status = 'resource';
     return 'resource';
   }

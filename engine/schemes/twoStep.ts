@@ -9,7 +9,7 @@ import type { DmaDirection } from '../dma/attributes.ts';
 import type { DmaDevice } from '../dma/device.ts';
 import type { DmaApi } from '../dma/dmaApi.ts';
 import { ENOMEM, EOPNOTSUPP, EREMOTEIO } from '../dma/errno.ts';
-import { DMA_MAPPING_ERROR, dmaAddr, physAddr } from '../memory/addresses.ts';
+import { dmaAddr, physAddr } from '../memory/addresses.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { DMA_IOVA_STATE_BYTES, NVME_DMA_VEC_BYTES, type MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
@@ -47,7 +47,7 @@ export class TwoStepScheme implements MappingScheme {
     const phys = physAddr(request.vectorPhys[index]!);
     const length = request.vectorLength[index]!;
     const address = this.dma.dmaMapPhys(cpu, this.device, phys, length, request.direction, 0);
-    if (address === DMA_MAPPING_ERROR) {
+    if (this.dma.dmaMappingError(this.device, address)) {
       mapped.status = 'resource';
       return false;
     }
