@@ -1,0 +1,111 @@
+/**
+ * Who stands below whom on PCI Express: host bridges, root ports, the ports of switches, and the functions of devices, with
+ * the access-control bits of each port and the windows of bus addresses that its memory answers to (PCI Express Base
+ * Specification 6.0, 1.3 topology and 6.12 access control services; Linux struct pci_dev, `pci_upstream_bridge`).
+ * A function is known by its requester id with the PCI domain above it: domain << 16 | bus << 8 | device << 3 | function.
+ * Leaves out: bus numbers as routing ids, bridges to conventional PCI, lanes (link.ts has them).
+ */
+import { LabError } from '../time/labError.ts';
+
+/** Bits of the access-control register, as its capability counts them. */
+export const ACS_SOURCE_VALIDATION = 1 << 0;
+export const ACS_TRANSLATION_BLOCKING = 1 << 1;
+export const ACS_REQUEST_REDIRECT = 1 << 2;
+export const ACS_COMPLETION_REDIRECT = 1 << 3;
+export const ACS_UPSTREAM_FORWARDING = 1 << 4;
+export const ACS_EGRESS_CONTROL = 1 << 5;
+export const ACS_DIRECT_TRANSLATED = 1 << 6;
+
+export interface HostBridge {
+  readonly name: string;
+  /**
+   * Of the device that stands for the bridge in lspci: 00.0 of its root bus, or its first root port. Null: there is none
+   * such, and no list can name it.
+   */
+  readonly identity: { readonly vendorId: number; readonly deviceId: number } | null;
+}
+
+export type PortKind = 'root_port' | 'switch_upstream' | 'switch_downstream' | 'endpoint';
+
+/** Memory that answers to bus addresses, in pages. */
+export interface MemoryWindow {
+  readonly firstBusPage: number;
+  readonly pages: number;
+  /** CPU physical page of the first; the bytes live there. */
+  readonly firstPhysPage: number;
+}
+
+/** A function of the tree. */
+export interface PortNode {
+  readonly sourceId: number;
+  /** As the kernel prints it: `0000:03:00.0`. */
+  readonly name: string;
+  readonly kind: PortKind;
+  readonly hostBridge: HostBridge;
+  /** Null on a root bus. */
+  readonly upstream: PortNode | null;
+  /** `ACS_*` bits that are switched on; 0 also where the capability is missing. */
+  acs: number;
+  readonly windows: MemoryWindow[];
+}
+
+export class PortTree {
+  private readonly nodes = new Map<number, PortNode>();
+
+  /** A root port, or a function integrated into the root complex: a child of a host bridge. */
+  addToRoot(hostBridge: HostBridge, kind: 'root_port' | 'endpoint', sourceId: number, acs = 0): PortNode {
+    return this.add({ hostBridge, kind, sourceId, acs, upstream: null });
+  }
+
+  /** `upstream` is a port that has something below it. */
+  addBelow(upstream: PortNode, kind: Exclude<PortKind, 'root_port'>, sourceId: number, acs = 0): PortNode {
+    const problem = placementProblem(upstream, kind);
+    if (problem !== null) {
+      throw new LabError(
+        pciName(sourceId),
+        `a ${describeKind(kind)} cannot stand below ${upstream.name}: ${problem}.`,
+        'Switch ports come in pairs: an upstream port, and downstream ports below it; functions stand below downstream and root ports.',
+      );
+    }
+    return this.add({ hostBridge: upstream.hostBridge, kind, sourceId, acs, upstream });
+  }
+
+  find(sourceId: number): PortNode | null {
+    return this.nodes.get(sourceId) ?? null;
+  }
+
+  private add(node: Omit<PortNode, 'name' | 'windows'>): PortNode {
+    const name = pciName(node.sourceId);
+    if (this.nodes.has(node.sourceId)) {
+      throw new LabError(name, 'two functions of the topology have this address.', 'Give each its own.');
+    }
+    const added = { ...node, name, windows: [] };
+    this.nodes.set(node.sourceId, added);
+    return added;
+  }
+}
+
+/** `0000:3b:00.1`. */
+export function pciName(sourceId: number): string {
+  const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
+  const domain = Math.floor(sourceId / 0x1_0000);
+  return `${hex(domain, 4)}:${hex((sourceId >>> 8) & 0xff, 2)}:${hex((sourceId >>> 3) & 0x1f, 2)}.${String(sourceId & 7)}`;
+}
+
+/** `pci_bridge_has_acs_redir`: requests, completions or chosen peers are sent up instead of across. */
+export function redirectsPeers(node: PortNode): boolean {
+  return (node.acs & (ACS_REQUEST_REDIRECT | ACS_COMPLETION_REDIRECT | ACS_EGRESS_CONTROL)) !== 0;
+}
+
+function placementProblem(upstream: PortNode, kind: PortKind): string | null {
+  if (upstream.kind === 'endpoint') return 'it is no bridge';
+  if (kind === 'switch_downstream' && upstream.kind !== 'switch_upstream') return 'it is no upstream port of a switch';
+  if (kind !== 'switch_downstream' && upstream.kind === 'switch_upstream') {
+    return 'only downstream ports of its switch do';
+  }
+  return null;
+}
+
+function describeKind(kind: PortKind): string {
+  return kind.replace('_', ' ');
+}
