@@ -8,7 +8,7 @@ import type { DmaIovaState } from '../twoStep.ts';
 import type { ApiChecker } from './apiChecker.ts';
 import { CacheLines } from './cacheLines.ts';
 import { MappingBook, type MappingEntry } from './mappingBook.ts';
-import { StateBook, StateRecord } from './stateBook.ts';
+import { StateBook, type StateRecord } from './stateBook.ts';
 
 export class CheckedDevice {
   readonly device: DmaDevice;
