@@ -1,8 +1,10 @@
 /** `lab conform`: recordings of real systems, replayed and compared. One line a file as it goes; exit 0 only if all agree. */
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { LINUX_TRACE_SUITE, conformLinuxTrace } from '../../conformance/linuxTrace.ts';
-import { closingLines, fileLines } from '../../conformance/report.ts';
+import { conformLinuxTrace, LINUX_TRACE_SUITE } from '../../conformance/linuxTrace.ts';
+import { conformLinuxApi, LINUX_API_SUITE } from '../../conformance/linuxApi.ts';
+import type { ApiFiles } from '../../conformance/linuxApiFiles.ts';
+import { closingLines, type FileResult, fileLines, type SuiteResult } from '../../conformance/report.ts';
 import { suggestNames } from '../../lab/nearestNames.ts';
 import { LabError } from '../../time/labError.ts';
 import type { RecordingFiles } from '../../workloads/recordedRequest.ts';
@@ -13,11 +15,7 @@ export async function conformVerb(
   paths: readonly string[],
   options: { readonly json?: true },
 ): Promise<ExitStatus> {
-  if (suite !== LINUX_TRACE_SUITE)
-    throw new LabError(suite, 'there is no such suite.', suggestNames(suite, [LINUX_TRACE_SUITE]));
-  const recordings: RecordingFiles[] = [];
-  for (const path of paths) recordings.push(await readFiles(path));
-  const result = conformLinuxTrace(recordings, (file) => {
+  const result = await conform(suite, paths, (file) => {
     if (!options.json) for (const line of fileLines(file)) print(line);
   });
   if (options.json) printJson(result);
@@ -25,17 +23,50 @@ export async function conformVerb(
   return result.agree === result.total ? EXIT.fine : EXIT.checkFailed;
 }
 
-async function readFiles(path: string): Promise<RecordingFiles> {
-  const runJsonPath = join(dirname(path), 'run.json');
+async function conform(
+  suite: string,
+  paths: readonly string[],
+  onFile: (file: FileResult) => void,
+): Promise<SuiteResult> {
+  switch (suite) {
+    case LINUX_TRACE_SUITE:
+      return conformLinuxTrace(await Promise.all(paths.map(readTrace)), onFile);
+    case LINUX_API_SUITE:
+      return conformLinuxApi(await Promise.all(paths.map(readCalls)), onFile);
+    default:
+      throw new LabError(suite, 'there is no such suite.', suggestNames(suite, [LINUX_API_SUITE, LINUX_TRACE_SUITE]));
+  }
+}
+
+async function readTrace(path: string): Promise<RecordingFiles> {
   const trace = await readFile(path).catch(() => {
     throw new LabError(path, 'the recording cannot be read.', 'Name the text of a kernel trace, plain or gzip.');
   });
-  const runJson = await readFile(runJsonPath, 'utf8').catch(() => {
+  return { name: path, trace, runJson: await readRunJson(path) };
+}
+
+async function readCalls(path: string): Promise<ApiFiles> {
+  const recording = await readFile(path).catch(() => {
+    throw new LabError(path, 'the recording cannot be read.', 'Name a recording of DMA API calls, plain or gzip.');
+  });
+  const iomemPath = join(dirname(path), 'iomem.txt');
+  const iomem = await readFile(iomemPath, 'utf8').catch(() => {
+    throw new LabError(
+      iomemPath,
+      'this file says where the recorded machine had its memory, and it cannot be read.',
+      'Copy it beside the recording.',
+    );
+  });
+  return { name: path, recording, runJson: await readRunJson(path), iomem };
+}
+
+async function readRunJson(path: string): Promise<string> {
+  const runJsonPath = join(dirname(path), 'run.json');
+  return readFile(runJsonPath, 'utf8').catch(() => {
     throw new LabError(
       runJsonPath,
       'this file says what kernel was recorded, and it cannot be read.',
       'Copy it beside the recording.',
     );
   });
-  return { name: path, trace, runJson };
 }

@@ -1,0 +1,127 @@
+/**
+ * The suite `linux-api`: replays recordings of single DMA API calls, made inside real kernels by a test module, and compares
+ * every field and every event of every call. A record agrees when all of it does.
+ * What the recording decides: where its pages lay, where coherent memory and the first bounce buffer were found, and when a
+ * timer came. All else is the emulator's.
+ */
+import { kernelProfile } from '../dma/profiles.ts';
+import { LabError } from '../time/labError.ts';
+import { comparableEvents, ApiEventTrace, eventAsValue } from './linuxApiEvents.ts';
+import { type ApiFiles, recordingText } from './linuxApiFiles.ts';
+import { ApiMachine, type UsedPages } from './linuxApiMachine.ts';
+import { CommandReader, pageSet } from './linuxApiObjects.ts';
+import { type ApiRecord, parseRecords } from './linuxApiRecord.ts';
+import { ApiReplay } from './linuxApiReplay.ts';
+import { type ApiSystem, readApiSystem } from './linuxApiSystem.ts';
+import { UnpredictableRecords } from './linuxApiUnpredictable.ts';
+import { type ApiFields, describeValue, differenceOf } from './linuxApiValue.ts';
+import { API_WORDS, INPUT_WORDS, QUIET_WORDS } from './linuxApiWords.ts';
+import { type Difference, type FileResult, type SuiteResult, suiteResult } from './report.ts';
+
+export const LINUX_API_SUITE = 'linux-api';
+
+const SHOWN_COMMAND = 120;
+
+/** Replays one recording. Bad input throws a LabError that names the line. */
+export function conformApiRecording(files: ApiFiles): FileResult {
+  const system = readApiSystem(files.name, files.runJson, files.iomem);
+  const records = parseRecords(files.name, recordingText(files));
+  return replayRecords(files.name, system, records);
+}
+
+function replayRecords(file: string, system: ApiSystem, records: readonly ApiRecord[]): FileResult {
+  const trace = new ApiEventTrace(!kernelProfile(system.profile).domainFlushTracesRange);
+  const replay = new ApiReplay(new ApiMachine(system, usedPages(file, records), trace), trace);
+  const unpredictable = new UnpredictableRecords(file, system, records);
+  const skipped = new Map<string, number>();
+  let agree = 0;
+  let total = 0;
+  let first: Difference | null = null;
+  let index = records[0]?.index ?? 0;
+  for (const record of records) {
+    const exempt = unpredictable.of(record);
+    let difference = exempt?.replayed === false ? null : replayRecord(file, replay, record);
+    if (exempt?.compared === false) difference = null;
+    if (record.index !== index) {
+      difference = { ...place(record), recorded: `number ${record.index}`, emulated: `number ${index} is next` };
+    }
+    index = record.index + 1;
+    if (exempt !== null && difference === null) {
+      skipped.set(exempt.reason, (skipped.get(exempt.reason) ?? 0) + 1);
+      continue;
+    }
+    total += 1;
+    if (difference === null) agree += 1;
+    else first ??= difference;
+  }
+  const reasons = [...skipped].map(([reason, count]) => ({ reason, count }));
+  return { name: file, agree, total, firstDifference: first, skipped: reasons };
+}
+
+/** Makes the call and compares all of it; null: it agrees. */
+function replayRecord(file: string, replay: ApiReplay, record: ApiRecord): Difference | null {
+  const word = API_WORDS.get(record.word);
+  if (word === undefined) {
+    return { ...place(record), recorded: `a call "${record.word}"`, emulated: 'no such call is known' };
+  }
+  const { trace } = replay;
+  const recordedEvents = comparableEvents(record.events ?? []);
+  let fields: ApiFields;
+  try {
+    trace.begin(recordedEvents, () => {
+      replay.fireTimer();
+    });
+    fields = word(replay, new CommandReader(file, record));
+    replay.noteTimer();
+  } catch (error) {
+    if (error instanceof LabError && error.where.startsWith(file)) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    return { ...place(record), recorded: 'a call that returned', emulated: `the emulated call failed: ${reason}` };
+  }
+  const quiet = QUIET_WORDS.has(record.word);
+  const recorded = { ...record.fields, ...(record.events === null ? {} : { ev: recordedEvents.map(eventAsValue) }) };
+  const emulated = { ...fields, ...(quiet && trace.events.length === 0 ? {} : { ev: trace.events.map(eventAsValue) }) };
+  const found = differenceOf(recorded, emulated);
+  if (found === null) return null;
+  return {
+    ...place(record),
+    recorded: `${found.path} = ${describeValue(found.recorded)}${context(found.path, recorded)}`,
+    emulated: `${found.path} = ${describeValue(found.emulated)}${context(found.path, emulated)}`,
+  };
+}
+
+/** Of an event that differs, the whole list says more than the place alone. */
+function context(path: string, fields: ApiFields): string {
+  return path.startsWith('ev') && path !== 'ev' ? ` in ${describeValue(fields['ev'])}` : '';
+}
+
+function place(record: ApiRecord): { readonly line: number; readonly unit: string } {
+  const { command } = record;
+  const shown = command.length > SHOWN_COMMAND ? `${command.slice(0, SHOWN_COMMAND)}...` : command;
+  return { line: record.line, unit: `record ${record.index} (${shown})` };
+}
+
+/** Where the recording's own pages lie, so that the emulator's tables keep out of the way. */
+function usedPages(file: string, records: readonly ApiRecord[]): UsedPages[] {
+  const used: UsedPages[] = [];
+  for (const record of records) {
+    if (!INPUT_WORDS.has(record.word)) continue;
+    const { set } = pageSet(new CommandReader(file, record));
+    for (const first of set.firstPages) used.push({ first, end: first + set.pagesEach });
+  }
+  return used;
+}
+
+/** Replays recordings; `onFile` is called after each, so that a long suite can print as it goes. */
+export function conformLinuxApi(
+  recordings: Iterable<ApiFiles>,
+  onFile: (result: FileResult) => void = () => undefined,
+): SuiteResult {
+  const results: FileResult[] = [];
+  for (const files of recordings) {
+    const result = conformApiRecording(files);
+    results.push(result);
+    onFile(result);
+  }
+  return suiteResult(LINUX_API_SUITE, results);
+}
