@@ -5,8 +5,10 @@
 import { Iommu } from '../iommu/iommu.ts';
 import { FrameAllocator } from '../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../memory/physicalMemory.ts';
+import type { PageKinds } from '../memory/pageKinds.ts';
 import { Counters } from '../metrics/counters.ts';
 import { EventLog } from '../metrics/eventLog.ts';
+import type { P2pdmaTopology } from '../pcie/p2pdma.ts';
 import { Cpu } from '../time/cpu.ts';
 import type { EventQueue } from '../time/eventQueue.ts';
 import { picoseconds } from '../time/picoseconds.ts';
@@ -29,6 +31,8 @@ export interface TestMachineOptions {
   /** Without a trace no event is built: for measurements. */
   readonly traced?: boolean;
   readonly iommu?: boolean;
+  readonly pageKinds?: PageKinds;
+  readonly p2pdma?: P2pdmaTopology;
 }
 
 export class TestMachine {
@@ -81,6 +85,8 @@ export class TestMachine {
       timers: options.timers ?? null,
       cpus: this.cpus.length,
       log,
+      pageKinds: options.pageKinds ?? null,
+      p2pdma: options.p2pdma ?? null,
     });
     this.api.attach(this.device, options.domain ?? 'strict');
   }
@@ -122,6 +128,8 @@ function describeEvent(event: DmaTraceEvent): string {
       return `flush_np ${hex(event.start)}-${hex(event.end)} ${hex(event.address)} mask ${event.mask}`;
     case 'qi_submit':
       return `qi ${event.granularity} ${hex(event.address)} ${event.mask}${event.hint ? ' hint' : ''}`;
+    case 'swiotlb_bounced':
+      return `bounce ${hex(event.address)} ${event.size}`;
     case 'call':
       return `${event.name} = ${hex(event.result)}`;
   }
