@@ -116,6 +116,8 @@ export class EmulatedTrace implements DmaTrace {
         );
       case 'qi_submit':
         return lines.invalidate(event.granularity, names.address(event.address), event.mask, event.hint);
+      case 'swiotlb_bounced':
+        return `bounce ${event.size}`;
       case 'call':
         return this.#callText(event, names);
     }

@@ -1,7 +1,7 @@
 /**
  * Directions and attributes of a DMA mapping (Linux include/linux/dma-direction.h, include/linux/dma-mapping.h).
  * The attributes are bit masks, as a driver passes them.
- * Leaves out: DMA_NONE, which no mapping may have, and attributes that change nothing here.
+ * Leaves out: DMA_NONE, which no mapping may have, and attributes of memory allocation.
  */
 export const DMA_BIDIRECTIONAL = 0;
 export const DMA_TO_DEVICE = 1;
@@ -9,16 +9,17 @@ export const DMA_FROM_DEVICE = 2;
 
 export type DmaDirection = 0 | 1 | 2;
 
-/** The caller moves data between caches and memory itself: no copy of a bounce buffer at map and unmap either. */
+/** The device's accesses may pass each other; changes nothing here. */
+export const DMA_ATTR_WEAK_ORDERING = 1 << 1;
+/** The caller cares for the CPU's caches, and for copies to and from bounce buffers, by itself. */
 export const DMA_ATTR_SKIP_CPU_SYNC = 1 << 5;
 export const DMA_ATTR_NO_WARN = 1 << 8;
-/** The device acts for the kernel, not for a user. */
 export const DMA_ATTR_PRIVILEGED = 1 << 9;
-/** Not RAM but a device's registers: no cache work, no bounce. */
+/** Not memory but a device's registers or memory: no caches, no bounce. */
 export const DMA_ATTR_MMIO = 1 << 10;
-/** Refuse rather than bounce or flush caches: CPU and device must see the same bytes at every moment. */
+/** The mapping must be the memory itself: refuse rather than bounce, and refuse devices that are not coherent. */
 export const DMA_ATTR_REQUIRE_COHERENT = 1 << 12;
-/** The pages are already shared with the hypervisor of a confidential guest. */
+/** Of a confidential guest: the memory is shared with the host already. */
 export const DMA_ATTR_CC_SHARED = 1 << 13;
 
 /** Whether a mapping of this direction lets the device read memory (`dma_info_to_prot`). */

@@ -52,4 +52,7 @@ export const PUBLISHED_NANOSECONDS: DmaCostTable = {
   directTwoStepCall: published(3, 'assumed', NO_MEASUREMENT),
   coherentAllocCall: published(400, 'assumed', NO_MEASUREMENT),
   coherentFreeCall: published(100, 'assumed', NO_MEASUREMENT),
+  bounceMapCall: published(50, 'assumed', NO_MEASUREMENT),
+  bounceUnmapCall: published(35, 'assumed', NO_MEASUREMENT),
+  bounceCopyPer64Bytes: published(6.4, 'assumed', 'a copy at 10 GB/s, from memory to memory'),
 };

@@ -79,4 +79,7 @@ export const RECORDED_INSTRUCTIONS: DmaCostTable = {
   directTwoStepCall: assumed('instructions', 20, 'zeroing the state and one test'),
   coherentAllocCall: assumed('ns', 400, 'a zeroed page from the page allocator'),
   coherentFreeCall: assumed('ns', 100, 'a page back to the page allocator'),
+  bounceMapCall: assumed('instructions', 350, 'a search of a few slots, and the marks of 2 to 64 of them'),
+  bounceUnmapCall: assumed('instructions', 250, 'the marks of 2 to 64 slots'),
+  bounceCopyPer64Bytes: assumed('ns', 6.4, 'a copy at 10 GB/s, from memory to memory'),
 };

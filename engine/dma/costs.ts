@@ -49,6 +49,9 @@ export const DMA_COST_HELP = {
   directTwoStepCall: 'dma_iova_try_alloc that finds no translation and says no',
   coherentAllocCall: 'dma_alloc_coherent itself, without IOVA and page table',
   coherentFreeCall: 'dma_free_coherent itself',
+  bounceMapCall: 'finding and marking the slots of a bounce buffer, without the copy',
+  bounceUnmapCall: 'freeing the slots of a bounce buffer, without the copy',
+  bounceCopyPer64Bytes: 'each 64 bytes copied to or from a bounce buffer',
 } as const;
 
 export type DmaCostName = keyof typeof DMA_COST_HELP;

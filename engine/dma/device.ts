@@ -1,6 +1,7 @@
 /**
  * What the DMA API knows of a device: the fields of `struct device` and `struct device_dma_parameters` that decide a
- * mapping (Linux include/linux/device.h). Leaves out: bus limits, untrusted and non-coherent devices.
+ * mapping (Linux include/linux/device.h, include/linux/dma-mapping.h).
+ * Leaves out: what only a driver's own code looks at.
  */
 import { PAGE_SIZE } from '../memory/addresses.ts';
 
@@ -33,6 +34,16 @@ export interface DmaDevice {
   minAlignMask: number;
   /** `iommu.forcedac=1`: no preference for addresses below 4 GiB. */
   readonly forceDac: boolean;
+  /** `bus_dma_limit`: the highest address that the buses above the device carry; 0: no limit of theirs. */
+  busDmaLimit: number;
+  /** `dev_is_dma_coherent`: the device sees what CPUs have in their caches. */
+  readonly coherent: boolean;
+  /** `dev_is_untrusted`: behind an external port; it must not see bytes that share a page with a buffer. */
+  untrusted: boolean;
+  /** `force_dma_unencrypted`: the device of a confidential guest, which reaches shared memory only. */
+  readonly forceUnencrypted: boolean;
+  /** `dma_skip_sync`: whether sync calls have nothing to do; true at first for coherent devices, false from the first bounce on. */
+  dmaSkipSync: boolean;
   /** Windows of the host bridge and other regions of the machine; the MSI window is always added. */
   readonly reservedRegions: readonly ReservedRegion[];
 }
@@ -41,6 +52,7 @@ export interface DmaDevice {
 export function createDmaDevice(
   identity: Pick<DmaDevice, 'name' | 'sourceId'> & Partial<Omit<DmaDevice, 'name' | 'sourceId'>>,
 ): DmaDevice {
+  const coherent = identity.coherent ?? true;
   return {
     dmaMask: dmaBitMask(64),
     coherentDmaMask: dmaBitMask(64),
@@ -48,6 +60,11 @@ export function createDmaDevice(
     segBoundaryMask: 0xffff_ffff,
     minAlignMask: 0,
     forceDac: false,
+    busDmaLimit: 0,
+    coherent,
+    untrusted: false,
+    forceUnencrypted: false,
+    dmaSkipSync: coherent,
     reservedRegions: [],
     ...identity,
   };

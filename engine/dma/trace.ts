@@ -67,6 +67,15 @@ export interface QiSubmitEvent {
   readonly hint: boolean;
 }
 
+/** swiotlb:swiotlb_bounced, before a slot is looked for: it shows for a bounce that fails too. */
+export interface BouncedEvent {
+  readonly event: 'swiotlb_bounced';
+  /** Bus address that the memory would have had without a bounce. */
+  readonly address: number;
+  readonly size: number;
+  readonly forced: boolean;
+}
+
 export interface MapSingleCallEvent {
   readonly event: 'call';
   readonly name: 'dma_map_page' | 'dma_map_phys';
@@ -189,7 +198,14 @@ export type DmaCallEvent =
   | CoherentCallEvent;
 
 export type DmaTraceEvent =
-  AllocFastEvent | FreeFastEvent | MapEvent | UnmapEvent | FlushRangeEvent | QiSubmitEvent | DmaCallEvent;
+  | AllocFastEvent
+  | FreeFastEvent
+  | MapEvent
+  | UnmapEvent
+  | FlushRangeEvent
+  | QiSubmitEvent
+  | BouncedEvent
+  | DmaCallEvent;
 
 export interface DmaTrace {
   emit(event: DmaTraceEvent): void;

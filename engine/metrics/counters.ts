@@ -19,6 +19,8 @@ export const COUNTER_NAMES = [
   'flushQueueEntries',
   'flushQueueFlushes',
   'staleWindowAccesses',
+  'bounces',
+  'bytesBounced',
   // the invalidation queue, by granularity
   'invalidationsPage',
   'invalidationsDomain',
