@@ -3,6 +3,7 @@
  * workload, a kernel that has the API of the scheme. Runs on a document that the schema has accepted.
  */
 import { kernelProfile, kernelProfileTitle } from '../dma/profiles.ts';
+import { DRIVER_FAULTS, type DriverFault } from '../dma/checker/driverFaults.ts';
 import type { LabProblem } from './check.ts';
 import { suggestNames } from './nearestNames.ts';
 import { overrideProblems } from './presets.ts';
@@ -33,6 +34,7 @@ export function crossCheck(lab: LabDocument, recordings: ReadonlySet<string> | n
     ...topologyProblems(lab.topology.parts),
     ...workloadProblems(lab, recordings),
     ...comparisonProblems(lab),
+    ...driverFaultProblems(lab),
     ...overrideProblems(lab.costs, lab.kernelProfile),
   ];
 }
@@ -177,4 +179,27 @@ function comparisonProblems(lab: LabDocument): LabProblem[] {
       ];
     return [];
   });
+}
+
+/** Mistakes with calls that only one scheme makes. */
+const SCHEME_OF_FAULT: Readonly<Partial<Record<DriverFault, LabDocument['comparison'][number]['scheme']>>> = {
+  forgetSync: 'two_step',
+  linkTwice: 'two_step',
+  unmapWrongFunction: 'map_sg',
+};
+
+function driverFaultProblems(lab: LabDocument): LabProblem[] {
+  return lab.comparison.flatMap(({ id, scheme, driverFaults = [] }) =>
+    driverFaults.flatMap(({ kind }, index): LabProblem[] => {
+      const wanted = SCHEME_OF_FAULT[kind];
+      if (wanted === undefined || wanted === scheme) return [];
+      return [
+        {
+          path: `comparison[${id}].driverFaults[${index}].kind`,
+          problem: `a driver with the scheme ${scheme} has no occasion for it: it ${DRIVER_FAULTS[kind]}.`,
+          remedy: `Use the scheme ${wanted}, or another mistake.`,
+        },
+      ];
+    }),
+  );
 }

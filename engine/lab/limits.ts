@@ -12,6 +12,7 @@ export const LIMITS = {
   parts: 256,
   workloads: 16,
   comparisons: 8,
+  driverFaults: 16,
   markers: 1_000,
   overrides: 256,
   nameLength: 200,

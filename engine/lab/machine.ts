@@ -4,9 +4,11 @@
  * says so to whoever asks for them).
  */
 import { NVME_DRIVE_DEFAULTS, NvmeDrive } from '../devices/nvmeDrive.ts';
-import { createDmaDevice } from '../dma/device.ts';
-import { DmaApi } from '../dma/dmaApi.ts';
+import type { ApiChecker } from '../dma/checker/apiChecker.ts';
+import { createDmaDevice, type DmaDevice } from '../dma/device.ts';
+import type { DmaApi } from '../dma/dmaApi.ts';
 import { kernelProfile } from '../dma/profiles.ts';
+import type { DmaTrace } from '../dma/trace.ts';
 import { CpuWork } from '../drivers/cpuWork.ts';
 import { NvmeDriver } from '../drivers/nvmeDriver.ts';
 import { Iommu } from '../iommu/iommu.ts';
@@ -25,6 +27,7 @@ import { BioWorkload, type WorkloadMachine } from '../workloads/bio.ts';
 import type { Recording, RecordingFiles } from '../workloads/recordedRequest.ts';
 import { ReplayWorkload } from '../workloads/replay.ts';
 import type { Workload } from '../workloads/workload.ts';
+import { createChecker } from './apiChecker.ts';
 import { resolveCosts, type HardwareCosts } from './presets.ts';
 import { readRecording } from './recording.ts';
 import type { Comparison, LabDocument, LabWorkload, Part, PartKind, PartOf } from './schema.ts';
@@ -34,6 +37,14 @@ export interface Machine {
   readonly metrics: Metrics;
   readonly iommu: Iommu | null;
   readonly workloads: readonly Workload[];
+  readonly dma: DmaApi;
+  /** The drive, as the DMA API knows it. */
+  readonly device: DmaDevice;
+  readonly cpus: readonly Cpu[];
+  /** Null where the lab does not check the calls of the API. */
+  readonly checker: ApiChecker | null;
+  /** The workloads are done, and the driver lets go of its device: the checker looks for what it left behind. */
+  releaseDriver(): void;
 }
 
 const GIB = 2 ** 30;
@@ -47,6 +58,7 @@ export function buildMachine(
   lab: LabDocument,
   comparison: Comparison,
   recordings: ReadonlyMap<string, RecordingFiles>,
+  trace: DmaTrace | null = null,
 ): Machine {
   const { parts } = lab.topology;
   const socket = onePart(parts, 'socket');
@@ -63,14 +75,14 @@ export function buildMachine(
 
   const iommuPart = parts.find((part) => part.kind === 'iommu');
   const iommu = iommuPart ? buildIommu(iommuPart, costs.hardware, memory, frames, metrics) : null;
-  const fabric = new Fabric({ events, memory, translator: iommu, costs: costs.hardware, counters });
+  const checking = createChecker(lab, comparison, iommu, log);
+  const { translator } = checking;
+  const fabric = new Fabric({ events, memory, translator, costs: costs.hardware, counters });
   const drive = buildDrive(drivePart, onePart(parts, 'rootPort'), fabric, events, metrics);
 
-  const work = new CpuWork(
-    events,
-    Array.from({ length: socket.cpus }, (_, id) => new Cpu(id)),
-  );
-  const dma = new DmaApi({
+  const cpus = Array.from({ length: socket.cpus }, (_, id) => new Cpu(id));
+  const work = new CpuWork(events, cpus);
+  const dma = checking.createDma({
     profile,
     costs: costs.dma,
     memory,
@@ -78,7 +90,7 @@ export function buildMachine(
     iommu,
     levels: iommuPart?.levels ?? 4,
     counters,
-    trace: null,
+    trace,
     timers: events,
     cpus: socket.cpus,
     log,
@@ -105,7 +117,19 @@ export function buildMachine(
   );
   // Queues and pools that the driver set up are not the workload's doing.
   counters.values.fill(0);
-  return { events, metrics, iommu, workloads };
+  return {
+    events,
+    metrics,
+    iommu,
+    workloads,
+    dma,
+    device,
+    cpus,
+    checker: checking.checker,
+    releaseDriver: () => {
+      checking.releaseDriver(cpus[0]!, device);
+    },
+  };
 }
 
 function buildIommu(

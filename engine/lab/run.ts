@@ -3,6 +3,7 @@
  * same code on the command line and in a worker thread; what it computes depends on its inputs alone, and its id is a hash
  * of them. Leaves out: threads, clocks and pausing, which belong to whoever steps it.
  */
+import { ApiMisuseError } from '../dma/checker/apiMisuseError.ts';
 import { LabError } from '../time/labError.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';
@@ -25,6 +26,8 @@ export class LabRun {
   private readonly total: number;
   private events = 0;
   private done = false;
+  /** The API checker has ended the run at a misuse. */
+  private stopped = false;
 
   private constructor(id: string, comparison: Comparison, machine: Machine, seed: number) {
     this.id = id;
@@ -48,9 +51,19 @@ export class LabRun {
     return run;
   }
 
-  /** Handles up to `maxEvents` events. */
+  /** Handles up to `maxEvents` events. A run that the API checker stops is done, and its result partial. */
   advance(maxEvents: number): 'running' | 'done' {
-    if (this.done) return 'done';
+    if (this.done || this.stopped) return 'done';
+    try {
+      return this.step(maxEvents);
+    } catch (error) {
+      if (!(error instanceof ApiMisuseError)) throw error;
+      this.stopped = true;
+      return 'done';
+    }
+  }
+
+  private step(maxEvents: number): 'running' | 'done' {
     const { events: queue, metrics, workloads } = this.machine;
     for (let handled = 0; handled < maxEvents; handled += 1) {
       const next = queue.nextTime;
@@ -59,6 +72,7 @@ export class LabRun {
       queue.step();
       this.events += 1;
       if (workloads.every((workload) => workload.done)) {
+        this.machine.releaseDriver();
         this.done = true;
         metrics.credit();
         return 'done';
@@ -79,7 +93,7 @@ export class LabRun {
 
   /** A picture of the run so far, whose arrays belong to the caller. */
   snapshot(): RunFrame {
-    const { metrics } = this.machine;
+    const { metrics, checker } = this.machine;
     metrics.credit();
     return {
       ...metrics.series.snapshot(),
@@ -88,12 +102,13 @@ export class LabRun {
       progress: this.progress(),
       summary: summarize(metrics),
       log: metrics.log.entries().slice(-FRAME_LOG_ENTRIES),
+      ...(checker === null ? {} : { checker: checker.result() }),
     };
   }
 
   /** The result so far; labelled partial unless the workloads are done. */
   result(partial = !this.done): RunResult {
-    const { metrics } = this.machine;
+    const { metrics, checker } = this.machine;
     metrics.credit();
     return {
       id: this.id,
@@ -112,6 +127,7 @@ export class LabRun {
         ioLatency: metrics.ioLatency.serialize(),
       },
       log: metrics.log.entries(),
+      ...(checker === null ? {} : { checker: checker.result() }),
     };
   }
 
@@ -127,6 +143,7 @@ function runLabel(comparison: Comparison): string {
 
 /** A kept result as a frame, for a window that opens a lab with runs in it. */
 export function frameOfResult(result: RunResult): RunFrame {
-  const { series, id, comparisonId, progress, summary, log } = result;
-  return { ...series, runId: id, comparisonId, progress, summary, log: log.slice(-FRAME_LOG_ENTRIES) };
+  const { series, id, comparisonId, progress, summary, log, checker } = result;
+  const frame = { ...series, runId: id, comparisonId, progress, summary, log: log.slice(-FRAME_LOG_ENTRIES) };
+  return checker === undefined ? frame : { ...frame, checker };
 }

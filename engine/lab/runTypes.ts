@@ -2,6 +2,7 @@
  * What a run tells the world: progress, frames for live charts, and its result. Plain objects and typed arrays only, so that
  * they pass between threads and into files. No imports at run time: the renderer may use this file.
  */
+import type { CheckerResult } from '../dma/checker/misuse.ts';
 import type { SerializedHistogram } from '../metrics/histogram.ts';
 import type { LogEntry } from '../metrics/eventLog.ts';
 import type { SeriesColumn } from '../metrics/seriesColumns.ts';
@@ -49,6 +50,8 @@ export interface RunFrame extends RunSeries {
   readonly progress: RunProgress;
   readonly summary: RunSummary;
   readonly log: readonly LogEntry[];
+  /** Left out where the lab does not check the calls of the DMA API. */
+  readonly checker?: CheckerResult;
 }
 
 export interface RunHistograms {
@@ -72,4 +75,6 @@ export interface RunResult {
   readonly series: RunSeries;
   readonly histograms: RunHistograms;
   readonly log: readonly LogEntry[];
+  /** Left out where the lab does not check the calls of the DMA API. */
+  readonly checker?: CheckerResult;
 }

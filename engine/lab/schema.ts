@@ -5,6 +5,8 @@
  */
 import { z } from 'zod';
 import { KERNEL_PROFILE_NAMES } from '../dma/profiles.ts';
+import { DRIVER_FAULT_NAMES } from '../dma/checker/driverFaults.ts';
+import { CHECKER_MODES } from '../dma/checker/misuse.ts';
 import { LIMITS } from './limits.ts';
 
 // Compiled validators need `new Function`, which the renderer's content security policy refuses.
@@ -136,8 +138,21 @@ const bioWorkload = z
 
 export const workloadSchema = z.discriminatedUnion('kind', [replayWorkload, bioWorkload]);
 
+const driverFault = z
+  .strictObject({
+    kind: z.enum(DRIVER_FAULT_NAMES),
+    every: count(1, 1_000_000_000).describe('At every so many calls where it can be made.'),
+  })
+  .describe('A mistake that the driver makes on purpose, for the API checker to find.');
+
 export const comparisonSchema = z
-  .strictObject({ id, label: name.optional(), scheme: z.enum(SCHEMES), domain: z.enum(DOMAINS) })
+  .strictObject({
+    id,
+    label: name.optional(),
+    scheme: z.enum(SCHEMES),
+    domain: z.enum(DOMAINS),
+    driverFaults: z.array(driverFault).min(1).max(LIMITS.driverFaults).optional(),
+  })
   .describe('One run of the comparison, one column of the summary.');
 
 const marker = z.strictObject({
@@ -163,6 +178,10 @@ export const labSchema = z
           .default({}),
       })
       .default({ preset: 'default', overrides: {} }),
+    apiChecker: z
+      .enum(CHECKER_MODES)
+      .optional()
+      .describe('Checks every call of the DMA API; "stop" ends the run at the first misuse. Left out: off.'),
     topology: z.strictObject({ parts: z.array(partSchema).min(1).max(LIMITS.parts) }),
     workloads: z.array(workloadSchema).min(1).max(LIMITS.workloads),
     comparison: z.array(comparisonSchema).min(1).max(LIMITS.comparisons),

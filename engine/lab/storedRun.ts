@@ -1,9 +1,10 @@
 /**
  * A result inside a lab file: runs/ID/run.json (identity, summary, counters), histograms.json, log.json and one
- * series/COLUMN.f64 a column of little-endian doubles. Read back from a stranger's file, so every number is checked; what
+ * series/COLUMN.f64 a column of little-endian doubles, and checker.json where the lab checks the calls of the DMA API. Read back from a stranger's file, so every number is checked; what
  * does not hold together is refused by name.
  */
 import { z } from 'zod';
+import { MISUSE_TITLES, type MisuseKind } from '../dma/checker/misuse.ts';
 import { LabError } from '../time/labError.ts';
 import type { SerializedHistogram } from '../metrics/histogram.ts';
 import { SERIES_COLUMNS, type SeriesColumn } from '../metrics/seriesColumns.ts';
@@ -37,8 +38,42 @@ const histogramsSchema = z.object({
 });
 
 const logSchema = z
-  .array(z.object({ at: finite, severity: z.enum(['info', 'warning', 'error']), source: text, message: text }))
+  .array(
+    z.object({
+      at: finite,
+      severity: z.enum(['info', 'warning', 'error']),
+      source: text,
+      message: text,
+      misuse: z.number().int().min(1).max(10_000).exactOptional(),
+    }),
+  )
   .max(10_000);
+
+const misuseKind = z.enum(Object.keys(MISUSE_TITLES) as [MisuseKind, ...MisuseKind[]]);
+
+const checkerSchema = z.object({
+  mode: z.enum(['report', 'stop']),
+  errorCount: finite,
+  byKind: z.partialRecord(misuseKind, finite),
+  totalEntries: finite,
+  minFreeEntries: finite,
+  stopped: z.boolean(),
+  misuses: z
+    .array(
+      z.object({
+        kind: misuseKind,
+        message: text,
+        driver: text,
+        device: text,
+        at: finite,
+        cpu: finite,
+        call: text,
+        history: z.array(z.object({ at: finite, cpu: finite, text })).max(100),
+        omitted: finite,
+      }),
+    )
+    .max(1_000),
+});
 
 const runSchema = z.object({
   id: z.string().regex(/^[0-9a-f]{16}$/),
@@ -68,12 +103,15 @@ const runSchema = z.object({
 export function runEntries(run: RunResult): [string, Uint8Array][] {
   const folder = `runs/${run.id}`;
   const encoder = new TextEncoder();
-  const { series, histograms, log, ...rest } = run;
+  const { series, histograms, log, checker, ...rest } = run;
   const { columns, ...extent } = series;
   return [
     [`${folder}/run.json`, encoder.encode(canonicalJson({ ...rest, series: extent }))],
     [`${folder}/histograms.json`, encoder.encode(canonicalJson(histograms))],
     [`${folder}/log.json`, encoder.encode(canonicalJson(log))],
+    ...(checker === undefined
+      ? []
+      : [[`${folder}/checker.json`, encoder.encode(canonicalJson(checker))] satisfies [string, Uint8Array]]),
     ...SERIES_COLUMNS.map((column): [string, Uint8Array] => [
       `${folder}/series/${column}.f64`,
       toBytes(columns[column]),
@@ -134,7 +172,8 @@ function readRun(id: string, entries: Map<string, Uint8Array>, where: string): R
       return [column, values];
     }),
   ) as Record<SeriesColumn, Float64Array>;
-  return { ...run, series: { ...run.series, columns }, histograms, log };
+  const result = { ...run, series: { ...run.series, columns }, histograms, log };
+  return entries.has(`runs/${id}/checker.json`) ? { ...result, checker: parse('checker.json', checkerSchema) } : result;
 }
 
 function toBytes(values: Float64Array): Uint8Array {

@@ -7,6 +7,7 @@ import { formatQuantity, formatTime } from '../../lab/quantity.ts';
 import { readRecording } from '../../lab/recording.ts';
 import type { RunProgress, RunResult } from '../../lab/runTypes.ts';
 import { summaryTable } from '../../lab/summary.ts';
+import { misuseLines } from '../misuses.ts';
 import { LabError } from '../../time/labError.ts';
 import type { Recording } from '../../workloads/recordedRequest.ts';
 import { labBaseName, openLab } from '../openLab.ts';
@@ -45,9 +46,10 @@ export async function runVerb(path: string, options: RunVerbOptions): Promise<Ex
     print(`seed ${file.lab.seed}, kernel profile ${file.lab.kernelProfile}, cost preset ${file.lab.costs.preset}`);
     for (const result of results)
       print(`run ${result.id}  ${result.label}, ${formatTime(result.progress.virtualTimePs)} of virtual time`);
+    for (const line of misuseLines(results)) print(line);
     if (written) print(`\n${options.out ?? ''}: ${written.join(', ')}`);
   }
-  return EXIT.fine;
+  return results.some(({ checker }) => checker?.stopped === true) ? EXIT.checkFailed : EXIT.fine;
 }
 
 function changed(file: LabFile, options: RunVerbOptions): LabFile {
@@ -102,6 +104,7 @@ function jsonOf(file: LabFile, results: readonly RunResult[], written: readonly 
       virtualTimePs: result.progress.virtualTimePs,
       summary: Object.fromEntries(result.summary.rows.map((row) => [row.key, row.value])),
       counters: result.counters,
+      ...(result.checker === undefined ? {} : { checker: result.checker }),
     })),
     files: written ?? [],
   };

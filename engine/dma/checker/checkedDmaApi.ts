@@ -225,9 +225,18 @@ export class CheckedDmaApi extends DmaApi {
     super.dmaFreeCoherent(cpu, device, size, memory);
   }
 
-  /** The driver lets go of its device (`BUS_NOTIFY_UNBOUND_DRIVER`): nothing may be mapped any more. */
-  driverUnbound(cpu: Cpu, device: DmaDevice): void {
-    this.mappingChecks.driverUnbound(this.owner(device), callOf(cpu, 'device_release_driver', {}));
+  /** With the checker, always: what is never unmapped could not be told from a leak (kernel/dma/mapping.c). */
+  override dmaNeedUnmap(_device: DmaDevice): boolean {
+    return true;
+  }
+
+  /**
+   * The driver lets go of its device (`BUS_NOTIFY_UNBOUND_DRIVER`): nothing may be mapped any more. `keepsCoherent`: its queues
+   * are not taken down, because the emulation ends here, and do not count.
+   */
+  driverUnbound(cpu: Cpu, device: DmaDevice, keepsCoherent = false): void {
+    const call = callOf(cpu, 'device_release_driver', {});
+    this.mappingChecks.driverUnbound(this.owner(device), keepsCoherent, call);
   }
 
   private get singleType(): 'single' | 'phy' {

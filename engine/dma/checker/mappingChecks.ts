@@ -175,8 +175,8 @@ export class MappingChecks {
   }
 
   /** `dma_debug_device_change`: the driver is gone, and so is whatever it left mapped. */
-  driverUnbound(owner: CheckedDevice, call: RecordedCall): void {
-    const leaked = [...owner.mappings.live()];
+  driverUnbound(owner: CheckedDevice, keepsCoherent: boolean, call: RecordedCall): void {
+    const leaked = [...owner.mappings.live()].filter(({ type }) => !keepsCoherent || type !== 'coherent');
     const ranges = [...owner.states.live()];
     const count = leaked.length + ranges.length;
     if (count === 0) return;

@@ -1,0 +1,68 @@
+/**
+ * The API checker of a lab: which DMA API its machine gets (plain, checked, or with a driver that makes mistakes on purpose),
+ * and the names that the document and the window use. The page sees the lab, not the DMA API.
+ */
+import { ApiChecker } from '../dma/checker/apiChecker.ts';
+import { CheckedDmaApi } from '../dma/checker/checkedDmaApi.ts';
+import { CheckedTranslator } from '../dma/checker/deviceAccess.ts';
+import { FaultyDmaApi } from '../dma/checker/faultyDmaApi.ts';
+import { KernelAreas } from '../dma/checker/kernelAreas.ts';
+import type { DmaDevice } from '../dma/device.ts';
+import { DmaApi, type DmaApiOptions } from '../dma/dmaApi.ts';
+import type { EventLog } from '../metrics/eventLog.ts';
+import type { Translator } from '../pcie/translator.ts';
+import type { Cpu } from '../time/cpu.ts';
+import type { Comparison, LabDocument } from './schema.ts';
+
+/** `dev_driver_string` of the one driver that a lab has. */
+const DRIVER = 'nvme';
+/** Pages that 52 bits of physical address reach. */
+const PHYSICAL_PAGES = 2 ** 40;
+
+export interface LabChecker {
+  /** Null: the lab does not want to hear of misuses. */
+  readonly checker: ApiChecker | null;
+  /** What the fabric asks for translations. */
+  readonly translator: Translator | null;
+  createDma(options: DmaApiOptions): DmaApi;
+  /** The workloads are done: nothing that the driver mapped for them may be left. */
+  releaseDriver(cpu: Cpu, device: DmaDevice): void;
+}
+
+export function createChecker(
+  lab: LabDocument,
+  comparison: Comparison,
+  translator: Translator | null,
+  log: EventLog,
+): LabChecker {
+  const mode = lab.apiChecker ?? 'off';
+  const faults = comparison.driverFaults ?? [];
+  if (mode === 'off' && faults.length === 0) {
+    return {
+      checker: null,
+      translator,
+      createDma: (options) => new DmaApi(options),
+      releaseDriver: () => undefined,
+    };
+  }
+  // A driver's mistakes are made above the checked API; unheard where the lab leaves the checker off.
+  const checker = new ApiChecker({
+    mode: mode === 'off' ? 'report' : mode,
+    log: mode === 'off' ? null : log,
+    driver: DRIVER,
+  });
+  const accesses = translator === null ? null : new CheckedTranslator(translator, checker);
+  let checked: CheckedDmaApi | null = null;
+  return {
+    checker: mode === 'off' ? null : checker,
+    translator: accesses,
+    createDma: (options) => {
+      const areas = new KernelAreas();
+      areas.add('invalid', options.memory.pages, PHYSICAL_PAGES - options.memory.pages);
+      const all = { ...options, checker, accesses, areas };
+      checked = faults.length === 0 ? new CheckedDmaApi(all) : new FaultyDmaApi({ ...all, faults });
+      return checked;
+    },
+    releaseDriver: (cpu, device) => checked?.driverUnbound(cpu, device, true),
+  };
+}
