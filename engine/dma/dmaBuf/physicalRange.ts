@@ -25,7 +25,7 @@ export function appendRange(
   provider: P2pdmaProvider | null,
 ): void {
   const last = ranges.at(-1);
-  if (last !== undefined && last.provider === provider && last.phys + last.length === phys) {
+  if (last?.provider === provider && last.phys + last.length === phys) {
     ranges[ranges.length - 1] = { phys: last.phys, length: last.length + length, provider };
   } else {
     ranges.push({ phys, length, provider });
