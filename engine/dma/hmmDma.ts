@@ -157,6 +157,7 @@ function mapEntry(
   // a device that came to need unmap only after the list was sized has no place to remember the address in
   if (dmaList === null && api.dmaNeedUnmap(device)) return DMA_MAPPING_ERROR;
   const address = api.dmaMapPhys(cpu, device, phys, entrySize, DMA_BIDIRECTIONAL, attributes);
-  if (dmaList !== null && address !== DMA_MAPPING_ERROR) dmaList[index] = address;
+  if (api.dmaMappingError(device, address)) return DMA_MAPPING_ERROR;
+  if (dmaList !== null) dmaList[index] = address;
   return address;
 }

@@ -5,7 +5,7 @@
  * Where the kernel's text is wrong this is right: every range is linked after the one before it, lengths beyond 4 GiB stay
  * whole, entries keep to pages, and an error gives back all that was taken, also when the first range fails.
  */
-import { DMA_MAPPING_ERROR, PAGE_SIZE } from '../../memory/addresses.ts';
+import { PAGE_SIZE } from '../../memory/addresses.ts';
 import type { P2pdmaProvider } from '../../memory/pageKinds.ts';
 import { P2pdmaMapState } from '../../pcie/p2pdma.ts';
 import type { Cpu } from '../../time/cpu.ts';
@@ -113,7 +113,7 @@ function mapRanges(
   if (state.inUse) return linkRanges(cpu, attachment, state, vectors, list, direction);
   for (const { phys, length } of vectors) {
     const address = api.dmaMapPhys(cpu, device, phys, length, direction, DMA_ATTR_MMIO);
-    if (address === DMA_MAPPING_ERROR) {
+    if (api.dmaMappingError(device, address)) {
       unmapRanges(cpu, attachment, list, direction);
       return ENOMEM;
     }

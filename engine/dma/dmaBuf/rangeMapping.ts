@@ -5,7 +5,7 @@
  * region of a hodge-podge of kinds, without a scatterlist in between). Without an IOMMU each range is mapped by itself.
  * The result is what a device's page list is built from: runs of device addresses in the buffer's order.
  */
-import { DMA_MAPPING_ERROR, PAGE_SIZE } from '../../memory/addresses.ts';
+import { PAGE_SIZE } from '../../memory/addresses.ts';
 import { P2pdmaMapState, type P2pdmaMapType } from '../../pcie/p2pdma.ts';
 import type { Cpu } from '../../time/cpu.ts';
 import { DMA_ATTR_MMIO, type DmaDirection } from '../attributes.ts';
@@ -135,9 +135,9 @@ export class RangeMapping {
   private mapRange(cpu: Cpu, entry: MappedRange): number {
     const { range, attributes } = entry;
     if (entry.type === 'bus_addr') return recordBusAddress(entry);
-    const address = this.api.dmaMapPhys(cpu, this.device, range.phys, range.length, this.direction, attributes);
-    entry.address = address;
-    return address === DMA_MAPPING_ERROR ? ENOMEM : 0;
+    const { api, device } = this;
+    entry.address = api.dmaMapPhys(cpu, device, range.phys, range.length, this.direction, attributes);
+    return api.dmaMappingError(device, entry.address) ? ENOMEM : 0;
   }
 
   /** Neighbours of one kind go together: each unlink costs a flush. One kind only is a destroy, which may be lazy. */
