@@ -31,6 +31,8 @@ export interface TestMachineOptions {
   /** Without a trace no event is built: for measurements. */
   readonly traced?: boolean;
   readonly iommu?: boolean;
+  /** The IOMMU caches what is not present, so a map must flush. */
+  readonly cachingMode?: boolean;
   readonly pageKinds?: PageKinds;
   readonly p2pdma?: P2pdmaTopology;
 }
@@ -85,6 +87,7 @@ export class TestMachine {
       timers: options.timers ?? null,
       cpus: this.cpus.length,
       log,
+      cachingMode: options.cachingMode ?? false,
       pageKinds: options.pageKinds ?? null,
       p2pdma: options.p2pdma ?? null,
     });
