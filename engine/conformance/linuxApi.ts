@@ -6,13 +6,14 @@
  */
 import { kernelProfile } from '../dma/profiles.ts';
 import { LabError } from '../time/labError.ts';
+import { bouncePages, bouncePools } from './linuxApiBounce.ts';
 import { comparableEvents, ApiEventTrace, eventAsValue } from './linuxApiEvents.ts';
 import { type ApiFiles, recordingText } from './linuxApiFiles.ts';
 import { ApiMachine, type UsedPages } from './linuxApiMachine.ts';
 import { CommandReader, pageSet } from './linuxApiObjects.ts';
 import { type ApiRecord, parseRecords } from './linuxApiRecord.ts';
 import { ApiReplay } from './linuxApiReplay.ts';
-import { type ApiSystem, readApiSystem } from './linuxApiSystem.ts';
+import { readApiSystem } from './linuxApiSystem.ts';
 import { UnpredictableRecords } from './linuxApiUnpredictable.ts';
 import { type ApiFields, describeValue, differenceOf } from './linuxApiValue.ts';
 import { API_WORDS, INPUT_WORDS, QUIET_WORDS } from './linuxApiWords.ts';
@@ -26,12 +27,22 @@ const SHOWN_COMMAND = 120;
 export function conformApiRecording(files: ApiFiles): FileResult {
   const system = readApiSystem(files.name, files.runJson, files.iomem);
   const records = parseRecords(files.name, recordingText(files));
-  return replayRecords(files.name, system, records);
+  const pools = bouncePools(system, records);
+  const used = [...usedPages(files.name, records), bouncePages(system, pools)];
+  let best: FileResult | null = null;
+  for (const pool of pools) {
+    const trace = new ApiEventTrace(!kernelProfile(system.profile).domainFlushTracesRange);
+    const replay = new ApiReplay(new ApiMachine(system, used, pool, trace), trace);
+    const result = replayRecords(files.name, replay, records);
+    if (best === null || result.agree > best.agree) best = result;
+    if (result.agree === result.total) break;
+  }
+  if (best === null) throw new Error('there is no place for the bounce buffers');
+  return best;
 }
 
-function replayRecords(file: string, system: ApiSystem, records: readonly ApiRecord[]): FileResult {
-  const trace = new ApiEventTrace(!kernelProfile(system.profile).domainFlushTracesRange);
-  const replay = new ApiReplay(new ApiMachine(system, usedPages(file, records), trace), trace);
+function replayRecords(file: string, replay: ApiReplay, records: readonly ApiRecord[]): FileResult {
+  const { system } = replay.machine;
   const unpredictable = new UnpredictableRecords(file, system, records);
   const skipped = new Map<string, number>();
   let agree = 0;

@@ -19,16 +19,16 @@ const BEFORE_HAND_BACK = 0xdd;
 const PRINTED_BYTES = 32;
 const STALE_BYTES = 16;
 const MOST_POKED = 64 * 1024 * 1024;
-const MOST_WALKED = 2 ** 18 * PAGE_SIZE;
+/** The module prints no more pages of a walk. */
+const MOST_WALKED_PAGES = 512;
 
 export const walk: Word = (replay, command) => {
   const object = replay.objects.objects.get(command.name);
   const found = object === undefined ? { shown: 0, size: 1 } : addressOf(object);
-  const asked = command.has('size') ? command.number('size', MOST_WALKED) : found.size;
-  if (asked > MOST_WALKED) throw command.error(`it walks more than ${MOST_WALKED} bytes.`);
+  const asked = command.has('size') ? command.bytes('size') : found.size;
   const offset = found.shown % PAGE_SIZE;
   const from = found.shown - offset;
-  const pages = Math.ceil((asked + (asked === 0 ? 0 : offset)) / PAGE_SIZE);
+  const pages = Math.min(Math.ceil((asked + (asked === 0 ? 0 : offset)) / PAGE_SIZE), MOST_WALKED_PAGES);
   const phys = Array.from({ length: pages }, (_, page): ApiValue => shownTarget(replay, from + page * PAGE_SIZE));
   return { fn: 'walk', from: hexadecimal(from), phys };
 };

@@ -9,6 +9,7 @@ import { dmaCostParameters, resolveDmaCosts } from '../dma/costs.ts';
 import { createDmaDevice, type DmaDevice, type ReservedRegion } from '../dma/device.ts';
 import { DmaApi } from '../dma/dmaApi.ts';
 import { kernelProfile, type KernelProfile } from '../dma/profiles.ts';
+import { Swiotlb } from '../dma/swiotlb.ts';
 import type { DmaTrace } from '../dma/trace.ts';
 import { Iommu, type IommuCosts, type IommuGeometry } from '../iommu/iommu.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
@@ -20,6 +21,7 @@ import { Cpu } from '../time/cpu.ts';
 import { EventQueue } from '../time/eventQueue.ts';
 import { LabError } from '../time/labError.ts';
 import { picoseconds } from '../time/picoseconds.ts';
+import type { BouncePool } from './linuxApiBounce.ts';
 import type { ApiSystem } from './linuxApiSystem.ts';
 
 /** More page tables than any recorded script needs, and few enough that a hostile one ends soon. */
@@ -63,7 +65,7 @@ export class ApiMachine {
   readonly engine: EduDevice;
   readonly events = new EventQueue();
 
-  constructor(system: ApiSystem, used: readonly UsedPages[], trace: DmaTrace) {
+  constructor(system: ApiSystem, used: readonly UsedPages[], pool: BouncePool, trace: DmaTrace) {
     this.system = system;
     this.profile = kernelProfile(system.profile);
     const { memory, frames } = machineMemory(system, used);
@@ -74,9 +76,20 @@ export class ApiMachine {
         ? null
         : new Iommu({ name: 'dmar0', memory, frames, geometry: GEOMETRY, costs: NO_TIME, counters, log: null });
     this.cpus = Array.from({ length: system.cpus }, (_, id) => new Cpu(id));
+    const costs = resolveDmaCosts(dmaCostParameters('recorded-instructions', this.profile.name));
+    const swiotlb = new Swiotlb({
+      memory,
+      ...pool,
+      slots: system.swiotlbSlots,
+      force: system.swiotlbForce,
+      costs,
+      counters,
+      trace,
+      log: null,
+    });
     this.api = new DmaApi({
       profile: this.profile,
-      costs: resolveDmaCosts(dmaCostParameters('recorded-instructions', this.profile.name)),
+      costs,
       memory,
       frames,
       iommu,
@@ -85,6 +98,8 @@ export class ApiMachine {
       timers: null,
       cpus: system.cpus,
       log: null,
+      swiotlb,
+      cachingMode: system.cachingMode,
     });
     const reservedRegions = system.iomem.windows;
     const { forceDac } = system;

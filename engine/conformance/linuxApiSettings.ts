@@ -37,11 +37,9 @@ export const delay: Word = (_replay, command) => {
 };
 
 export const mask: Word = (replay, command) => {
-  const bits = command.argument(64);
-  const { device } = replay.machine;
-  device.dmaMask = dmaBitMask(bits);
-  device.coherentDmaMask = dmaBitMask(bits);
-  return { fn: 'dma_set_mask_and_coherent', ret: 0 };
+  const { api, device } = replay.machine;
+  const ret = api.dmaSetMaskAndCoherent(device, dmaBitMask(command.argument(64)));
+  return { fn: 'dma_set_mask_and_coherent', ret };
 };
 
 export const segsize: Word = (replay, command) => {
@@ -73,6 +71,8 @@ export const env: Word = (replay) => {
     kernel: system.kernelRelease,
     dma_mask: maskText(device.dmaMask),
     coherent_mask: maskText(device.coherentDmaMask),
+    addressing_limited: api.dmaAddressingLimited(device) ? 1 : 0,
+    required_mask: maskText(api.dmaGetRequiredMask(device)),
     bus_limit: hexadecimal(device.busDmaLimit),
     opt_mapping_size: sizeValue(api.dmaOptMappingSize(device)),
     max_mapping_size: sizeValue(api.dmaMaxMappingSize(device)),

@@ -63,6 +63,22 @@ export const unres: Word = (replay, command) => {
   return { fn: 'dma_unmap_resource', dma: hexadecimal(mapping.address), size: mapping.size };
 };
 
+export const synccpu: Word = (replay, command) => {
+  const mapping = replay.objects.find(command.name, 'mapping');
+  if (mapping === null) return UNKNOWN_OBJECT;
+  const { address, size, direction } = mapping;
+  replay.machine.api.dmaSyncSingleForCpu(replay.cpu, replay.machine.device, address, size, direction);
+  return { fn: 'dma_sync_single_for_cpu', dma: hexadecimal(address), size, dir: direction };
+};
+
+export const syncdev: Word = (replay, command) => {
+  const mapping = replay.objects.find(command.name, 'mapping');
+  if (mapping === null) return UNKNOWN_OBJECT;
+  const { address, size, direction } = mapping;
+  replay.machine.api.dmaSyncSingleForDevice(replay.cpu, replay.machine.device, address, size, direction);
+  return { fn: 'dma_sync_single_for_device', dma: hexadecimal(address), size, dir: direction };
+};
+
 /** Unmaps, and forgets the name. */
 export function release(replay: ApiReplay, name: string, mapping: MappingObject): void {
   const { api, device } = replay.machine;

@@ -8,7 +8,7 @@ import { iod, ioda, iodp } from './linuxApiIova.ts';
 import type { Word } from './linuxApiReplay.ts';
 import { sg, unsg } from './linuxApiScatter.ts';
 import { cpu, delay, env, mask, minalign, pages, segbound, segsize, untrusted } from './linuxApiSettings.ts';
-import { map, mapphys, res, unmap, unres } from './linuxApiSingle.ts';
+import { map, mapphys, res, synccpu, syncdev, unmap, unres } from './linuxApiSingle.ts';
 import { alloc, destroy, free, link, sync, unlink } from './linuxApiTwoStep.ts';
 
 export const API_WORDS: ReadonlyMap<string, Word> = new Map<string, Word>([
@@ -23,6 +23,8 @@ export const API_WORDS: ReadonlyMap<string, Word> = new Map<string, Word>([
   ['res', res],
   ['unmap', unmap],
   ['unres', unres],
+  ['synccpu', synccpu],
+  ['syncdev', syncdev],
   ['sg', sg],
   ['unsg', unsg],
   ['coh', coh],
