@@ -1,7 +1,7 @@
 /**
  * The DMA API as drivers call it: finds the device, goes the direct way or through the IOMMU, and emits the events of
  * dma:dma_map_* (Linux kernel/dma/mapping.c). A device is attached once; until then no call is legal.
- * Leaves out: per-architecture dma_map_ops, bounce buffers, memory that is not coherent.
+ * Leaves out: per-architecture dma_map_ops.
  */
 import { writeContextEntry } from '../iommu/contextTable.ts';
 import { DMA_MAPPING_ERROR, PAGE_SIZE, pageAlign, physAddr, type DmaAddr, type PhysAddr } from '../memory/addresses.ts';
@@ -14,18 +14,27 @@ import type { P2pdmaTopology } from '../pcie/p2pdma.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { EventQueue } from '../time/eventQueue.ts';
 import { LabError } from '../time/labError.ts';
-import { DMA_ATTR_MMIO, type DmaDirection } from './attributes.ts';
+import { DMA_ATTR_MMIO, DMA_ATTR_REQUIRE_COHERENT, type DmaDirection } from './attributes.ts';
+import { CoherentPages, NO_PAGE } from './coherentMemory.ts';
 import type { DmaCosts } from './costs.ts';
 import type { DmaDevice, DomainType } from './device.ts';
+import {
+  addressingLimited,
+  type DeviceSurroundings,
+  maxMappingSize,
+  optMappingSize,
+  requiredMask,
+  setMaskAndCoherent,
+} from './deviceLimits.ts';
 import { DirectDma } from './direct.ts';
 import { DmaIommu } from './dmaIommu.ts';
 import { iommuMapSg, iommuUnmapSg } from './dmaIommuSg.ts';
 import { EOPNOTSUPP } from './errno.ts';
-import { roundUpPowerOfTwo } from './iova.ts';
-import { IOVA_RANGE_CACHE_MAX_PAGES } from './iovaRcache.ts';
+import type { MemoryEncryption } from './memoryEncryption.ts';
 import type { KernelProfile } from './profiles.ts';
 import type { RemappingHardware } from './remappingHardware.ts';
 import type { ScatterList } from './scatterList.ts';
+import type { Swiotlb } from './swiotlb.ts';
 import type { DmaTrace } from './trace.ts';
 import {
   dmaIovaDestroy,
@@ -40,8 +49,6 @@ import {
 /** VT-d's domain ids: 0 is reserved, 1 identity; the first devices of a boot take these two, so ours begin above. */
 const FIRST_DOMAIN_ID = 3;
 const IDENTITY_DOMAIN_ID = 1;
-/** `MAX_PAGE_ORDER` 10: 4 MiB. */
-const LARGEST_BLOCK_PAGES = 1024;
 const LIMIT_BELOW_4G = 0xf_ffff;
 
 export interface DmaApiOptions {
@@ -58,6 +65,14 @@ export interface DmaApiOptions {
   readonly timers: EventQueue | null;
   readonly cpus: number;
   readonly log: EventLog | null;
+  /** CAP.CM of VT-d: the hardware, or the hypervisor that plays it, keeps what was not present; a map flushes too. */
+  readonly cachingMode?: boolean;
+  /** CAP.MAMV of VT-d: the largest address mask of one invalidation; default 18. */
+  readonly maximumAddressMask?: number;
+  /** Bounce buffers; null: memory that would need one cannot be mapped. */
+  readonly swiotlb?: Swiotlb | null;
+  /** The C-bit of bus addresses; null: memory is not encrypted. */
+  readonly encryption?: MemoryEncryption | null;
   /** Which pages are a peer's, private or small; null: all memory is plain RAM. */
   readonly pageKinds?: PageKinds | null;
   /** Who reaches which peer, and how; null: nobody does. */
@@ -84,6 +99,7 @@ export class DmaApi {
   private readonly options: DmaApiOptions;
   private readonly trace: DmaTrace | null;
   private readonly attachments = new Map<DmaDevice, Attachment>();
+  private readonly coherentPages: CoherentPages;
   private recent: Attachment | null = null;
   private rootPage = -1;
   private nextDomainId = FIRST_DOMAIN_ID;
@@ -94,13 +110,23 @@ export class DmaApi {
     this.pageKinds = options.pageKinds ?? null;
     this.p2pdma = options.p2pdma ?? null;
     this.trace = options.trace;
+    this.coherentPages = new CoherentPages(options.frames, this.pageKinds);
   }
 
   /** Gives a device its default domain and writes its context entry. */
   attach(device: DmaDevice, domainType: DomainType): void {
     const { options } = this;
     const { iommu, memory, frames, costs, log } = options;
-    const direct = new DirectDma(device, costs, log);
+    const direct = new DirectDma({
+      device,
+      costs,
+      log,
+      swiotlb: options.swiotlb ?? null,
+      encryption: options.encryption ?? null,
+      pageKinds: this.pageKinds,
+      p2pdma: this.p2pdma,
+      forceRefusesMmio: this.profile.singleMapCall === 'dma_map_phys',
+    });
     let translated: DmaIommu | null = null;
     if (domainType === 'strict' || domainType === 'lazy') {
       if (iommu === null) {
@@ -141,8 +167,13 @@ export class DmaApi {
     attributes: number,
   ): DmaAddr {
     const { translated, direct } = this.find(device);
-    const address =
-      translated === null ? direct.mapPhys(cpu, phys, size) : translated.mapPhys(cpu, phys, size, direction);
+    let address = DMA_MAPPING_ERROR;
+    if (device.coherent || (attributes & DMA_ATTR_REQUIRE_COHERENT) === 0) {
+      address =
+        translated === null
+          ? direct.mapPhys(cpu, phys, size, direction, attributes)
+          : translated.mapPhys(cpu, phys, size, direction, attributes);
+    }
     if (this.trace !== null) {
       const name = this.profile.singleMapCall;
       this.trace.emit({ event: 'call', name, phys, size, direction, attributes, result: address });
@@ -164,8 +195,8 @@ export class DmaApi {
     attributes: number,
   ): void {
     const { translated, direct } = this.find(device);
-    if (translated === null) direct.unmapPhys(cpu);
-    else translated.unmapPhys(cpu, address, size, attributes);
+    if (translated === null) direct.unmapPhys(cpu, address, size, direction, attributes);
+    else translated.unmapPhys(cpu, address, size, direction, attributes);
     if (this.trace !== null) {
       const name = this.profile.singleMapCall === 'dma_map_page' ? 'dma_unmap_page' : 'dma_unmap_phys';
       this.trace.emit({ event: 'call', name, address, size, direction, attributes, result: 0 });
@@ -181,7 +212,13 @@ export class DmaApi {
   dmaMapSg(cpu: Cpu, device: DmaDevice, list: ScatterList, direction: DmaDirection, attributes: number): number {
     const { translated, direct } = this.find(device);
     list.mappedCount = 0;
-    const result = translated === null ? direct.mapSg(cpu, list) : iommuMapSg(cpu, translated, list, direction);
+    let result = EOPNOTSUPP;
+    if (device.coherent || (attributes & DMA_ATTR_REQUIRE_COHERENT) === 0) {
+      result =
+        translated === null
+          ? direct.mapSg(cpu, list, direction, attributes)
+          : iommuMapSg(cpu, translated, list, direction, attributes);
+    }
     if (this.trace !== null) {
       this.trace.emit({
         event: 'call',
@@ -204,8 +241,8 @@ export class DmaApi {
       const phys = [...list.phys.subarray(0, list.count)];
       this.trace.emit({ event: 'call', name: 'dma_unmap_sg', phys, direction, attributes, result: 0 });
     }
-    if (translated === null) direct.unmapSg(cpu, list);
-    else iommuUnmapSg(cpu, translated, list);
+    if (translated === null) direct.unmapSg(cpu, list, direction, attributes);
+    else iommuUnmapSg(cpu, translated, list, direction, attributes);
   }
 
   /** False: the device is not translated, or no IOVA is free. The caller then maps each piece by dmaMapPhys. */
@@ -240,18 +277,18 @@ export class DmaApi {
     return translated === null ? EOPNOTSUPP : dmaIovaSync(cpu, translated, state, offset, size);
   }
 
-  /** Direction and attributes must be those of the link; on coherent devices they change nothing. */
+  /** Direction and attributes must be those of the link. */
   dmaIovaUnlink(
     cpu: Cpu,
     device: DmaDevice,
     state: DmaIovaState,
     offset: number,
     size: number,
-    _direction: DmaDirection,
-    _attributes: number,
+    direction: DmaDirection,
+    attributes: number,
   ): void {
     const translated = this.twoStep(device);
-    if (translated !== null) dmaIovaUnlink(cpu, translated, state, offset, size);
+    if (translated !== null) dmaIovaUnlink(cpu, translated, state, offset, size, direction, attributes);
   }
 
   dmaIovaDestroy(
@@ -259,11 +296,11 @@ export class DmaApi {
     device: DmaDevice,
     state: DmaIovaState,
     mappedLength: number,
-    _direction: DmaDirection,
-    _attributes: number,
+    direction: DmaDirection,
+    attributes: number,
   ): void {
     const translated = this.twoStep(device);
-    if (translated !== null) dmaIovaDestroy(cpu, translated, state, mappedLength);
+    if (translated !== null) dmaIovaDestroy(cpu, translated, state, mappedLength, direction, attributes);
   }
 
   dmaIovaFree(cpu: Cpu, device: DmaDevice, state: DmaIovaState): void {
@@ -274,17 +311,17 @@ export class DmaApi {
   /** Zeroed memory that CPU and device share; null when there is no memory or no IOVA. */
   dmaAllocCoherent(cpu: Cpu, device: DmaDevice, size: number): CoherentMemory | null {
     const { translated, direct } = this.find(device);
-    const { frames, costs } = this.options;
+    const { costs } = this.options;
     cpu.spend(costs.coherentAllocCall);
-    const pages = pageAlign(size) / PAGE_SIZE;
-    // the kernel's page allocator hands out blocks aligned to their size, so large ones can take large leaves
-    const alignment = Math.min(roundUpPowerOfTwo(pages), LARGEST_BLOCK_PAGES);
-    const firstPage = pages === 1 ? frames.allocatePage() : frames.allocateContiguous(pages, alignment);
+    const { forceUnencrypted } = device;
+    const reach = translated === null ? this.coherentReach(device) : Infinity;
+    const firstPage = this.coherentPages.allocate(size, reach, forceUnencrypted);
+    if (firstPage === NO_PAGE) return null;
     const phys = physAddr(firstPage * PAGE_SIZE);
-    const address = translated === null ? direct.mapCoherent(cpu, phys, size) : translated.mapCoherent(cpu, phys, size);
+    const address = translated === null ? direct.mapCoherent(phys, size) : translated.mapCoherent(cpu, phys, size);
     if (this.trace !== null) this.trace.emit({ event: 'call', name: 'dma_alloc', address, size, result: address });
     if (address !== DMA_MAPPING_ERROR) return { phys, address };
-    this.freePages(firstPage, pages);
+    this.coherentPages.free(firstPage, size, forceUnencrypted);
     return null;
   }
 
@@ -294,24 +331,62 @@ export class DmaApi {
     if (this.trace !== null) this.trace.emit({ event: 'call', name: 'dma_free', address, size, result: 0 });
     cpu.spend(this.options.costs.coherentFreeCall);
     translated?.unmapRange(cpu, address, pageAlign(size));
-    this.freePages(memory.phys / PAGE_SIZE, pageAlign(size) / PAGE_SIZE);
+    this.coherentPages.free(memory.phys / PAGE_SIZE, size, device.forceUnencrypted);
   }
 
-  /** Whether the driver must call unmap at all: not where addresses are physical ones. Ask after mapping. */
+  /** The CPU is about to look at what the device wrote. Nothing to do unless the mapping may be bounced. */
+  dmaSyncSingleForCpu(cpu: Cpu, device: DmaDevice, address: number, size: number, direction: DmaDirection): void {
+    const { translated, direct } = this.find(device);
+    if (!device.dmaSkipSync) (translated ?? direct).syncSingleForCpu(cpu, address, size, direction);
+  }
+
+  /** The CPU has written, and the device is about to look. */
+  dmaSyncSingleForDevice(cpu: Cpu, device: DmaDevice, address: number, size: number, direction: DmaDirection): void {
+    const { translated, direct } = this.find(device);
+    if (!device.dmaSkipSync) (translated ?? direct).syncSingleForDevice(cpu, address, size, direction);
+  }
+
+  dmaSyncSgForCpu(cpu: Cpu, device: DmaDevice, list: ScatterList, direction: DmaDirection): void {
+    for (let index = 0; index < list.mappedCount; index += 1) {
+      if (list.hasBusAddresses && list.busAddress[index] === 1) continue;
+      this.dmaSyncSingleForCpu(cpu, device, list.dmaAddress[index]!, list.dmaLength[index]!, direction);
+    }
+  }
+
+  dmaSyncSgForDevice(cpu: Cpu, device: DmaDevice, list: ScatterList, direction: DmaDirection): void {
+    for (let index = 0; index < list.mappedCount; index += 1) {
+      if (list.hasBusAddresses && list.busAddress[index] === 1) continue;
+      this.dmaSyncSingleForDevice(cpu, device, list.dmaAddress[index]!, list.dmaLength[index]!, direction);
+    }
+  }
+
+  /** `dma_set_mask_and_coherent`: 0, or -EIO, which changes nothing. */
+  dmaSetMaskAndCoherent(device: DmaDevice, mask: number): number {
+    return setMaskAndCoherent(device, mask, this.surroundings(device));
+  }
+
+  dmaGetRequiredMask(device: DmaDevice): number {
+    return requiredMask(this.surroundings(device));
+  }
+
+  /** Whether the device cannot reach all memory by itself. */
+  dmaAddressingLimited(device: DmaDevice): boolean {
+    return addressingLimited(device, this.surroundings(device));
+  }
+
+  /** Whether the driver must call unmap at all: not where addresses are physical ones and nothing was ever bounced. Ask after mapping. */
   dmaNeedUnmap(device: DmaDevice): boolean {
-    return this.find(device).translated !== null;
+    return this.find(device).translated !== null || !device.dmaSkipSync;
   }
 
-  /** The largest mapping that stays fast: what the IOVA cache holds. */
+  /** The largest mapping that stays fast. */
   dmaOptMappingSize(device: DmaDevice): number {
-    if (this.find(device).translated === null) return this.dmaMaxMappingSize(device);
-    return IOVA_RANGE_CACHE_MAX_PAGES * PAGE_SIZE;
+    return optMappingSize(device, this.surroundings(device));
   }
 
-  /** `SIZE_MAX` in the kernel: no limit. */
+  /** `SIZE_MAX` where nothing is ever bounced. */
   dmaMaxMappingSize(device: DmaDevice): number {
-    this.find(device);
-    return Number.MAX_SAFE_INTEGER;
+    return maxMappingSize(device, this.surroundings(device));
   }
 
   /** Where pieces may join: page size less one behind an IOMMU; 0: they never do. */
@@ -348,8 +423,14 @@ export class DmaApi {
     return this.profile.twoStepAvailable ? this.find(device).translated : null;
   }
 
-  private freePages(firstPage: number, pages: number): void {
-    for (let page = firstPage; page < firstPage + pages; page += 1) this.options.frames.freePage(page);
+  private coherentReach({ coherentDmaMask, busDmaLimit }: DmaDevice): number {
+    return busDmaLimit === 0 ? coherentDmaMask : Math.min(coherentDmaMask, busDmaLimit);
+  }
+
+  private surroundings(device: DmaDevice): DeviceSurroundings {
+    const { memory, swiotlb } = this.options;
+    const translated = this.find(device).translated !== null;
+    return { translated, swiotlb: swiotlb ?? null, memoryEnd: memory.sizeBytes };
   }
 
   private rootTable(iommu: RemappingHardware): number {

@@ -50,6 +50,22 @@ export class FrameAllocator {
     return first;
   }
 
+  /**
+   * `pages` neighbouring zeroed pages below `endPage`, as low as they are free: for devices that reach no further. The first
+   * page, or -1 when there are none.
+   */
+  allocateBelow(pages: number, alignPages: number, endPage: number): number {
+    const highest = Math.min(endPage, this.boundary);
+    let first = Math.ceil(this.firstPage / alignPages) * alignPages;
+    for (const range of this.claimed) {
+      if (first + pages <= range.first) break;
+      if (first < range.end) first = Math.ceil(range.end / alignPages) * alignPages;
+    }
+    if (first + pages > highest) return -1;
+    this.claim(first, pages);
+    return first;
+  }
+
   /** Takes a page back; its bytes are gone. */
   freePage(page: number): void {
     this.memory.releasePage(page);
