@@ -1,17 +1,26 @@
 /**
  * The DMA API of a device behind a translating IOMMU: IOVA allocation, single mappings, coherent memory, strict and lazy
  * unmapping (Linux drivers/iommu/dma-iommu.c: `iommu_dma_alloc_iova`, `iommu_dma_free_iova`, `__iommu_dma_unmap`,
- * `iommu_dma_map_phys`, `iommu_dma_unmap_phys`).
- * Leaves out: bounce buffers of untrusted devices, and caches of devices that are not coherent.
+ * `iommu_dma_map_phys`, `iommu_dma_unmap_phys`, `iommu_dma_sync_single_for_cpu`, `iommu_dma_sync_single_for_device`).
+ * Leaves out: cleaning and invalidating the caches of devices that are not coherent, whose memory here is always up to date.
  */
 import { PAGE_OFFSET } from './pageOffset.ts';
 import { DMA_MAPPING_ERROR, PAGE_SIZE, pageAlign, type DmaAddr } from '../memory/addresses.ts';
+import type { PageKinds } from '../memory/pageKinds.ts';
 import { COUNTER, type Counters } from '../metrics/counters.ts';
 import type { EventLog } from '../metrics/eventLog.ts';
+import type { P2pdmaTopology } from '../pcie/p2pdma.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { EventQueue } from '../time/eventQueue.ts';
 import { picoseconds } from '../time/picoseconds.ts';
-import { DMA_ATTR_MMIO, DMA_BIDIRECTIONAL, type DmaDirection } from './attributes.ts';
+import {
+  DMA_ATTR_CC_SHARED,
+  DMA_ATTR_MMIO,
+  DMA_ATTR_REQUIRE_COHERENT,
+  DMA_BIDIRECTIONAL,
+  type DmaDirection,
+} from './attributes.ts';
+import { BounceBuffers } from './bounceBuffers.ts';
 import type { DmaCosts } from './costs.ts';
 import { MSI_WINDOW, type DmaDevice, type ReservedRegion } from './device.ts';
 import { FlushQueue, type FlushQueueOwner } from './flushQueue.ts';
@@ -19,16 +28,23 @@ import { IommuDomain, type IommuDomainOptions } from './iommuDomain.ts';
 import { IovaDomain } from './iovaDomain.ts';
 import { IOVA_RANGE_CACHE_MAX_PAGES } from './iovaRcache.ts';
 import type { KernelProfile } from './profiles.ts';
+import { NO_BOUNCE_BUFFER, type Swiotlb } from './swiotlb.ts';
 import type { DmaTrace } from './trace.ts';
 
 const FOUR_GIB = 2 ** 32;
 const LIMIT_BELOW_4G = 0xf_ffff;
+/** The highest page of a 64-bit address. */
+const LIMIT_64_BIT = 2 ** 52 - 1;
+const NEVER_BOUNCED = DMA_ATTR_MMIO | DMA_ATTR_REQUIRE_COHERENT;
 
 export interface DmaIommuOptions extends IommuDomainOptions {
   readonly device: DmaDevice;
   readonly lazy: boolean;
   readonly cpus: number;
   readonly timers: EventQueue | null;
+  readonly swiotlb?: Swiotlb | null;
+  readonly pageKinds?: PageKinds | null;
+  readonly p2pdma?: P2pdmaTopology | null;
 }
 
 export class DmaIommu implements FlushQueueOwner {
@@ -36,6 +52,9 @@ export class DmaIommu implements FlushQueueOwner {
   readonly domain: IommuDomain;
   readonly iova: IovaDomain;
   readonly flushQueue: FlushQueue | null;
+  readonly bounceBuffers: BounceBuffers;
+  readonly pageKinds: PageKinds | null;
+  readonly p2pdma: P2pdmaTopology | null;
   readonly profile: KernelProfile;
   readonly costs: DmaCosts;
   readonly trace: DmaTrace | null;
@@ -54,6 +73,15 @@ export class DmaIommu implements FlushQueueOwner {
     this.counters = options.counters;
     this.apertureEnd = 2 ** (options.levels === 4 ? 48 : 39) - 1;
     this.prefer32Bit = !options.device.forceDac;
+    this.pageKinds = options.pageKinds ?? null;
+    this.p2pdma = options.p2pdma ?? null;
+    this.bounceBuffers = new BounceBuffers({
+      device: options.device,
+      memory: options.memory,
+      swiotlb: options.swiotlb ?? null,
+      pageKinds: this.pageKinds,
+      log: options.log,
+    });
     this.domain = new IommuDomain(options);
     this.iova = new IovaDomain(options.cpus);
     this.flushQueue = options.lazy ? new FlushQueue(options.cpus, this, options.timers) : null;
@@ -63,7 +91,8 @@ export class DmaIommu implements FlushQueueOwner {
 
   /** `iommu_dma_alloc_iova`: byte address of the range, 0 when there is none. `bytes` is a whole number of pages. */
   allocIova(cpu: Cpu, bytes: number, mask: number): number {
-    const limit = Math.min(mask, this.apertureEnd);
+    const { busDmaLimit } = this.device;
+    const limit = Math.min(mask, busDmaLimit === 0 ? mask : busDmaLimit, this.apertureEnd);
     if (this.prefer32Bit && limit >= FOUR_GIB) {
       const pfn = this.allocFast(cpu, bytes, LIMIT_BELOW_4G, false);
       if (pfn !== 0) return pfn * PAGE_SIZE;
@@ -71,7 +100,8 @@ export class DmaIommu implements FlushQueueOwner {
       const bits = Math.round(Math.log2(limit + 1));
       this.log?.add(cpu.now, 'info', this.device.name, `Using ${bits}-bit DMA addresses`);
     }
-    return this.allocFast(cpu, bytes, Math.floor(limit / PAGE_SIZE), true) * PAGE_SIZE;
+    const limitPfn = Math.min(Math.floor(limit / PAGE_SIZE), LIMIT_64_BIT);
+    return this.allocFast(cpu, bytes, limitPfn, true) * PAGE_SIZE;
   }
 
   /** `free_iova_fast`: back to the allocator at once. */
@@ -87,20 +117,47 @@ export class DmaIommu implements FlushQueueOwner {
     queue.queue(cpu, iova / PAGE_SIZE, bytes / PAGE_SIZE, tables.length === 0 ? null : tables);
   }
 
-  mapPhys(cpu: Cpu, phys: number, size: number, direction: DmaDirection): DmaAddr {
+  mapPhys(cpu: Cpu, phys: number, size: number, direction: DmaDirection, attributes: number): DmaAddr {
+    const { device, bounceBuffers } = this;
     cpu.spend(this.costs.mapPhysCall);
-    if (this.device.minAlignMask > PAGE_SIZE - 1) return DMA_MAPPING_ERROR;
-    return this.mapRange(cpu, phys, size, direction, this.device.dmaMask);
+    if ((attributes & DMA_ATTR_CC_SHARED) !== 0) return DMA_MAPPING_ERROR;
+    // for a coherent and trusted device, the common case, nothing is ever bounced
+    if ((device.coherent && !device.untrusted) || !bounceBuffers.needed(phys, size, direction)) {
+      return this.mapRange(cpu, phys, size, direction, device.dmaMask);
+    }
+    if ((attributes & NEVER_BOUNCED) !== 0) return DMA_MAPPING_ERROR;
+    const bounce = bounceBuffers.map(cpu, phys, size, direction, attributes);
+    if (bounce === NO_BOUNCE_BUFFER) return DMA_MAPPING_ERROR;
+    const address = this.mapRange(cpu, bounce, size, direction, device.dmaMask);
+    if (address === DMA_MAPPING_ERROR) bounceBuffers.unmap(cpu, bounce, size, direction, attributes);
+    return address;
   }
 
-  unmapPhys(cpu: Cpu, address: number, size: number, attributes: number): void {
+  unmapPhys(cpu: Cpu, address: number, size: number, direction: DmaDirection, attributes: number): void {
     cpu.spend(this.costs.unmapPhysCall);
-    const isMemory = (attributes & DMA_ATTR_MMIO) === 0;
-    if (isMemory && this.domain.table.lookup(Math.floor(address / PAGE_SIZE)) === -1) {
+    if ((attributes & NEVER_BOUNCED) !== 0) {
+      this.unmapRange(cpu, address, size);
+      return;
+    }
+    const page = this.domain.table.lookup(Math.floor(address / PAGE_SIZE));
+    if (page === -1) {
       this.warn(cpu, `unmap of ${address.toString(16)}, where nothing is mapped`);
       return;
     }
     this.unmapRange(cpu, address, size);
+    this.bounceBuffers.unmap(cpu, page * PAGE_SIZE + (address & PAGE_OFFSET), size, direction, attributes);
+  }
+
+  /** `iommu_dma_sync_single_for_cpu`: what the device has written into a bounce buffer comes back. */
+  syncSingleForCpu(cpu: Cpu, address: number, size: number, direction: DmaDirection): void {
+    const phys = this.domain.iovaToPhys(address);
+    if (phys !== -1) this.bounceBuffers.syncForCpu(cpu, phys, size, direction);
+  }
+
+  /** `iommu_dma_sync_single_for_device`: what the CPU has written goes into the bounce buffer. */
+  syncSingleForDevice(cpu: Cpu, address: number, size: number, direction: DmaDirection): void {
+    const phys = this.domain.iovaToPhys(address);
+    if (phys !== -1) this.bounceBuffers.syncForDevice(cpu, phys, size, direction);
   }
 
   /** Maps coherent memory: one run, both directions, below the coherent mask. */
@@ -140,6 +197,10 @@ export class DmaIommu implements FlushQueueOwner {
   }
 
   private mapRange(cpu: Cpu, phys: number, size: number, direction: DmaDirection, mask: number): DmaAddr {
+    if (this.device.minAlignMask > PAGE_OFFSET) {
+      this.warn(cpu, 'Unsupported alignment constraint');
+      return DMA_MAPPING_ERROR;
+    }
     const offset = phys & PAGE_OFFSET;
     const bytes = pageAlign(size + offset);
     const iova = this.allocIova(cpu, bytes, mask);
@@ -148,6 +209,7 @@ export class DmaIommu implements FlushQueueOwner {
       this.freeIova(cpu, iova, bytes);
       return DMA_MAPPING_ERROR;
     }
+    this.domain.syncMap(cpu, iova, bytes);
     return (iova + offset) as DmaAddr;
   }
 

@@ -1,28 +1,51 @@
 /**
  * dma_map_sg behind an IOMMU: one IOVA range for the whole list, entries widened to whole pages and laid end to end, then
  * joined into as few DMA segments as the device's limits allow (Linux drivers/iommu/dma-iommu.c: `iommu_dma_map_sg`,
- * `__finalise_sg`, `iommu_dma_unmap_sg`; drivers/iommu/iommu.c: `iommu_map_sg`).
- * Leaves out: peer-to-peer entries, and lists of untrusted devices.
+ * `__finalise_sg`, `iommu_dma_unmap_sg`; drivers/iommu/iommu.c: `iommu_map_sg`). Peer memory that switches route by its bus
+ * address takes no part in it but the segment with that address. Lists that may be bounced are in dmaIommuSgSingly.ts.
  */
 import { PAGE_OFFSET } from './pageOffset.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
+import { P2pdmaMapState } from '../pcie/p2pdma.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { picoseconds } from '../time/picoseconds.ts';
 import type { DmaDirection } from './attributes.ts';
 import type { DmaDevice } from './device.ts';
 import type { DmaIommu } from './dmaIommu.ts';
-import { EINVAL, ENOMEM } from './errno.ts';
+import { mapSingly, mustMapSingly, unmapSingly } from './dmaIommuSgSingly.ts';
+import { EINVAL, ENOMEM, EREMOTEIO } from './errno.ts';
 import type { ScatterList } from './scatterList.ts';
 
-/** What the kernel keeps in the list itself between its passes: entries widened to pages, and padded to a boundary. */
+/**
+ * What the kernel keeps in the list itself between its passes: entries widened to pages and padded to a boundary, and the
+ * bus address of those that need no mapping (-1: a mapping is needed).
+ */
 let paddedLength = new Float64Array(256);
+let busAddressOf = new Float64Array(256);
 
 /** DMA segments, or a negative errno. */
-export function iommuMapSg(cpu: Cpu, dma: DmaIommu, list: ScatterList, direction: DmaDirection): number {
+export function iommuMapSg(
+  cpu: Cpu,
+  dma: DmaIommu,
+  list: ScatterList,
+  direction: DmaDirection,
+  attributes: number,
+): number {
   const { costs, device } = dma;
   cpu.spend(picoseconds(costs.mapSgCall + list.count * costs.mapSgPerEntry));
+  if (mustMapSingly(dma, list, direction)) return mapSingly(cpu, dma, list, direction, attributes);
+  if (paddedLength.length < list.count) {
+    paddedLength = new Float64Array(list.count * 2);
+    busAddressOf = new Float64Array(list.count * 2);
+  }
+  list.mappedSingly = false;
+  list.hasBusAddresses = false;
+  if (dma.pageKinds !== null && !findBusAddresses(dma, list)) return EREMOTEIO;
   const bytes = layOut(list, device.segBoundaryMask);
-  if (bytes === 0) return EINVAL;
+  if (bytes === 0) {
+    list.mappedCount = finalise(list, 0, device);
+    return list.mappedCount === 0 ? EINVAL : list.mappedCount;
+  }
   const iova = dma.allocIova(cpu, bytes, device.dmaMask);
   if (iova === 0) return ENOMEM;
   const error = mapRuns(cpu, dma, list, iova, direction);
@@ -34,11 +57,26 @@ export function iommuMapSg(cpu: Cpu, dma: DmaIommu, list: ScatterList, direction
   return list.mappedCount;
 }
 
-export function iommuUnmapSg(cpu: Cpu, dma: DmaIommu, list: ScatterList): void {
+export function iommuUnmapSg(
+  cpu: Cpu,
+  dma: DmaIommu,
+  list: ScatterList,
+  direction: DmaDirection,
+  attributes: number,
+): void {
   cpu.spend(dma.costs.unmapSgCall);
-  if (list.mappedCount === 0) return;
-  const last = list.mappedCount - 1;
-  const start = list.dmaAddress[0]!;
+  if (list.mappedSingly) {
+    unmapSingly(cpu, dma, list, list.mappedCount, direction, attributes);
+    return;
+  }
+  let first = 0;
+  let last = list.mappedCount - 1;
+  if (list.hasBusAddresses) {
+    while (first <= last && list.busAddress[first] === 1) first += 1;
+    while (last > first && list.busAddress[last] === 1) last -= 1;
+  }
+  if (first > last) return;
+  const start = list.dmaAddress[first]!;
   dma.unmapRange(cpu, start, list.dmaAddress[last]! + list.dmaLength[last]! - start);
 }
 
@@ -47,24 +85,43 @@ function remainder(value: number, divisor: number): number {
   return value - Math.floor(value / divisor) * divisor;
 }
 
+/** Which entries are a peer's memory that needs no mapping; false when one cannot be reached at all. */
+function findBusAddresses(dma: DmaIommu, list: ScatterList): boolean {
+  const state = new P2pdmaMapState();
+  for (let index = 0; index < list.count; index += 1) {
+    const phys = list.phys[index]!;
+    const provider = dma.pageKinds?.providerOf(Math.floor(phys / PAGE_SIZE)) ?? null;
+    const type = state.resolve(dma.p2pdma, provider, dma.device.sourceId);
+    if (type === 'not_supported') return false;
+    busAddressOf[index] = -1;
+    if (type === 'bus_addr' && provider !== null) {
+      busAddressOf[index] = phys + provider.busOffset;
+      list.hasBusAddresses = true;
+    }
+  }
+  return true;
+}
+
 /** First pass: where each entry will lie. Returns the bytes of IOVA that the list needs. */
 function layOut(list: ScatterList, boundaryMask: number): number {
-  const { count, phys, length } = list;
-  if (paddedLength.length < count) paddedLength = new Float64Array(count * 2);
+  const { count, phys, length, hasBusAddresses } = list;
   const boundary = boundaryMask + 1;
   let total = 0;
+  let previous = 0;
   for (let index = 0; index < count; index += 1) {
+    if (hasBusAddresses && busAddressOf[index] !== -1) continue;
     const offset = phys[index]! & PAGE_OFFSET;
     const padded = Math.ceil((offset + length[index]!) / PAGE_SIZE) * PAGE_SIZE;
     // an entry that would cross the boundary starts on it: the one before is stretched up to there
     const over = remainder(total, boundary);
     const padding = over === 0 ? 0 : boundary - over;
     if (padding !== 0 && padding < padded - 1) {
-      paddedLength[index - 1]! += padding;
+      paddedLength[previous]! += padding;
       total += padding;
     }
     paddedLength[index] = padded;
     total += padded;
+    previous = index;
   }
   return total;
 }
@@ -72,6 +129,7 @@ function layOut(list: ScatterList, boundaryMask: number): number {
 /** `iommu_map_sg`: one map for every physically contiguous run of widened entries. */
 function mapRuns(cpu: Cpu, dma: DmaIommu, list: ScatterList, iova: number, direction: DmaDirection): number {
   const { domain } = dma;
+  const { hasBusAddresses } = list;
   let mapped = 0;
   let runStart = 0;
   let runLength = 0;
@@ -87,9 +145,11 @@ function mapRuns(cpu: Cpu, dma: DmaIommu, list: ScatterList, iova: number, direc
       mapped += runLength;
       runLength = 0;
     }
+    if (index === list.count || (hasBusAddresses && busAddressOf[index] !== -1)) continue;
     if (runLength === 0) runStart = start;
-    if (index < list.count) runLength += paddedLength[index]!;
+    runLength += paddedLength[index]!;
   }
+  domain.syncMap(cpu, iova, mapped);
   return 0;
 }
 
@@ -98,7 +158,7 @@ function mapRuns(cpu: Cpu, dma: DmaIommu, list: ScatterList, iova: number, direc
  * test is unsigned and 32 bits wide as in the kernel: from a segment that is already too long it wraps, and the entry joins.
  */
 function finalise(list: ScatterList, iova: number, device: DmaDevice): number {
-  const { count, phys, length, dmaAddress, dmaLength } = list;
+  const { count, phys, length, dmaAddress, dmaLength, busAddress, hasBusAddresses } = list;
   const boundary = device.segBoundaryMask + 1;
   let address = iova;
   let segment = -1;
@@ -106,6 +166,14 @@ function finalise(list: ScatterList, iova: number, device: DmaDevice): number {
   for (let index = 0; index < count; index += 1) {
     const offset = phys[index]! & PAGE_OFFSET;
     const entryLength = length[index]!;
+    if (hasBusAddresses && busAddressOf[index] !== -1) {
+      segment += 1;
+      dmaAddress[segment] = busAddressOf[index]!;
+      dmaLength[segment] = entryLength;
+      busAddress[segment] = 1;
+      currentLength = 0;
+      continue;
+    }
     const room = (device.maxSegmentSize - currentLength) >>> 0;
     if (currentLength !== 0 && offset === 0 && remainder(address, boundary) !== 0 && room >= entryLength) {
       currentLength = (currentLength + entryLength) >>> 0;
@@ -113,6 +181,7 @@ function finalise(list: ScatterList, iova: number, device: DmaDevice): number {
       segment += 1;
       currentLength = entryLength;
       dmaAddress[segment] = address + offset;
+      if (hasBusAddresses) busAddress[segment] = 0;
     }
     dmaLength[segment] = currentLength;
     address += paddedLength[index]!;

@@ -8,6 +8,8 @@ export { EADDRINUSE, EINVAL, ENXIO };
 export const EPERM = -1;
 export const EIO = -5;
 export const ENOMEM = -12;
+export const EFAULT = -14;
+export const ERANGE = -34;
 export const EBUSY = -16;
 export const ENODEV = -19;
 export const EDEADLK = -35;
@@ -20,6 +22,8 @@ const NAMES: ReadonlyMap<number, string> = new Map([
   [EIO, 'EIO'],
   [ENXIO, 'ENXIO'],
   [ENOMEM, 'ENOMEM'],
+  [EFAULT, 'EFAULT'],
+  [ERANGE, 'ERANGE'],
   [EBUSY, 'EBUSY'],
   [ENODEV, 'ENODEV'],
   [EINVAL, 'EINVAL'],

@@ -17,7 +17,7 @@ import { picoseconds } from '../time/picoseconds.ts';
 import { deviceMayRead, deviceMayWrite, type DmaDirection } from './attributes.ts';
 import type { DmaCosts } from './costs.ts';
 import type { DomainInvalidation } from './domainInvalidation.ts';
-import { EINVAL, ENXIO } from './errno.ts';
+import { EFAULT, EINVAL, ENXIO, ERANGE } from './errno.ts';
 import type { KernelProfile } from './profiles.ts';
 import type { RemappingHardware } from './remappingHardware.ts';
 import type { DmaTrace } from './trace.ts';
@@ -56,6 +56,8 @@ export class IommuDomain implements TableWatcher {
   private readonly log: EventLog | null;
   private readonly deviceName: string;
   private readonly legacyTables: boolean;
+  /** One past the last byte that the tables can translate. */
+  private readonly apertureEnd: number;
   private cpu: Cpu | null = null;
   private queued = false;
   private gatherFirst = 0;
@@ -71,6 +73,7 @@ export class IommuDomain implements TableWatcher {
     this.log = options.log;
     this.deviceName = options.deviceName;
     this.legacyTables = options.profile.pageTableCode === 'intel_legacy';
+    this.apertureEnd = 2 ** (options.levels === 4 ? 48 : 39);
     const Code = this.legacyTables ? LegacyPageTable : GenericPageTable;
     this.table = new Code(options.memory, options.frames, options.levels, options.counters, this);
   }
@@ -89,10 +92,13 @@ export class IommuDomain implements TableWatcher {
         this.complain(cpu, `unaligned: iova ${hex(iova)} pa ${hex(phys)} size ${size}`);
         return EINVAL;
       }
-    } else if (misaligned) {
-      error = ENXIO;
+      if (iova + size > this.apertureEnd) error = EFAULT;
     } else if (size === 0) {
       error = EINVAL;
+    } else if (iova + size > this.apertureEnd) {
+      error = ERANGE;
+    } else if (misaligned) {
+      error = ENXIO;
     }
     let charge = costs.pageTableMapCall as number;
     if (error === 0) {
@@ -105,7 +111,9 @@ export class IommuDomain implements TableWatcher {
     }
     cpu.spend(picoseconds(charge));
     values[COUNTER.iommuMaps]! += 1;
-    if (trace !== null) trace.emit({ event: 'map', iova, phys, size: done });
+    // the older core says nothing of a map that failed
+    const silent = error !== 0 && this.legacyTables;
+    if (trace !== null && !silent) trace.emit({ event: 'map', iova, phys, size: done });
     if (error !== 0) {
       this.unmap(cpu, iova, done, false);
       this.sync(cpu);
