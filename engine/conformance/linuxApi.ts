@@ -29,25 +29,39 @@ export function conformApiRecording(files: ApiFiles): FileResult {
   const records = parseRecords(files.name, recordingText(files));
   const pools = bouncePools(system, records);
   const used = [...usedPages(files.name, records), bouncePages(system, pools)];
-  let best: FileResult | null = null;
+  let best: Replayed | null = null;
   for (const pool of pools) {
     const trace = new ApiEventTrace(!kernelProfile(system.profile).domainFlushTracesRange);
     const replay = new ApiReplay(new ApiMachine(system, used, pool, trace), trace);
-    const result = replayRecords(files.name, replay, records);
-    if (best === null || result.agree > best.agree) best = result;
-    if (result.agree === result.total) break;
+    const replayed = replayRecords(files.name, replay, records, best?.differsIn ?? null);
+    if (replayed === null) continue;
+    best = replayed;
+    // A pool in the wrong place shows first in a call that bounces.
+    if (best.differsIn?.events?.some((event) => event.name === 'bounce') !== true) break;
   }
   if (best === null) throw new Error('there is no place for the bounce buffers');
-  return best;
+  return best.result;
 }
 
-function replayRecords(file: string, replay: ApiReplay, records: readonly ApiRecord[]): FileResult {
-  const { system } = replay.machine;
-  const unpredictable = new UnpredictableRecords(file, system, records);
+interface Replayed {
+  readonly result: FileResult;
+  /** The first record that differs. */
+  readonly differsIn: ApiRecord | null;
+}
+
+/** Null: it differs as early as `before`, where another replay did. */
+function replayRecords(
+  file: string,
+  replay: ApiReplay,
+  records: readonly ApiRecord[],
+  before: ApiRecord | null,
+): Replayed | null {
+  const unpredictable = new UnpredictableRecords(file, replay.machine.system, records);
   const skipped = new Map<string, number>();
   let agree = 0;
   let total = 0;
-  let first: Difference | null = null;
+  let firstDifference: Difference | null = null;
+  let differsIn: ApiRecord | null = null;
   let index = records[0]?.index ?? 0;
   for (const record of records) {
     const exempt = unpredictable.of(record);
@@ -62,11 +76,16 @@ function replayRecords(file: string, replay: ApiReplay, records: readonly ApiRec
       continue;
     }
     total += 1;
-    if (difference === null) agree += 1;
-    else first ??= difference;
+    if (difference === null) {
+      agree += 1;
+    } else if (firstDifference === null) {
+      firstDifference = difference;
+      differsIn = record;
+      if (before !== null && record.line <= before.line) return null;
+    }
   }
   const reasons = [...skipped].map(([reason, count]) => ({ reason, count }));
-  return { name: file, agree, total, firstDifference: first, skipped: reasons };
+  return { result: { name: file, agree, total, firstDifference, skipped: reasons }, differsIn };
 }
 
 /** Makes the call and compares all of it; null: it agrees. */

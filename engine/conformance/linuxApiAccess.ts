@@ -140,19 +140,21 @@ function shownTarget(replay: ApiReplay, iova: number): string {
 interface Scratch {
   readonly phys: number;
   readonly address: number;
+  readonly size: number;
 }
 
 function scratchBuffer(replay: ApiReplay): Scratch | null {
-  return replay.objects.find(SCRATCH_BUFFER, 'coherent')?.memory ?? null;
+  const buffer = replay.objects.find(SCRATCH_BUFFER, 'coherent');
+  return buffer === null ? null : { ...buffer.memory, size: buffer.size };
 }
 
 function takeIn(replay: ApiReplay, scratch: Scratch, value: number, size: number): void {
-  fill(replay, scratch.phys, size, value);
+  fill(replay, scratch.phys, scratch.size, value);
   deviceFetch(replay, scratch.address, size);
 }
 
 function handBack(replay: ApiReplay, scratch: Scratch, size: number): string {
-  fill(replay, scratch.phys, size, BEFORE_HAND_BACK);
+  fill(replay, scratch.phys, scratch.size, BEFORE_HAND_BACK);
   deviceStore(replay, scratch.address, size);
   const bytes = new Uint8Array(Math.min(size, PRINTED_BYTES));
   replay.machine.memory.readBytes(scratch.phys, bytes, 0, bytes.length);

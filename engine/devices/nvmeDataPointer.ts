@@ -26,6 +26,8 @@ const TWO_32 = 2 ** 32;
 export const LIST_FETCH_BYTES = 4096;
 
 export class NvmeDataPointerWalk {
+  /** False for a drive that handles every entry by itself. */
+  joinsNeighbours = true;
   status = NVME_SC_SUCCESS;
   count = 0;
   address = new Float64Array(4);
@@ -159,7 +161,7 @@ export class NvmeDataPointerWalk {
     this.remaining -= length;
     const last = this.count - 1;
     const end = last < 0 ? -1 : this.address[last]! + this.length[last]!;
-    if (end === address) {
+    if (end === address && this.joinsNeighbours) {
       this.length[last]! += length;
       return;
     }
