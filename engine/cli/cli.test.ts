@@ -49,6 +49,46 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
+describe('lab inspect', () => {
+  it('prints the IOVA space of a column at a moment', async () => {
+    const { status, stdout } = await lab('inspect', 'sample.iovalab', '--run', 'sg-strict', '--at', '200us');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^0000:01:00\.0 at 200.µs: \d+ live \(\d+ pages\), 0 queued/);
+    expect(stdout).toMatch(/0xfee00000 +256 pages +reserved/);
+    const json = JSON.parse((await lab('inspect', 'sample.iovalab', '--at', '200us', '--json')).stdout) as {
+      ranges: { state: string }[];
+      totals: Record<string, { ranges: number }>;
+    };
+    expect(json.ranges.filter(({ state }) => state === 'live')).toHaveLength(json.totals['live']?.ranges ?? -1);
+  });
+
+  it('refuses what is no time', async () => {
+    expect(await lab('inspect', 'sample.iovalab', '--at', 'noon')).toMatchObject({ status: 2 });
+  });
+});
+
+describe('lab run with the API checker', () => {
+  it('tells of misuses with the calls before them, and ends with status 1 where it is to stop', async () => {
+    const document = { ...sampleDocument(), apiChecker: 'report' };
+    const column = {
+      id: 'faulty',
+      scheme: 'two_step',
+      domain: 'strict',
+      driverFaults: [{ kind: 'linkTwice', every: 100 }],
+    };
+    await mkdir(join(folder, 'faulty'), { recursive: true });
+    await writeFile(join(folder, 'faulty/lab.json'), JSON.stringify({ ...document, comparison: [column] }));
+    expect(await lab('pack', 'faulty', '-o', 'faulty.iovalab')).toMatchObject({ status: 0 });
+    const told = await lab('run', 'faulty.iovalab');
+    expect(told.status).toBe(0);
+    expect(told.stdout).toMatch(/API checker, two_step strict: \d+ misuses/);
+    expect(told.stdout).toMatch(/in dma_iova_link\(.*\n +after .*CPU \d +dma_iova_try_alloc\(/);
+    const stopped = await lab('run', 'faulty.iovalab', '--set', 'apiChecker=stop');
+    expect(stopped.status).toBe(1);
+    expect(stopped.stdout).toMatch(/1 misuse; the run was stopped there/);
+  });
+});
+
 describe('lab run', () => {
   it('prints the table and writes what it promises, the same bytes each time', async () => {
     const [first, second] = [

@@ -37,6 +37,17 @@ function program(finish: (status: ExitStatus) => void): Command {
     });
 
   lab
+    .command('inspect <lab>')
+    .description('print the IOVA space of one column at a moment: ranges live, queued, cached and reserved, and whose')
+    .requiredOption('--at <time>', 'the moment in virtual time, as in 1.5ms')
+    .option('--run <column>', 'the column by its id; left out: the first')
+    .option('--json', 'print one JSON object')
+    .action(async (path: string, options: { at: string; run?: string } & JsonOption) => {
+      const { inspectVerb } = await import('./verbs/inspect.ts');
+      finish(await inspectVerb(path, options));
+    });
+
+  lab
     .command('check <lab>')
     .description('validate a lab and its recordings, and say what is in it')
     .option('--json', 'print one JSON object')

@@ -50,6 +50,15 @@ export class FlushQueue implements EventHandler {
     return total;
   }
 
+  /** Every range that waits and on which CPU's ring, oldest first for each, for inspection. */
+  *waiting(): Generator<{ readonly pfn: number; readonly pages: number; readonly cpu: number }> {
+    for (const [cpu, ring] of this.rings.entries()) {
+      for (let slot = ring.head; slot !== ring.tail; slot = (slot + 1) % FLUSH_QUEUE_SIZE) {
+        yield { pfn: ring.pfn[slot]!, pages: ring.pages[slot]!, cpu };
+      }
+    }
+  }
+
   /** `queue_iova`. `tables`: pages of page tables that may be reused only after the flush. */
   queue(cpu: Cpu, pfn: number, pages: number, tables: readonly number[] | null): void {
     const ring = this.rings[cpu.id]!;

@@ -2,7 +2,7 @@
  * The cache of freed IOVA ranges in front of the tree: per CPU and size class two magazines of 127 ranges, and a depot of
  * full magazines that the CPUs share (Linux drivers/iommu/iova.c: `__iova_rcache_insert`, `__iova_rcache_get`,
  * `iova_magazine_pop`).
- * Leaves out: the worker that trims the depot every 100 ms, which no recording shows.
+ * The worker that trims the depot is iovaDepotTrimmer.ts.
  */
 import { roundUpPowerOfTwo } from './iova.ts';
 
@@ -28,12 +28,25 @@ class Magazine {
   size = 0;
 }
 
+function* contents(
+  magazine: Magazine,
+  sizeClass: number,
+  cpu: number,
+): Generator<{ readonly pfn: number; readonly pages: number; readonly cpu: number }> {
+  for (let index = 0; index < magazine.size; index += 1) {
+    yield { pfn: magazine.pfns[index]!, pages: 1 << sizeClass, cpu };
+  }
+}
+
 interface CpuCache {
   loaded: Magazine;
   prev: Magazine;
 }
 
 export class IovaRcache {
+  /** Magazines that went to the depot so far, and the size class of the last one. */
+  depotPushes = 0;
+  lastPushedClass = 0;
   private readonly cpuCaches: readonly CpuCache[][];
   private readonly depots: readonly Magazine[][];
   private readonly spare: Magazine[] = [];
@@ -58,6 +71,8 @@ export class IovaRcache {
         cache.prev = full;
       } else {
         this.depots[sizeClass]!.push(cache.loaded);
+        this.depotPushes += 1;
+        this.lastPushedClass = sizeClass;
         cache.loaded = this.spare.pop() ?? new Magazine();
       }
     }
@@ -113,6 +128,29 @@ export class IovaRcache {
         this.spare.push(magazine);
       }
       depot.length = 0;
+    }
+  }
+
+  /** Gives the newest magazine of a class to `release` if the depot holds more than `keep`; false: nothing to do. */
+  trimDepot(sizeClass: number, keep: number, release: (pfn: number) => void): boolean {
+    const depot = this.depots[sizeClass]!;
+    if (depot.length <= keep) return false;
+    const magazine = depot.pop()!;
+    for (let index = 0; index < magazine.size; index += 1) release(magazine.pfns[index]!);
+    magazine.size = 0;
+    this.spare.push(magazine);
+    return true;
+  }
+
+  /** Every cached range and where it lies, for inspection. `cpu` -1: in the depot that the CPUs share. */
+  *ranges(): Generator<{ readonly pfn: number; readonly pages: number; readonly cpu: number }> {
+    for (const [cpu, caches] of this.cpuCaches.entries()) {
+      for (const [sizeClass, { loaded, prev }] of caches.entries()) {
+        for (const magazine of [loaded, prev]) yield* contents(magazine, sizeClass, cpu);
+      }
+    }
+    for (const [sizeClass, depot] of this.depots.entries()) {
+      for (const magazine of depot) yield* contents(magazine, sizeClass, -1);
     }
   }
 

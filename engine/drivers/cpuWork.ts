@@ -59,6 +59,8 @@ interface LaterItem {
 
 export class CpuWork implements EventHandler {
   readonly cpus: readonly Cpu[];
+  /** The CPU that is executing; null between its items, and in what is no CPU's work. */
+  current: Cpu | null = null;
   private readonly events: EventQueue;
   private readonly interrupts: WorkRing[];
   private readonly tasks: WorkRing[];
@@ -133,7 +135,9 @@ export class CpuWork implements EventHandler {
     if (cpu.now <= this.events.now) {
       cpu.begin(this.events.now);
       const ring = this.interrupts[cpuId]!.count > 0 ? this.interrupts[cpuId]! : this.tasks[cpuId]!;
+      this.current = cpu;
       ring.runFirst();
+      this.current = null;
     }
     if (this.interrupts[cpuId]!.count > 0 || this.tasks[cpuId]!.count > 0) this.arm(cpuId);
   }

@@ -7,6 +7,7 @@ import { NVME_DRIVE_DEFAULTS, NvmeDrive } from '../devices/nvmeDrive.ts';
 import type { ApiChecker } from '../dma/checker/apiChecker.ts';
 import { createDmaDevice, type DmaDevice } from '../dma/device.ts';
 import type { DmaApi } from '../dma/dmaApi.ts';
+import type { LedgerClock } from '../dma/iovaLedger.ts';
 import { kernelProfile } from '../dma/profiles.ts';
 import type { DmaTrace } from '../dma/trace.ts';
 import { CpuWork } from '../drivers/cpuWork.ts';
@@ -58,7 +59,7 @@ export function buildMachine(
   lab: LabDocument,
   comparison: Comparison,
   recordings: ReadonlyMap<string, RecordingFiles>,
-  trace: DmaTrace | null = null,
+  listen: ((clock: LedgerClock) => DmaTrace) | null = null,
 ): Machine {
   const { parts } = lab.topology;
   const socket = onePart(parts, 'socket');
@@ -90,7 +91,7 @@ export function buildMachine(
     iommu,
     levels: iommuPart?.levels ?? 4,
     counters,
-    trace,
+    trace: listen?.(work) ?? null,
     timers: events,
     cpus: socket.cpus,
     log,

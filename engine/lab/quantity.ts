@@ -50,6 +50,39 @@ export function formatTime(ps: number): string {
   return `${significant(ps / step.factor)}${SPACE}${step.prefix}`;
 }
 
+/** Decimal places of a unit of time, down to a picosecond. */
+const TIME_DIGITS: ReadonlyMap<string, number> = new Map([
+  ['ps', 0],
+  ['ns', 3],
+  ['us', 6],
+  ['µs', 6],
+  ['μs', 6],
+  ['ms', 9],
+  ['s', 12],
+]);
+
+/** A time that a person wrote, such as `1.25 ms`, in whole picoseconds; null when it is none. A number alone is picoseconds. */
+export function parseTime(written: string): number | null {
+  const match = /^(\d+)(?:\.(\d+))?\s*([a-zµμ]*)$/.exec(written.trim().toLowerCase());
+  const [, whole = '', fraction = '', unit = ''] = match ?? [];
+  const digits = TIME_DIGITS.get(unit === '' ? 'ps' : unit);
+  if (!match || digits === undefined) return null;
+  // By digits, since a fraction of a millisecond need not be a whole number of picoseconds in binary.
+  const ps = Number(whole + fraction.slice(0, digits).padEnd(digits, '0'));
+  return Number.isSafeInteger(ps) ? ps : null;
+}
+
+/** The same moment without loss, for a field that is edited: `1.234567 ms`. */
+export function exactTime(ps: number): string {
+  const step = TIME.find(({ factor }) => ps >= factor);
+  if (step === undefined) return `${ps} ps`;
+  const digits = TIME_DIGITS.get(step.prefix) ?? 0;
+  const fraction = String(ps % step.factor)
+    .padStart(digits, '0')
+    .replace(/0+$/, '');
+  return `${Math.floor(ps / step.factor)}${fraction === '' ? '' : `.${fraction}`} ${step.prefix}`;
+}
+
 /** Short text for an axis: `1.2 M`, `350 k`. */
 export function formatShort(value: number, unit: SummaryUnit): string {
   if (unit === 'ps') return formatTime(value);

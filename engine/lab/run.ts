@@ -4,6 +4,8 @@
  * of them. Leaves out: threads, clocks and pausing, which belong to whoever steps it.
  */
 import { ApiMisuseError } from '../dma/checker/apiMisuseError.ts';
+import type { LedgerClock } from '../dma/iovaLedger.ts';
+import type { DmaTrace } from '../dma/trace.ts';
 import { LabError } from '../time/labError.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';
@@ -21,7 +23,8 @@ export class LabRun {
   readonly id: string;
   readonly comparisonId: string;
   readonly label: string;
-  private readonly machine: Machine;
+  /** For inspection: whoever looks must not touch. */
+  readonly machine: Machine;
   private readonly seed: number;
   private readonly total: number;
   private events = 0;
@@ -38,24 +41,35 @@ export class LabRun {
     this.total = machine.workloads.reduce((sum, workload) => sum + workload.total, 0);
   }
 
-  /** Builds the machine of one column; a lab that cannot run throws a LabError. */
-  static prepare(lab: LabDocument, comparisonId: string, recordings: ReadonlyMap<string, RecordingFiles>): LabRun {
+  /**
+   * Builds the machine of one column; a lab that cannot run throws a LabError. `listen` makes a listener to the DMA API's
+   * trace, which changes nothing of what the run computes.
+   */
+  static prepare(
+    lab: LabDocument,
+    comparisonId: string,
+    recordings: ReadonlyMap<string, RecordingFiles>,
+    listen: ((clock: LedgerClock) => DmaTrace) | null = null,
+  ): LabRun {
     const comparison = lab.comparison.find((candidate) => candidate.id === comparisonId);
     if (!comparison) {
       const ids = lab.comparison.map((candidate) => candidate.id);
       throw new LabError('comparison', `there is no run "${comparisonId}".`, suggestNames(comparisonId, ids));
     }
-    const machine = buildMachine(lab, comparison, recordings);
+    const machine = buildMachine(lab, comparison, recordings, listen);
     const run = new LabRun(runId(lab, comparison, recordings), comparison, machine, lab.seed);
     for (const workload of machine.workloads) workload.start();
     return run;
   }
 
-  /** Handles up to `maxEvents` events. A run that the API checker stops is done, and its result partial. */
-  advance(maxEvents: number): 'running' | 'done' {
+  /**
+   * Handles up to `maxEvents` events, and none after `until`. A run that the API checker stops is done, and its result
+   * partial.
+   */
+  advance(maxEvents: number, until = Infinity): 'running' | 'done' {
     if (this.done || this.stopped) return 'done';
     try {
-      return this.step(maxEvents);
+      return this.step(maxEvents, until);
     } catch (error) {
       if (!(error instanceof ApiMisuseError)) throw error;
       this.stopped = true;
@@ -63,11 +77,12 @@ export class LabRun {
     }
   }
 
-  private step(maxEvents: number): 'running' | 'done' {
+  private step(maxEvents: number, until: number): 'running' | 'done' {
     const { events: queue, metrics, workloads } = this.machine;
     for (let handled = 0; handled < maxEvents; handled += 1) {
       const next = queue.nextTime;
       if (next === null) throw new Error(`the machine stands still with ${this.total - this.completed()} I/Os to go`);
+      if (next > until) return 'done';
       metrics.beginEvent(next);
       queue.step();
       this.events += 1;

@@ -1,0 +1,77 @@
+/**
+ * The IOVA space of a run at a chosen moment. Nothing of it is stored with a run: the run is computed again up to that moment
+ * with a listener that notes who took each range, which gives exactly what was there, since a run depends on its inputs alone.
+ * Stepped in slices like a run, so that whoever waits can give up.
+ */
+import { IovaLedger } from '../dma/iovaLedger.ts';
+import { iovaSnapshot, type IovaSnapshot } from '../dma/iovaSnapshot.ts';
+import { PAGE_SIZE } from '../memory/addresses.ts';
+import { LabError } from '../time/labError.ts';
+import type { RecordingFiles } from '../workloads/recordedRequest.ts';
+import { ENGINE_VERSION } from './engineVersion.ts';
+import { LabRun } from './run.ts';
+import type { RunResult } from './runTypes.ts';
+import type { LabDocument } from './schema.ts';
+
+export class IovaInspection {
+  private readonly run: LabRun;
+  private readonly ledger: IovaLedger;
+  private readonly at: number;
+  private readonly levels: 3 | 4;
+
+  private constructor(run: LabRun, ledger: IovaLedger, at: number, levels: 3 | 4) {
+    this.run = run;
+    this.ledger = ledger;
+    this.at = at;
+    this.levels = levels;
+  }
+
+  /**
+   * `of`: the kept run that is looked into. It can be computed again only by the engine and from the lab that made it;
+   * anything else would show another run's space, and is refused.
+   */
+  static prepare(
+    lab: LabDocument,
+    comparisonId: string,
+    recordings: ReadonlyMap<string, RecordingFiles>,
+    at: number,
+    of: Pick<RunResult, 'id' | 'engineVersion'> | null,
+  ): IovaInspection {
+    if (!Number.isSafeInteger(at) || at < 0) {
+      throw new LabError('moment', `${at} is no moment of a run.`, 'Give picoseconds from 0.');
+    }
+    if (of !== null && of.engineVersion !== ENGINE_VERSION) {
+      throw new LabError(
+        `run ${of.id}`,
+        `it was made by version ${of.engineVersion} of the emulator, and this is ${ENGINE_VERSION}.`,
+        'Run it again to look into it.',
+      );
+    }
+    const ledger = new IovaLedger();
+    const run = LabRun.prepare(lab, comparisonId, recordings, (clock) => ledger.follow(clock));
+    if (of !== null && of.id !== run.id) {
+      throw new LabError(
+        `run ${of.id}`,
+        'the lab has changed since this run, so it can no longer be computed again.',
+        'Undo the change, or run it again.',
+      );
+    }
+    const levels = lab.topology.parts.find((part) => part.kind === 'iommu')?.levels ?? 4;
+    return new IovaInspection(run, ledger, at, levels);
+  }
+
+  advance(maxEvents: number): 'running' | 'done' {
+    return this.run.advance(maxEvents, this.at);
+  }
+
+  /** Virtual time that the computation has come to. */
+  get reached(): number {
+    return Math.min(this.at, this.run.machine.events.now);
+  }
+
+  snapshot(): IovaSnapshot {
+    const { dma, device } = this.run.machine;
+    const reach = Math.min(device.dmaMask + 1, 2 ** (this.levels === 4 ? 48 : 39));
+    return iovaSnapshot(this.at, device.name, dma.translatedDevice(device), reach / PAGE_SIZE, this.ledger);
+  }
+}

@@ -1,0 +1,8 @@
+/** What an IOVA space is described in, for whoever shows it. The page sees the lab, not the DMA API. */
+export {
+  IOVA_STATES,
+  type IovaRange,
+  type IovaSnapshot,
+  type IovaState,
+  type IovaTotals,
+} from '../dma/iovaSnapshot.ts';
