@@ -3,6 +3,7 @@
  * the events that its calls emitted.
  */
 import { Iommu } from '../iommu/iommu.ts';
+import { PAGE_SIZE } from '../memory/addresses.ts';
 import { FrameAllocator } from '../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { PageKinds } from '../memory/pageKinds.ts';
@@ -16,10 +17,16 @@ import { dmaCostParameters, resolveDmaCosts } from './costs.ts';
 import { createDmaDevice, type DmaDevice, type DomainType } from './device.ts';
 import { DmaApi } from './dmaApi.ts';
 import { kernelProfile, type KernelProfile, type KernelProfileName } from './profiles.ts';
-import type { DmaTraceEvent } from './trace.ts';
+import { Swiotlb } from './swiotlb.ts';
+import { Swiotlb } from './swiotlb.ts';
+import type { DmaTrace, DmaTraceEvent } from './trace.ts';
 
 const MEMORY_BYTES = 2 ** 33;
+/** Where the bounce buffers lie. */
+export const BOUNCE_POOL = 0x2000_0000;
 const FREE_TIME = picoseconds(0);
+/** Below 4 GiB, where every device reaches it. */
+const SWIOTLB_FIRST_PAGE = 0x4000;
 
 export interface TestMachineOptions {
   readonly profile?: KernelProfileName;
@@ -33,6 +40,11 @@ export interface TestMachineOptions {
   readonly iommu?: boolean;
   /** The IOMMU caches what is not present, so a map must flush. */
   readonly cachingMode?: boolean;
+  /** Bounce buffers of 2 KiB slots; default: none. */
+  readonly swiotlb?: { readonly slots: number; readonly force?: boolean };
+  readonly maximumAddressMask?: number;
+  /** Bounce buffers of so many slots, at BOUNCE_POOL. */
+  readonly swiotlbSlots?: number;
   readonly pageKinds?: PageKinds;
   readonly p2pdma?: P2pdmaTopology;
 }
@@ -47,6 +59,7 @@ export class TestMachine {
   readonly cpus: readonly Cpu[];
   readonly device: DmaDevice;
   readonly api: DmaApi;
+  readonly swiotlb: Swiotlb | null;
 
   constructor(options: TestMachineOptions = {}) {
     const { memory, frames, counters, log, events } = this;
@@ -76,18 +89,25 @@ export class TestMachine {
     });
     this.cpus = Array.from({ length: options.cpus ?? 1 }, (_, id) => new Cpu(id));
     this.device = createDmaDevice({ name: '0000:00:03.0', sourceId: 0x18, ...options.device });
+    const costs = resolveDmaCosts(dmaCostParameters('recorded-instructions', profile));
+    const trace = options.traced === false ? null : { emit: (event: DmaTraceEvent) => events.push(event) };
+    const slots = options.swiotlbSlots ?? 0;
+    const firstPage = BOUNCE_POOL / PAGE_SIZE;
+    this.swiotlb = slots === 0 ? null : new Swiotlb({ memory, firstPage, slots, costs, counters, trace, log });
     this.api = new DmaApi({
       profile: { ...kernelProfile(profile), ...options.behaviour },
-      costs: resolveDmaCosts(dmaCostParameters('recorded-instructions', profile)),
+      costs,
       memory,
       frames,
       iommu: options.iommu === false ? null : this.iommu,
       counters,
-      trace: options.traced === false ? null : { emit: (event) => events.push(event) },
+      trace,
       timers: options.timers ?? null,
       cpus: this.cpus.length,
       log,
       cachingMode: options.cachingMode ?? false,
+      ...(options.maximumAddressMask === undefined ? {} : { maximumAddressMask: options.maximumAddressMask }),
+      swiotlb: this.swiotlb,
       pageKinds: options.pageKinds ?? null,
       p2pdma: options.p2pdma ?? null,
     });
@@ -101,6 +121,18 @@ export class TestMachine {
   /** The events since the last call, each as one short line. */
   takeEvents(): string[] {
     return this.events.splice(0).map(describeEvent);
+  }
+
+  /** Fills memory with one value. */
+  fill(phys: number, size: number, value: number): void {
+    this.memory.writeBytes(phys, new Uint8Array(size).fill(value), 0, size);
+  }
+
+  /** The bytes of memory. */
+  bytes(phys: number, size: number): Uint8Array {
+    const found = new Uint8Array(size);
+    this.memory.readBytes(phys, found, 0, size);
+    return found;
   }
 
   /** What a device finds behind a bus address, past all caches: a page, or null for a fault. */
