@@ -9,8 +9,8 @@ import { LabError } from '../time/labError.ts';
 import { bouncePages, bouncePools } from './linuxApiBounce.ts';
 import { comparableEvents, ApiEventTrace, eventAsValue } from './linuxApiEvents.ts';
 import { type ApiFiles, recordingText } from './linuxApiFiles.ts';
-import { ApiMachine, type UsedPages } from './linuxApiMachine.ts';
-import { CommandReader, pageSet } from './linuxApiObjects.ts';
+import { ApiMachine } from './linuxApiMachine.ts';
+import { CommandReader, type PageRun, pageSet } from './linuxApiObjects.ts';
 import { type ApiRecord, parseRecords } from './linuxApiRecord.ts';
 import { ApiReplay } from './linuxApiReplay.ts';
 import { readApiSystem } from './linuxApiSystem.ts';
@@ -132,14 +132,10 @@ function place(record: ApiRecord): { readonly line: number; readonly unit: strin
 }
 
 /** Where the recording's own pages lie, so that the emulator's tables keep out of the way. */
-function usedPages(file: string, records: readonly ApiRecord[]): UsedPages[] {
-  const used: UsedPages[] = [];
-  for (const record of records) {
-    if (!INPUT_WORDS.has(record.word)) continue;
-    const { set } = pageSet(new CommandReader(file, record));
-    for (const first of set.firstPages) used.push({ first, end: first + set.pagesEach });
-  }
-  return used;
+function usedPages(file: string, records: readonly ApiRecord[]): PageRun[] {
+  return records
+    .filter((record) => INPUT_WORDS.has(record.word))
+    .flatMap((record) => pageSet(new CommandReader(file, record)).set.runs);
 }
 
 /** Replays recordings; `onFile` is called after each, so that a long suite can print as it goes. */

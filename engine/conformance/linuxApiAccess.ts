@@ -7,7 +7,7 @@
  */
 import { EDU_BUFFER_BYTES } from '../devices/eduDevice.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
-import { addressOf } from './linuxApiObjects.ts';
+import { addressOf, type CommandReader } from './linuxApiObjects.ts';
 import { type ApiReplay, UNKNOWN_OBJECT, type Word } from './linuxApiReplay.ts';
 import { release } from './linuxApiSingle.ts';
 import { type ApiFields, type ApiValue, hexadecimal } from './linuxApiValue.ts';
@@ -57,7 +57,7 @@ export const peek: Word = (replay, command) => {
 export const poke: Word = (replay, command) => {
   const phys = replay.objects.resolve(command, command.text('phys'));
   if (phys === null) return UNKNOWN_OBJECT;
-  fill(replay, phys.address, command.number('size', MOST_POKED), command.number('val', 255));
+  replay.fill(command, phys.address, command.number('size', MOST_POKED), command.number('val', 255));
   return { fn: 'poke', phys: hexadecimal(phys.address) };
 };
 
@@ -78,7 +78,7 @@ export const devpoke: Word = (replay, command) => {
   const phys = replay.iovaToPhys(target.address);
   const size = command.number('size', MOST_POKED);
   const value = command.number('val', 255);
-  if (phys !== 0) fill(replay, phys, size, value);
+  if (phys !== 0) replay.fill(command, phys, size, value);
   return { fn: 'devpoke', iova: hexadecimal(target.shown), phys: replay.shownPhys(phys) };
 };
 
@@ -87,9 +87,9 @@ export const edurd: Word = (replay, command) => {
   const size = command.number('size', EDU_BUFFER_BYTES);
   const scratch = scratchBuffer(replay);
   if (target === null || scratch === null || size === 0) return UNKNOWN_OBJECT;
-  takeIn(replay, scratch, BEFORE_READ, size);
+  takeIn(replay, command, scratch, BEFORE_READ, size);
   deviceFetch(replay, target.address, size);
-  const bytes = handBack(replay, scratch, size);
+  const bytes = handBack(replay, command, scratch, size);
   return { fn: 'edurd', iova: hexadecimal(target.shown), size, ret: 0, bytes };
 };
 
@@ -99,7 +99,7 @@ export const eduwr: Word = (replay, command) => {
   const value = command.number('val', 255);
   const scratch = scratchBuffer(replay);
   if (target === null || scratch === null || size === 0) return UNKNOWN_OBJECT;
-  takeIn(replay, scratch, value, size);
+  takeIn(replay, command, scratch, value, size);
   deviceStore(replay, target.address, size);
   return { fn: 'eduwr', iova: hexadecimal(target.shown), size, ret: 0 };
 };
@@ -119,7 +119,7 @@ export const edustale: Word = (replay, command) => {
     size,
     ...(typeof polls === 'number' ? { polls } : {}),
   };
-  takeIn(replay, scratch, writes ? command.number('val', 255) : BEFORE_READ, size);
+  takeIn(replay, command, scratch, writes ? command.number('val', 255) : BEFORE_READ, size);
   replay.trace.hold();
   release(replay, command.name, mapping);
   if (writes) {
@@ -129,7 +129,7 @@ export const edustale: Word = (replay, command) => {
   }
   deviceFetch(replay, mapping.address, size);
   replay.trace.release();
-  return { ...fields, bytes: handBack(replay, scratch, size) };
+  return { ...fields, bytes: handBack(replay, command, scratch, size) };
 };
 
 /** As the module prints it: 0 where nothing is mapped. */
@@ -148,13 +148,13 @@ function scratchBuffer(replay: ApiReplay): Scratch | null {
   return buffer === null ? null : { ...buffer.memory, size: buffer.size };
 }
 
-function takeIn(replay: ApiReplay, scratch: Scratch, value: number, size: number): void {
-  fill(replay, scratch.phys, scratch.size, value);
+function takeIn(replay: ApiReplay, command: CommandReader, scratch: Scratch, value: number, size: number): void {
+  replay.fill(command, scratch.phys, scratch.size, value);
   deviceFetch(replay, scratch.address, size);
 }
 
-function handBack(replay: ApiReplay, scratch: Scratch, size: number): string {
-  fill(replay, scratch.phys, scratch.size, BEFORE_HAND_BACK);
+function handBack(replay: ApiReplay, command: CommandReader, scratch: Scratch, size: number): string {
+  replay.fill(command, scratch.phys, scratch.size, BEFORE_HAND_BACK);
   deviceStore(replay, scratch.address, size);
   const bytes = new Uint8Array(Math.min(size, PRINTED_BYTES));
   replay.machine.memory.readBytes(scratch.phys, bytes, 0, bytes.length);
@@ -169,11 +169,6 @@ function deviceFetch(replay: ApiReplay, address: number, size: number): void {
 function deviceStore(replay: ApiReplay, address: number, size: number): void {
   replay.machine.engine.store(address, size);
   replay.machine.settle();
-}
-
-function fill(replay: ApiReplay, phys: number, size: number, value: number): void {
-  const bytes = new Uint8Array(size).fill(value);
-  replay.machine.memory.writeBytes(phys, bytes, 0, size);
 }
 
 function byteText(bytes: Uint8Array): string {

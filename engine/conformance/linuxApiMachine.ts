@@ -22,6 +22,7 @@ import { EventQueue } from '../time/eventQueue.ts';
 import { LabError } from '../time/labError.ts';
 import { picoseconds } from '../time/picoseconds.ts';
 import type { BouncePool } from './linuxApiBounce.ts';
+import type { PageRun } from './linuxApiObjects.ts';
 import type { ApiSystem } from './linuxApiSystem.ts';
 
 /** More page tables than any recorded script needs, and few enough that a hostile one ends soon. */
@@ -49,12 +50,6 @@ const NO_TIME: IommuCosts = {
 };
 const LINK = { generation: 1, lanes: 1, maxPayloadSize: 128, maxReadRequestSize: 128, propagation: NONE };
 
-/** Pages that the recording names, each [first, end), in any order. */
-export interface UsedPages {
-  readonly first: number;
-  readonly end: number;
-}
-
 export class ApiMachine {
   readonly system: ApiSystem;
   readonly profile: KernelProfile;
@@ -65,7 +60,7 @@ export class ApiMachine {
   readonly engine: EduDevice;
   readonly events = new EventQueue();
 
-  constructor(system: ApiSystem, used: readonly UsedPages[], pool: BouncePool, trace: DmaTrace) {
+  constructor(system: ApiSystem, used: readonly PageRun[], pool: BouncePool, trace: DmaTrace) {
     this.system = system;
     this.profile = kernelProfile(system.profile);
     const { memory, frames } = machineMemory(system, used);
@@ -133,7 +128,7 @@ function sourceIdOf(address: string): number {
 
 function machineMemory(
   system: ApiSystem,
-  used: readonly UsedPages[],
+  used: readonly PageRun[],
 ): { readonly memory: PhysicalMemory; readonly frames: FrameAllocator } {
   const { ram } = system.iomem;
   const bytes = Math.ceil(((ram.at(-1)?.end ?? 0) + 1) / PAGE_SIZE) * PAGE_SIZE;
@@ -150,9 +145,9 @@ function machineMemory(
 }
 
 /** The largest run of RAM pages that nothing uses. */
-function largestGap(ram: readonly ReservedRegion[], used: readonly UsedPages[]): UsedPages {
+function largestGap(ram: readonly ReservedRegion[], used: readonly PageRun[]): PageRun {
   const taken = [...used].sort((a, b) => a.first - b.first);
-  let best: UsedPages = { first: 0, end: 0 };
+  let best: PageRun = { first: 0, end: 0 };
   const consider = (first: number, end: number): void => {
     if (end - first > best.end - best.first) best = { first, end };
   };

@@ -87,10 +87,24 @@ export function addressOf(object: ApiObject): ObjectAddress {
   }
 }
 
-/** `pages` or `contig`: where the recorded machine had them. */
+/** `pages` or `contig`: where the recorded machine had them, as runs of neighbouring pages [first, end). */
 export interface PageSet {
-  readonly firstPages: readonly number[];
-  readonly pagesEach: number;
+  readonly runs: readonly PageRun[];
+  /** `A[i]` is the first page of run i, or of a single run the page i. */
+  readonly contiguous: boolean;
+}
+
+export interface PageRun {
+  readonly first: number;
+  readonly end: number;
+}
+
+/** Number of the page that `A[index]` begins with; null: there is none. */
+export function pageAt(set: PageSet | undefined, index: number): number | null {
+  const run = set?.runs[set.contiguous ? 0 : index];
+  if (run === undefined) return null;
+  if (set?.contiguous !== true) return run.first;
+  return run.first + index < run.end ? run.first + index : null;
 }
 
 export class CommandReader {
@@ -198,8 +212,8 @@ export class ApiObjects {
     if (number !== null) return { address: number, shown: number, size: PAGE_SIZE };
     if (symbol === 'BAR0') return this.bar0 === null ? null : { address: this.bar0, shown: this.bar0, size: PAGE_SIZE };
     const member = /^(\w+)\[(\d+)\]$/.exec(symbol);
-    const page = this.sets.get(member?.[1] ?? '')?.firstPages[Number(member?.[2])];
-    if (page === undefined) return null;
+    const page = pageAt(this.sets.get(member?.[1] ?? ''), Number(member?.[2]));
+    if (page === null) return null;
     return { address: page * PAGE_SIZE, shown: page * PAGE_SIZE, size: PAGE_SIZE };
   }
 }
@@ -212,7 +226,7 @@ export function pageSet(command: CommandReader): { readonly set: PageSet; readon
     const order = Math.ceil(Math.log2(Math.max(count, 1)));
     const first = pageNumber(command, fields['first_pfn']);
     return {
-      set: { firstPages: Array.from({ length: count }, (_, page) => first + page), pagesEach: 1 },
+      set: { runs: [{ first, end: first + count }], contiguous: true },
       fields: { fn: 'alloc_pages', order, contig: count, first_pfn: hexadecimal(first) },
     };
   }
@@ -221,7 +235,7 @@ export function pageSet(command: CommandReader): { readonly set: PageSet; readon
   if (!isList(pfns) || pfns.length !== count) throw command.error(`its "pfns" are not ${count} page numbers.`);
   const firstPages = pfns.map((pfn) => pageNumber(command, pfn));
   return {
-    set: { firstPages, pagesEach: 2 ** order },
+    set: { runs: firstPages.map((first) => ({ first, end: first + 2 ** order })), contiguous: false },
     fields: { fn: 'alloc_pages', order, pfns: firstPages.map((page) => hexadecimal(page)) },
   };
 }

@@ -10,6 +10,8 @@ import type { ApiMachine } from './linuxApiMachine.ts';
 import { ApiObjects, type CommandReader } from './linuxApiObjects.ts';
 import { type ApiFields, hexadecimal } from './linuxApiValue.ts';
 
+const MOST_FILLED = 256 * 1024 * 1024;
+
 /** What the module prints of a name that means nothing, or of a call that this kernel does not have. */
 export const UNKNOWN_OBJECT: ApiFields = { error: 'unknown or missing object' };
 
@@ -23,6 +25,7 @@ export class ApiReplay {
   /** Where the recording had a page of coherent memory, by where it lies here. */
   readonly relocated = new Map<number, number>();
   private timerCpu: Cpu | null = null;
+  private filledBytes = 0;
 
   constructor(machine: ApiMachine, trace: ApiEventTrace) {
     this.machine = machine;
@@ -63,6 +66,13 @@ export class ApiReplay {
     const translated = api.translatedDevice(device);
     if (translated === null) return 0;
     return Math.max(translated.domain.iovaToPhys(iova), 0);
+  }
+
+  /** Writes one value over memory. A hostile recording could fill all memory again and again. */
+  fill(command: CommandReader, phys: number, size: number, value: number): void {
+    this.filledBytes += size;
+    if (this.filledBytes > MOST_FILLED) throw command.error(`the recording fills more than ${MOST_FILLED} bytes.`);
+    this.machine.memory.writeBytes(phys, new Uint8Array(size).fill(value), 0, size);
   }
 
   /** A physical address as the recorded machine had it. */

@@ -5,7 +5,7 @@
 import type { DmaDirection } from '../dma/attributes.ts';
 import { ScatterList } from '../dma/scatterList.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
-import { type CommandReader, LARGEST_MAPPING, type ListObject, wholeNumber } from './linuxApiObjects.ts';
+import { type CommandReader, LARGEST_MAPPING, type ListObject, pageAt, wholeNumber } from './linuxApiObjects.ts';
 import { type ApiReplay, UNKNOWN_OBJECT, type Word } from './linuxApiReplay.ts';
 import { type ApiFields, type ApiValue, hexadecimal } from './linuxApiValue.ts';
 
@@ -94,8 +94,8 @@ function fromSet(replay: ApiReplay, command: CommandReader): Entry[] | null {
   if (set === undefined) return null;
   const entries: Entry[] = [];
   for (let index = 0; index < count; index += 1) {
-    const page = set.firstPages[from + index * step];
-    if (page === undefined) return null;
+    const page = pageAt(set, from + index * step);
+    if (page === null) return null;
     entries.push({ phys: page * PAGE_SIZE + offset, length });
   }
   return entries;
