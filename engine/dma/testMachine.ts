@@ -18,15 +18,12 @@ import { createDmaDevice, type DmaDevice, type DomainType } from './device.ts';
 import { DmaApi } from './dmaApi.ts';
 import { kernelProfile, type KernelProfile, type KernelProfileName } from './profiles.ts';
 import { Swiotlb } from './swiotlb.ts';
-import { Swiotlb } from './swiotlb.ts';
-import type { DmaTrace, DmaTraceEvent } from './trace.ts';
+import type { DmaTraceEvent } from './trace.ts';
 
 const MEMORY_BYTES = 2 ** 33;
 /** Where the bounce buffers lie. */
 export const BOUNCE_POOL = 0x2000_0000;
 const FREE_TIME = picoseconds(0);
-/** Below 4 GiB, where every device reaches it. */
-const SWIOTLB_FIRST_PAGE = 0x4000;
 
 export interface TestMachineOptions {
   readonly profile?: KernelProfileName;
@@ -40,11 +37,11 @@ export interface TestMachineOptions {
   readonly iommu?: boolean;
   /** The IOMMU caches what is not present, so a map must flush. */
   readonly cachingMode?: boolean;
-  /** Bounce buffers of 2 KiB slots; default: none. */
-  readonly swiotlb?: { readonly slots: number; readonly force?: boolean };
   readonly maximumAddressMask?: number;
   /** Bounce buffers of so many slots, at BOUNCE_POOL. */
   readonly swiotlbSlots?: number;
+  /** `swiotlb=force`. */
+  readonly swiotlbForce?: boolean;
   readonly pageKinds?: PageKinds;
   readonly p2pdma?: P2pdmaTopology;
 }
@@ -92,8 +89,9 @@ export class TestMachine {
     const costs = resolveDmaCosts(dmaCostParameters('recorded-instructions', profile));
     const trace = options.traced === false ? null : { emit: (event: DmaTraceEvent) => events.push(event) };
     const slots = options.swiotlbSlots ?? 0;
+    const force = options.swiotlbForce ?? false;
     const firstPage = BOUNCE_POOL / PAGE_SIZE;
-    this.swiotlb = slots === 0 ? null : new Swiotlb({ memory, firstPage, slots, costs, counters, trace, log });
+    this.swiotlb = slots === 0 ? null : new Swiotlb({ memory, firstPage, slots, force, costs, counters, trace, log });
     this.api = new DmaApi({
       profile: { ...kernelProfile(profile), ...options.behaviour },
       costs,
