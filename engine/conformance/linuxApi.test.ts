@@ -185,6 +185,7 @@ describe('a recording with', () => {
       const mutate = MUTATIONS[what];
       for (const source of files) {
         const original = lines(source).slice(0, 400);
+        expect(disagrees(withLines(source, original)), source.name).toBe(false);
         for (let round = 0, changes = 0; round < 40 && changes < 8; round += 1) {
           const all = [...original];
           const at = random.below(all.length);
@@ -209,3 +210,87 @@ function disagrees(files: ApiFiles): boolean {
     throw error;
   }
 }
+
+const PAGES = '{"i":0,"cmd":"pages A n=1","fn":"alloc_pages","order":0,"pfns":["0x109800"],"ev":[]}';
+const CONTIGUOUS =
+  '{"i":1,"cmd":"contig C n=64","fn":"alloc_pages","order":6,"contig":64,"first_pfn":"0x109880","ev":[]}';
+
+/** A strict domain of 7.3, and commands of which nothing but the command is given. */
+function commands(...texts: string[]): ApiFiles {
+  const records = texts.map((cmd, at) => JSON.stringify({ i: at + 2, cmd, ev: [] }));
+  return withLines(fixture('7.3', 'DMA.env.jsonl.gz'), [PAGES, CONTIGUOUS, ...records]);
+}
+
+describe('a recording of absurd numbers', () => {
+  it.each([
+    [
+      'a size that no memory has',
+      'map m phys=A[0] size=1000000000000000000 dir=0',
+      /:3: .*size is larger than 1099511627776/,
+    ],
+    ['a size that is none', 'map m phys=A[0] size=-1 dir=0', /:3: .*size is no whole number/],
+    ['a billion pages', 'pages B n=1000000000', /:3: .*n is larger than 1048576/],
+    ['pages beyond all memory', 'contig B n=64', /:3: .*a page number is missing or too large/],
+    ['a billion entries of HMM', 'hmmalloc M n=1000000000 entry=4096', /:3: .*n is larger than/],
+    ['an address beyond all memory', 'map m phys=0xffffffffffffffff size=1 dir=0', /:3: .*beyond all memory/],
+    ['a symbol that is none', 'map m phys=[] size=1 dir=0', /:3: .*"\[\]" is no address/],
+    ['a direction that is none', 'map m phys=A[0] size=1 dir=3', /:3: .*dir is larger than 2/],
+    ['a CPU that the machine lacks', 'cpu 7', /:3: .*the argument is larger than 0/],
+    ['an option that is missing', 'map m phys=A[0] dir=0', /:3: .*it has no size=/],
+    ['a call that names nothing', 'free', /:3: .*it names no object/],
+    ['an endless list', `sg g dir=0 list=${'A[0]:1,'.repeat(70_000)}A[0]:1`, /:3: .*more than 65536 entries/],
+  ])('%s is refused by line', (_what, command, message) => {
+    expect(() => conformApiRecording(commands(command))).toThrow(LabError);
+    expect(() => conformApiRecording(commands(command))).toThrow(message);
+  });
+
+  it('may fill memory a while, not for ever', () => {
+    const poke = 'poke phys=C[0] size=67108864 val=1';
+    expect(() => conformApiRecording(commands(poke, poke, poke, poke, poke))).toThrow(
+      /:7: .*fills more than 268435456/,
+    );
+  });
+
+  it('disagrees where the emulator can follow, and ends soon', () => {
+    const huge = [
+      'alloc S phys=A[0] size=0x7fffffffffffffff',
+      'alloc S phys=A[0] size=1099511627776',
+      'link S phys=C[0]+1 off=0 size=1099511627776 dir=0',
+      'link S phys=C[0] off=0 size=1099511627776 dir=0',
+      'unlink S off=0 size=1099511627776 dir=0',
+      'destroy S len=1099511627776 dir=0',
+      'map m phys=A[0] size=1099511627776 dir=0',
+      'coh c size=1073741824',
+      'mask 0',
+      'map m phys=A[0] size=4096 dir=0',
+      'walk m size=1099511627776',
+      'sg g dir=0 set=C n=64 len=1073741824',
+      'iod granule=4096 start=1 rcache=0',
+      'ioda size=1099511627776 limit=1099511627776 aligned=1',
+      'dance around',
+    ];
+    const { agree, total, firstDifference } = conformApiRecording(commands(...huge));
+    expect(agree).toBe(0);
+    expect(total).toBe(huge.length);
+    expect(firstDifference?.line).toBe(3);
+  }, 30_000);
+});
+
+describe('calls of which nobody knows where they ran', () => {
+  const script = ['DMA-FQ.lazy.jsonl.gz', 'DMA-FQ.iova_smp.jsonl.gz'] as const;
+
+  it('are not compared: a lazy domain on two CPUs, and no cpu line before the first call', () => {
+    const twoCpus = fixture('7.3-smp2', script[1]).runJson;
+    const files = { ...fixture('7.3', script[0]), runJson: twoCpus };
+    const result = conformApiRecording(files);
+    expect(result).toMatchObject({ agree: 0, total: 0, firstDifference: null });
+    expect(result.skipped.map(({ reason }) => reason)).toContain(
+      'a lazy domain on several CPUs, and the script does not say on which CPU a call ran',
+    );
+  });
+
+  it('are compared where the script says so', () => {
+    const result = conformApiRecording(fixture('7.3-smp2', script[1]));
+    expect(result.total).toBeGreaterThan(1000);
+  });
+});
