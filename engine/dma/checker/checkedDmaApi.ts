@@ -32,6 +32,8 @@ export class CheckedDmaApi extends DmaApi {
   private readonly accesses: CheckedTranslator | null;
   private readonly mappingChecks: MappingChecks;
   private readonly twoStepChecks: TwoStepChecks;
+  /** A list is being synchronised by way of its segments, which have been checked. */
+  private insideList = false;
   private readonly owners = new Map<DmaDevice, CheckedDevice>();
 
   constructor(options: CheckedDmaApiOptions) {
@@ -127,6 +129,42 @@ export class CheckedDmaApi extends DmaApi {
     const call = callOf(cpu, 'dma_unmap_sg', { nents: list.count, dir: direction, attrs: attributes });
     this.mappingChecks.unmapSg(this.owner(device), list, direction, call);
     super.dmaUnmapSg(cpu, device, list, direction, attributes);
+  }
+
+  override dmaSyncSingleForCpu(
+    cpu: Cpu,
+    device: DmaDevice,
+    address: number,
+    size: number,
+    direction: DmaDirection,
+  ): void {
+    this.checkSyncSingle(cpu, device, address, size, direction, true);
+    super.dmaSyncSingleForCpu(cpu, device, address, size, direction);
+  }
+
+  override dmaSyncSingleForDevice(
+    cpu: Cpu,
+    device: DmaDevice,
+    address: number,
+    size: number,
+    direction: DmaDirection,
+  ): void {
+    this.checkSyncSingle(cpu, device, address, size, direction, false);
+    super.dmaSyncSingleForDevice(cpu, device, address, size, direction);
+  }
+
+  override dmaSyncSgForCpu(cpu: Cpu, device: DmaDevice, list: ScatterList, direction: DmaDirection): void {
+    this.checkSyncSg(cpu, device, list, direction, true);
+    this.insideList = true;
+    super.dmaSyncSgForCpu(cpu, device, list, direction);
+    this.insideList = false;
+  }
+
+  override dmaSyncSgForDevice(cpu: Cpu, device: DmaDevice, list: ScatterList, direction: DmaDirection): void {
+    this.checkSyncSg(cpu, device, list, direction, false);
+    this.insideList = true;
+    super.dmaSyncSgForDevice(cpu, device, list, direction);
+    this.insideList = false;
   }
 
   override dmaIovaTryAlloc(cpu: Cpu, device: DmaDevice, state: DmaIovaState, phys: number, size: number): boolean {
@@ -237,6 +275,27 @@ export class CheckedDmaApi extends DmaApi {
   driverUnbound(cpu: Cpu, device: DmaDevice, keepsCoherent = false): void {
     const call = callOf(cpu, 'device_release_driver', {});
     this.mappingChecks.driverUnbound(this.owner(device), keepsCoherent, call);
+  }
+
+  private checkSyncSingle(
+    cpu: Cpu,
+    device: DmaDevice,
+    address: number,
+    size: number,
+    direction: DmaDirection,
+    forCpu: boolean,
+  ): void {
+    if (this.insideList) return;
+    const name = forCpu ? 'dma_sync_single_for_cpu' : 'dma_sync_single_for_device';
+    const call = callOf(cpu, name, { addr: address, size, dir: direction });
+    const reference = { type: this.singleType, address, size, direction, sgCallEntries: 0 };
+    this.mappingChecks.sync(this.owner(device), reference, forCpu, call);
+  }
+
+  private checkSyncSg(cpu: Cpu, device: DmaDevice, list: ScatterList, direction: DmaDirection, forCpu: boolean): void {
+    const name = forCpu ? 'dma_sync_sg_for_cpu' : 'dma_sync_sg_for_device';
+    const call = callOf(cpu, name, { nents: list.count, dir: direction });
+    this.mappingChecks.syncSg(this.owner(device), list, direction, forCpu, call);
   }
 
   private get singleType(): 'single' | 'phy' {

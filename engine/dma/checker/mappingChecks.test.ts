@@ -201,6 +201,70 @@ describe('map', () => {
   });
 });
 
+describe('sync', () => {
+  function sync(address: number, size: number, direction: DmaDirection, forCpu = true): void {
+    const { api, cpu, device } = machine;
+    if (forCpu) api.dmaSyncSingleForCpu(cpu, device, address, size, direction);
+    else api.dmaSyncSingleForDevice(cpu, device, address, size, direction);
+  }
+
+  it('is quiet inside the mapping and in its direction, and in any where the mapping goes both ways', () => {
+    const address = map(2 * PAGE_SIZE, DMA_FROM_DEVICE);
+    sync(address, 2 * PAGE_SIZE, DMA_FROM_DEVICE);
+    sync(address + 100, 50, DMA_FROM_DEVICE);
+    sync(map(PAGE_SIZE, DMA_BIDIRECTIONAL, PHYS + 0x10_0000), PAGE_SIZE, DMA_TO_DEVICE, false);
+    expect(machine.kinds).toEqual([]);
+  });
+
+  it('tells of memory that is not mapped', () => {
+    sync(0x1234_5000, 64, DMA_FROM_DEVICE);
+    expect(machine.messages).toEqual([
+      'device driver tries to sync DMA memory it has not allocated [device address=0x0000000012345000] [size=64 bytes]',
+    ]);
+  });
+
+  it('tells of a range beyond the mapping', () => {
+    const address = map(PAGE_SIZE, DMA_FROM_DEVICE);
+    sync(address + 0x800, PAGE_SIZE, DMA_FROM_DEVICE);
+    expect(machine.kinds).toEqual(['syncOutsideRange']);
+    expect(machine.messages[0]).toContain('[allocation size=4096 bytes] [sync offset+size=6144]');
+  });
+
+  it('tells of another direction', () => {
+    sync(map(PAGE_SIZE, DMA_FROM_DEVICE), 64, DMA_BIDIRECTIONAL);
+    expect(machine.kinds).toEqual(['syncOtherDirection']);
+    expect(machine.messages[0]).toContain('[mapped with DMA_FROM_DEVICE] [synced with DMA_BIDIRECTIONAL]');
+  });
+
+  it('tells of memory that the device only reads, synchronised for the CPU', () => {
+    sync(map(PAGE_SIZE, DMA_TO_DEVICE), 64, DMA_FROM_DEVICE, true);
+    expect(machine.kinds).toEqual(['syncOtherDirection', 'syncReadOnlyForCpu']);
+  });
+
+  it('tells of memory that the device only writes, synchronised for it', () => {
+    sync(map(PAGE_SIZE, DMA_FROM_DEVICE), 64, DMA_TO_DEVICE, false);
+    expect(machine.kinds).toEqual(['syncOtherDirection', 'syncWriteOnlyForDevice']);
+  });
+
+  it('tells of another number of scatterlist entries, once for each segment', () => {
+    const { api, cpu, device } = machine;
+    const list = listOf([
+      [PHYS, PAGE_SIZE],
+      [PHYS + 0x10_0000, PAGE_SIZE],
+    ]);
+    mapSg(list, DMA_FROM_DEVICE);
+    api.dmaSyncSgForCpu(cpu, device, list, DMA_FROM_DEVICE);
+    api.dmaSyncSgForDevice(cpu, device, list, DMA_FROM_DEVICE);
+    expect(machine.kinds).toEqual([]);
+    list.count = 1;
+    api.dmaSyncSgForCpu(cpu, device, list, DMA_FROM_DEVICE);
+    expect(new Set(machine.kinds)).toEqual(new Set(['syncOtherSgCount']));
+    expect(machine.messages[0]).toBe(
+      'device driver syncs DMA sg list with different entry count [map count=2] [sync count=1]',
+    );
+  });
+});
+
 describe('release', () => {
   it('tells of mappings that the driver leaves behind', () => {
     const address = map();

@@ -174,6 +174,16 @@ export class MappingChecks {
     entry.history.add(call);
   }
 
+  /** `debug_dma_sync_sg_for_cpu`, `debug_dma_sync_sg_for_device`. */
+  syncSg(owner: CheckedDevice, list: ScatterList, direction: DmaDirection, forCpu: boolean, call: RecordedCall): void {
+    for (let index = 0; index < list.mappedCount; index += 1) {
+      const address = list.dmaAddress[index]!;
+      const size = list.dmaLength[index]!;
+      const sgCallEntries = list.count;
+      this.sync(owner, { type: 'scatter-gather', address, size, direction, sgCallEntries }, forCpu, call);
+    }
+  }
+
   /** `dma_debug_device_change`: the driver is gone, and so is whatever it left mapped. */
   driverUnbound(owner: CheckedDevice, keepsCoherent: boolean, call: RecordedCall): void {
     const leaked = [...owner.mappings.live()].filter(({ type }) => !keepsCoherent || type !== 'coherent');
