@@ -136,7 +136,7 @@ export class AddressSpace {
     if (!this.alive) return;
     this.alive = false;
     this.invalidate(0, END_PAGE, 'release', () => {
-      this.dropEntries(0, END_PAGE);
+      for (const area of this.areas.all) this.dropEntries(area.start, area.end);
       this.areas.update(0, END_PAGE, () => null);
     });
   }

@@ -54,6 +54,14 @@ export class PhysicalMemory {
     return (slot & 255) << 10;
   }
 
+  /** The same for writing: the page has bytes of its own from now on. It must lie inside the memory. */
+  locateForWriting(page: number): number {
+    const slot = this.touch(page);
+    if (slot < 0) throw new Error(`page 0x${page.toString(16)} lies outside the memory`);
+    this.words = this.slabs[slot >>> 8]!;
+    return (slot & 255) << 10;
+  }
+
   /** One 32-bit word of a page, unsigned; 0 where nothing was written. `wordIndex` is 0 to 1023. */
   readWord(page: number, wordIndex: number): number {
     const slot = this.slotOf(page);
