@@ -64,13 +64,14 @@ export class DmaPool implements DescriptorPool {
 
 /**
  * The pool of a recorded machine: it had a past, so its free blocks are unknown, and when it was empty is an input. Every
- * block is the same scratch page, because in a replay of calls no device reads it.
+ * block is the same scratch page, because in a replay of calls no device reads it, unless a device log tells where it was.
  */
 export class ReplayedPool implements DescriptorPool {
   private readonly dma: DmaApi;
   private readonly device: DmaDevice;
   private readonly scratch: DescriptorBlock;
   private emptyAllocations = 0;
+  private next: DescriptorBlock | null = null;
 
   constructor(dma: DmaApi, device: DmaDevice, scratchPhys: number) {
     this.dma = dma;
@@ -83,8 +84,17 @@ export class ReplayedPool implements DescriptorPool {
     this.emptyAllocations = count;
   }
 
+  /** The next block that is free is this one. */
+  giveNext(block: DescriptorBlock | null): void {
+    this.next = block;
+  }
+
   allocate(cpu: Cpu): DescriptorBlock | null {
-    if (this.emptyAllocations === 0) return this.scratch;
+    if (this.emptyAllocations === 0) {
+      const block = this.next ?? this.scratch;
+      this.next = null;
+      return block;
+    }
     this.emptyAllocations -= 1;
     return this.dma.dmaAllocCoherent(cpu, this.device, PAGE_SIZE);
   }

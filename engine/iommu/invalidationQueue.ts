@@ -48,7 +48,24 @@ export interface InvalidatedCaches {
   readonly contextCache: ContextCache;
 }
 
+/** Sees what the hardware takes from the ring. */
+export interface InvalidationObserver {
+  /** An IOTLB descriptor was served. `mask` as in the descriptor. */
+  readonly invalidated: (
+    granularity: 'page' | 'domain' | 'global',
+    domainId: number,
+    address: number,
+    mask: number,
+  ) => void;
+  /** Everything was served, and the CPU has not seen the status word yet: others may run. */
+  readonly waiting: () => void;
+}
+
+const GRANULARITY_NAMES = ['page', 'global', 'domain', 'page'] as const;
+
 export class InvalidationQueue {
+  /** Null in runs. */
+  observer: InvalidationObserver | null = null;
   /** The page that holds the ring, and the page whose first word is the status. */
   readonly ringPage: number;
   readonly statusPage: number;
@@ -87,6 +104,7 @@ export class InvalidationQueue {
     while (this.head !== this.tail) this.process();
     if (memory.readWord(this.statusPage, 0) !== STATUS_DONE)
       throw new Error('the invalidation queue lost its wait descriptor');
+    if (this.observer !== null) this.observer.waiting();
     const start = Math.max(at, this.busyUntil);
     this.busyUntil = start + costs.invalidationService * count;
     return (start + costs.invalidationWait + costs.invalidationDescriptor * (count - 1)) as Picoseconds;
@@ -152,6 +170,10 @@ export class InvalidationQueue {
   private invalidateIotlb(granularity: number, domainId: number, low: number, high: number): void {
     const { iotlb, pagingCache } = this.caches;
     const { values } = this.counters;
+    if (this.observer !== null) {
+      const address = (low >>> 12) * 4096 + high * 2 ** 32;
+      this.observer.invalidated(GRANULARITY_NAMES[granularity]!, domainId, address, low & ADDRESS_MASK_BITS);
+    }
     if (granularity === GRANULARITY_GLOBAL) {
       values[COUNTER.invalidationsGlobal]! += 1;
       iotlb.invalidateAll();

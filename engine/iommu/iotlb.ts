@@ -7,7 +7,7 @@
  * Leaves out: other replacement policies, hashed sets, page sizes sharing one array.
  */
 import { AssociativeArray, NO_ENTRY } from './associativeArray.ts';
-import { PAGES_PER_ENTRY } from './vtdSecondStage.ts';
+import { PAGES_PER_ENTRY } from './pageTableFormat.ts';
 
 class IotlbArray {
   readonly span: number;
@@ -34,10 +34,16 @@ export interface IotlbGeometry {
   readonly entries1G: number;
   /** Associativity; an array with fewer entries is fully associative. */
   readonly ways: number;
+  /**
+   * So many entries of all sizes together, and a fill empties everything before it, in place of one entry: what an emulated
+   * IOMMU does that keeps its entries in a hash table (QEMU hw/i386/intel_iommu.c `vtd_update_iotlb`). Default: never.
+   */
+  readonly emptiedAt?: number;
 }
 
 export class Iotlb {
   private readonly arrays: readonly IotlbArray[];
+  private readonly emptiedAt: number;
   /** Of the last `find`: leaf level (0 4 KiB, 1 2 MiB, 2 1 GiB) and the page behind the one asked for. */
   level = 0;
   physPage = 0;
@@ -52,6 +58,7 @@ export class Iotlb {
     this.arrays = [geometry.entries4K, geometry.entries2M, geometry.entries1G].map(
       (entries, level) => new IotlbArray(entries, geometry.ways, PAGES_PER_ENTRY[level]!),
     );
+    this.emptiedAt = geometry.emptiedAt ?? Infinity;
   }
 
   find(domainId: number, iovaPage: number): boolean {
@@ -81,6 +88,7 @@ export class Iotlb {
     leafTable: number,
     readyAt: number,
   ): void {
+    if (this.emptiedAt !== Infinity && this.held() >= this.emptiedAt) this.invalidateAll();
     const sized = this.arrays[level]!;
     const entry = sized.array.fill(domainId, level === 0 ? iovaPage : Math.floor(iovaPage / sized.span));
     if (entry === NO_ENTRY) return;
@@ -88,6 +96,11 @@ export class Iotlb {
     sized.permissions[entry] = permissions;
     sized.tables[entry] = leafTable;
     sized.readyTimes[entry] = readyAt;
+  }
+
+  private held(): number {
+    const [first, second, third] = this.arrays;
+    return first!.array.count + second!.array.count + third!.array.count;
   }
 
   /** Drops every entry, of any size, that covers a page of [firstPage, lastPage]. */

@@ -63,4 +63,6 @@ export interface RecordingFiles {
   readonly trace: Uint8Array;
   /** The text of the run.json that lay beside it. */
   readonly runJson: string;
+  /** What the emulated drive and IOMMU of that boot printed, gzip'd or plain, where it was kept. */
+  readonly deviceLog?: Uint8Array;
 }
