@@ -22,6 +22,7 @@ export default defineConfig({
         input: {
           index: resolve(root, 'electron/main/index.ts'),
           runWorker: resolve(root, 'electron/workers/runWorker.ts'),
+          inspectWorker: resolve(root, 'electron/workers/inspectWorker.ts'),
           exportWorker: resolve(root, 'electron/workers/exportWorker.ts'),
           cli: resolve(root, 'engine/cli/main.ts'),
         },

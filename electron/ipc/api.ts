@@ -3,6 +3,7 @@
  * Only types live here, so the page, the preload and the main process share one description at no cost at run time.
  * The page never sees or sends a path: files are named to it, and main holds the rest.
  */
+import type { IovaSnapshot } from '../../engine/lab/iovaNames.ts';
 import type { RunFrame, RunProgress, RunSummary } from '../../engine/lab/runTypes.ts';
 import type { LabDocument } from '../../engine/lab/schema.ts';
 import type { CommandId } from './commands.ts';
@@ -51,6 +52,19 @@ export interface RunState {
   readonly outdated: boolean;
   readonly error: string | null;
 }
+
+/** How far the computation of a moment has come, in virtual time. */
+export interface InspectionProgress {
+  readonly comparisonId: string;
+  readonly at: number;
+  readonly reached: number;
+}
+
+/** `cancelled`: another moment was asked for meanwhile, or none. */
+export type InspectionOutcome =
+  | { readonly status: 'done'; readonly snapshot: IovaSnapshot }
+  | { readonly status: 'cancelled' }
+  | { readonly status: 'failed'; readonly error: LabFailure };
 
 export interface DocumentState {
   /** Grows with every document opened: state that belongs to an older one can be told apart. */
@@ -155,6 +169,10 @@ export interface LabApi {
     cancel(comparisonId: string): Promise<Outcome>;
     /** The latest frame of a run, live or kept in the document; null before the first. */
     frame(comparisonId: string): Promise<RunFrame | null>;
+    /** The IOVA space of a finished run at a moment, in picoseconds of virtual time; the run is computed again up to it. */
+    inspectIova(request: { readonly comparisonId: string; readonly at: number }): Promise<InspectionOutcome>;
+    /** Calls off what is being computed and gives its memory back. */
+    endInspection(): Promise<Outcome>;
     /** The same runs as one line for a shell. */
     commandLine(): Promise<string>;
   };
@@ -180,6 +198,7 @@ export interface LabApi {
     onDocument(handler: (state: DocumentState) => void): Unsubscribe;
     onRunState(handler: (session: number, state: RunState) => void): Unsubscribe;
     onRunFrame(handler: (session: number, frame: RunFrame) => void): Unsubscribe;
+    onInspection(handler: (progress: InspectionProgress) => void): Unsubscribe;
     onSettings(handler: (settings: AppSettings) => void): Unsubscribe;
     onCommand(handler: CommandHandler): Unsubscribe;
     onMessage(handler: (message: AppMessage) => void): Unsubscribe;

@@ -13,6 +13,8 @@ import type {
   AppSettings,
   DocumentState,
   ExampleLab,
+  InspectionOutcome,
+  InspectionProgress,
   LabFailure,
   Outcome,
   RecentFile,
@@ -73,6 +75,10 @@ export const contract = {
   'runs.resume': channel(id).replies<Outcome>(),
   'runs.cancel': channel(id).replies<Outcome>(),
   'runs.frame': channel(id).replies<RunFrame | null>(),
+  'runs.inspectIova': channel(
+    z.strictObject({ comparisonId: id, at: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER) }),
+  ).replies<InspectionOutcome>(),
+  'runs.endInspection': channel(nothing).replies<Outcome>(),
   'runs.commandLine': channel(nothing).replies<string>(),
 
   'exports.chart': channel(
@@ -105,6 +111,7 @@ export type Envelope<Reply> =
 export interface EventArguments {
   'event.document': [state: DocumentState];
   'event.runState': [session: number, state: RunState];
+  'event.inspection': [progress: InspectionProgress];
   'event.settings': [settings: AppSettings];
   'event.command': [id: CommandId];
   'event.message': [message: AppMessage];

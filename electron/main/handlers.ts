@@ -10,6 +10,7 @@ import type { DocumentService } from './documentService.ts';
 import type { ExampleCatalogue } from './examples.ts';
 import type { ExportService } from './exportService.ts';
 import { DesktopError, done, failed, failureOf } from './failures.ts';
+import type { InspectionService } from './inspectionService.ts';
 import type { Handlers } from './ipcRegistry.ts';
 import { labExtension } from './launchArguments.ts';
 import { recentFiles, recentPath } from './recentFiles.ts';
@@ -21,6 +22,7 @@ export interface Desktop {
   /** Resolves when the first lab is open. */
   readonly ready: Promise<void>;
   readonly runs: RunService;
+  readonly inspection: InspectionService;
   readonly exports: ExportService;
   readonly examples: ExampleCatalogue;
   readonly settings: SettingsStore;
@@ -165,6 +167,8 @@ export function createHandlers(
     'runs.resume': (id) => runAction(() => runs.resume(id)),
     'runs.cancel': (id) => runAction(() => runs.cancel(id)),
     'runs.frame': (id) => runs.frame(id),
+    'runs.inspectIova': ({ comparisonId, at }) => desktop.inspection.inspect(comparisonId, at),
+    'runs.endInspection': () => runAction(() => desktop.inspection.end()),
     'runs.commandLine': () => {
       const { fileName, lab } = document.state();
       return commandLine(fileName ?? `${lab.name}${labExtension}`, desktop.packaged);

@@ -12,4 +12,5 @@ export const fontsFolder = join(root, 'fixtures', 'fonts');
 export const iconFile = join(root, 'electron', 'resources', 'icon.png');
 export const packageFile = join(root, 'package.json');
 export const runWorkerFile = new URL('runWorker.js', import.meta.url);
+export const inspectWorkerFile = new URL('inspectWorker.js', import.meta.url);
 export const exportWorkerFile = new URL('exportWorker.js', import.meta.url);

@@ -8,6 +8,7 @@ import { runInputs } from '../../engine/lab/runIdentity.ts';
 import type { RunFrame, RunResult } from '../../engine/lab/runTypes.ts';
 import type { Comparison, LabDocument } from '../../engine/lab/schema.ts';
 import type { RunState } from '../ipc/api.ts';
+import type { InspectInput } from '../workers/inspectProtocol.ts';
 import type { RunInput } from '../workers/runProtocol.ts';
 import { DesktopError } from './failures.ts';
 import { RunHost, type RunThread } from './runHost.ts';
@@ -51,8 +52,9 @@ function idleState(comparisonId: string): RunState {
 }
 
 function frameOf(result: RunResult): RunFrame {
-  const { series, comparisonId, progress, summary, log } = result;
-  return { ...series, runId: result.id, comparisonId, progress, summary, log };
+  const { series, comparisonId, progress, summary, log, checker } = result;
+  const frame = { ...series, runId: result.id, comparisonId, progress, summary, log };
+  return checker === undefined ? frame : { ...frame, checker };
 }
 
 export class RunService {
@@ -90,6 +92,7 @@ export class RunService {
         ...idleState(column.id),
         runId: result.id,
         status: result.partial ? 'cancelled' : 'done',
+        error: stopSentence(result),
         progress: result.progress,
         summary: result.summary,
         partial: result.partial,
@@ -128,6 +131,23 @@ export class RunService {
 
   frame(comparisonId: string): RunFrame | null {
     return this.records.get(comparisonId)?.frame ?? null;
+  }
+
+  /** What it takes to compute a kept run again; refused where that would be another run. */
+  inspectable(comparisonId: string): InspectInput {
+    const record = this.records.get(this.column(comparisonId).id);
+    const { lab, recordings } = this;
+    if (lab === null || record?.result === null || record?.result === undefined) {
+      throw new DesktopError('not-found', 'There is no finished run to look into. Run this column first.');
+    }
+    if (record.state.outdated) {
+      throw new DesktopError(
+        'not-found',
+        'The lab has changed since this run, so it can no longer be computed again. Undo the change, or run it again.',
+      );
+    }
+    const { id, engineVersion } = record.result;
+    return { lab, comparisonId, recordings, of: { id, engineVersion } };
   }
 
   start(comparisonIds: readonly string[]): void {
@@ -213,6 +233,7 @@ export class RunService {
           record.result = result;
           update({
             status: result.partial ? 'cancelled' : 'done',
+            error: stopSentence(result),
             runId: result.id,
             progress: result.progress,
             summary: result.summary,
@@ -231,6 +252,12 @@ export class RunService {
     );
     this.surroundings.stateChanged(record.state);
   }
+}
+
+/** What a run says that the API checker has ended. */
+function stopSentence({ checker }: RunResult): string | null {
+  const misuse = checker?.stopped === true ? checker.misuses.at(-1) : undefined;
+  return misuse === undefined ? null : `The API checker stopped the run: ${misuse.message}.`;
 }
 
 /** From the share of requests done, since events for each request are about as many at the end as at the beginning. */

@@ -32,6 +32,7 @@ import { ExportService } from './exportService.ts';
 import { fileTasks } from './fileWorker.ts';
 import { FrameChannel } from './frameChannel.ts';
 import { commandRunner, createHandlers, type Desktop } from './handlers.ts';
+import { InspectionService } from './inspectionService.ts';
 import { registerHandlers } from './ipcRegistry.ts';
 import { openFirstLab } from './firstLab.ts';
 import { describeError } from './describeError.ts';
@@ -113,12 +114,23 @@ export async function startDesktop(labFile: string | null, log: Logger): Promise
       if (document.currentSession !== shownSession) {
         shownSession = document.currentSession;
         frames.clear();
+        inspection.end();
         updateMenu();
       }
       window?.setTitle(`${document.displayName}${document.dirty ? ' *' : ''} - IOVA Lab`);
       send('event.document', document.state());
     },
     say,
+    log: logError,
+  });
+  const inspection = new InspectionService({
+    startThread: (input) =>
+      new Worker(paths.inspectWorkerFile, {
+        workerData: input,
+        resourceLimits: { maxOldGenerationSizeMb: runMemoryMegabytes },
+      }),
+    inspectable: (comparisonId) => runs.inspectable(comparisonId),
+    progressed: (progress) => send('event.inspection', progress),
     log: logError,
   });
   const exports = new ExportService({
@@ -145,6 +157,7 @@ export async function startDesktop(labFile: string | null, log: Logger): Promise
     document,
     ready,
     runs,
+    inspection,
     exports,
     examples,
     settings,

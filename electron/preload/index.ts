@@ -93,6 +93,8 @@ const api: LabApi = {
     resume: (comparisonId) => act('runs.resume', comparisonId),
     cancel: (comparisonId) => act('runs.cancel', comparisonId),
     frame: (comparisonId) => ask('runs.frame', comparisonId),
+    inspectIova: (request) => ask('runs.inspectIova', request),
+    endInspection: () => act('runs.endInspection', undefined),
     commandLine: () => ask('runs.commandLine', undefined),
   },
   exports: {
@@ -114,6 +116,7 @@ const api: LabApi = {
       frameHandlers.add(handler);
       return () => frameHandlers.delete(handler);
     },
+    onInspection: (handler) => subscribe('event.inspection', handler),
     onSettings: (handler) => subscribe('event.settings', handler),
     onCommand: (handler) => subscribe('event.command', handler),
     onMessage: subscribeToMessages,

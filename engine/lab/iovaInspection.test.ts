@@ -90,6 +90,18 @@ describe('the space in the midst of a run', () => {
   });
 });
 
+it('goes on to a later moment, and not back to an earlier one', () => {
+  const document = lab('two_step', 'strict');
+  const end = endOf(document).virtualTimePs;
+  const inspection = IovaInspection.prepare(document, 'only', NO_RECORDINGS, Math.floor(end / 3), null);
+  while (inspection.advance(500) === 'running') expect(inspection.reached).toBeLessThanOrEqual(end);
+  expect(inspection.moveTo(Math.floor(end / 4))).toBe(false);
+  const later = Math.floor(end / 2);
+  expect(inspection.moveTo(later)).toBe(true);
+  while (inspection.advance(500) === 'running') expect(inspection.reached).toBeLessThanOrEqual(later);
+  expect(inspection.snapshot()).toEqual(inspect(document, later));
+});
+
 it('shows ranges of strict domains in the caches of the CPUs, and whose they were', () => {
   const document = lab('map_sg', 'strict');
   const snapshot = inspect(document, endOf(document).virtualTimePs);

@@ -16,7 +16,7 @@ import type { LabDocument } from './schema.ts';
 export class IovaInspection {
   private readonly run: LabRun;
   private readonly ledger: IovaLedger;
-  private readonly at: number;
+  private at: number;
   private readonly levels: 3 | 4;
 
   private constructor(run: LabRun, ledger: IovaLedger, at: number, levels: 3 | 4) {
@@ -58,6 +58,13 @@ export class IovaInspection {
     }
     const levels = lab.topology.parts.find((part) => part.kind === 'iommu')?.levels ?? 4;
     return new IovaInspection(run, ledger, at, levels);
+  }
+
+  /** A later moment is reached from here; false: this one has passed, and the run must be computed anew. */
+  moveTo(at: number): boolean {
+    if (!Number.isSafeInteger(at) || at < this.run.machine.events.now) return false;
+    this.at = at;
+    return true;
   }
 
   advance(maxEvents: number): 'running' | 'done' {
