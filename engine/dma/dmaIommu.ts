@@ -25,6 +25,7 @@ import type { DmaCosts } from './costs.ts';
 import { MSI_WINDOW, type DmaDevice, type ReservedRegion } from './device.ts';
 import { FlushQueue, type FlushQueueOwner } from './flushQueue.ts';
 import { IommuDomain, type IommuDomainOptions } from './iommuDomain.ts';
+import { IovaDepotTrimmer } from './iovaDepotTrimmer.ts';
 import { IovaDomain } from './iovaDomain.ts';
 import { IOVA_RANGE_CACHE_MAX_PAGES } from './iovaRcache.ts';
 import type { KernelProfile } from './profiles.ts';
@@ -60,6 +61,7 @@ export class DmaIommu implements FlushQueueOwner {
   readonly trace: DmaTrace | null;
   readonly log: EventLog | null;
   private readonly counters: Counters;
+  private readonly depotTrimmer: IovaDepotTrimmer | null;
   private readonly apertureEnd: number;
   /** `pci_32bit_workaround`: cleared for good by the first failure below 4 GiB. */
   private prefer32Bit: boolean;
@@ -84,7 +86,9 @@ export class DmaIommu implements FlushQueueOwner {
     });
     this.domain = new IommuDomain(options);
     this.iova = new IovaDomain(options.cpus);
-    this.flushQueue = options.lazy ? new FlushQueue(options.cpus, this, options.timers) : null;
+    const { timers } = options;
+    this.depotTrimmer = timers === null ? null : new IovaDepotTrimmer(this.iova, timers, options.cpus);
+    this.flushQueue = options.lazy ? new FlushQueue(options.cpus, this, timers) : null;
     this.reserve(MSI_WINDOW);
     for (const region of options.device.reservedRegions) this.reserve(region);
   }
@@ -241,6 +245,7 @@ export class DmaIommu implements FlushQueueOwner {
     const cached = this.iova.freeFast(cpu.id, pfn, pages);
     cpu.spend(picoseconds(costs.iovaFreeCached + (cached ? 0 : costs.iovaFreeTree)));
     this.counters.values[COUNTER.iovaFree]! += 1;
+    if (this.depotTrimmer !== null) this.depotTrimmer.watch(cpu.now);
   }
 
   private reserve(region: ReservedRegion): void {

@@ -55,6 +55,11 @@ export class IovaDomain {
     return false;
   }
 
+  /** Gives one surplus magazine of a size class back to the tree; false when the depot holds no more than `keep`. */
+  trimDepot(sizeClass: number, keep: number): boolean {
+    return this.rcache.trimDepot(sizeClass, keep, this.releaseToTree);
+  }
+
   /** Puts a range of this size from the tree into a CPU's cache; false when none is free, or the size is not cached. */
   seedRcache(cpuId: number, pages: number, limitPfn: number): boolean {
     const size = iovaCacheableSize(pages);
