@@ -7,7 +7,7 @@ import { buildApp } from './build.mjs';
 import { countConformance, countPlaywright, countVitest } from './counts.mjs';
 import { resolveRuntime } from './electronRuntime.mjs';
 import { localProgram, root, run } from './process.mjs';
-import { recordings } from './recordings.mjs';
+import { callRecordings, recordings } from './recordings.mjs';
 import { ensureSystemPackages } from './systemPackages.mjs';
 
 /** @typedef {import('./counts.mjs').Count} Count */
@@ -49,6 +49,22 @@ const reported = (name, report, count, start) => ({
   },
 });
 
+/**
+ * `lab conform`: one check a file.
+ * @param {string} name
+ * @param {string} suite
+ * @param {readonly string[]} files
+ * @returns {Step}
+ */
+const conformance = (name, suite, files) => ({
+  name,
+  run: async () => {
+    const { ok, output } = await run(process.execPath, ['scripts/lab.mjs', 'conform', suite, ...files]);
+    const { passed, failed } = countConformance(output);
+    return { passed, failed: failed === 0 && (!ok || passed === 0) ? 1 : failed, output };
+  },
+});
+
 /** @param {string} line */
 const say = (line) => console.log(line);
 
@@ -75,19 +91,8 @@ const steps = [
     ]),
   ),
   single('build', buildApp),
-  {
-    name: 'conformance to recorded kernels',
-    run: async () => {
-      const { ok, output } = await run(process.execPath, [
-        'scripts/lab.mjs',
-        'conform',
-        'linux-trace',
-        ...recordings(),
-      ]);
-      const { passed, failed } = countConformance(output);
-      return { passed, failed: failed === 0 && (!ok || passed === 0) ? 1 : failed, output };
-    },
-  },
+  conformance('conformance to recorded kernels', 'linux-trace', recordings()),
+  conformance('conformance to recorded calls', 'linux-api', callRecordings()),
   reported('end to end', playwrightReport, countPlaywright, async () => {
     const runtime = await resolveRuntime({ say });
     const missing = await ensureSystemPackages({ executable: runtime.executable, display: true, install: true, say });

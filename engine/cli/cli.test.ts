@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { canonicalJson } from '../lab/canonicalJson.ts';
@@ -259,6 +260,84 @@ describe('lab conform', () => {
     expect(lines.at(-1)).toMatch(/^linux-trace: agree (\d+)\/\1$/);
     expect(status).toBe(0);
   }, 30_000);
+
+  describe('of recorded calls', () => {
+    const calls = join(root, 'fixtures/recordings/linux-api/7.3');
+
+    /** A recording of its own beside the machine of another. */
+    async function recorded(name: string, change: (lines: string[]) => string[]): Promise<string> {
+      const place = join(folder, 'calls');
+      await mkdir(place, { recursive: true });
+      for (const file of ['run.json', 'iomem.txt'])
+        await writeFile(join(place, file), await readFile(join(calls, file)));
+      const lines = gunzipSync(await readFile(join(calls, 'DMA.map_basic.jsonl.gz')))
+        .toString()
+        .trimEnd()
+        .split('\n');
+      await writeFile(join(place, name), change(lines).join('\n'));
+      return `calls/${name}`;
+    }
+
+    it('prints a line a file, what was passed over and why, and the sum', async () => {
+      const { status, stdout } = await lab('conform', 'linux-api', join(calls, 'DMA.map_basic.jsonl.gz'));
+      const lines = stdout.trimEnd().split('\n');
+      expect(lines[0]).toMatch(/DMA\.map_basic\.jsonl\.gz: agree (\d+)\/\1$/);
+      expect(lines.slice(1, -1)).toContainEqual(
+        expect.stringMatching(/^skipped: \d+ \(a remark of the script, no call\)$/),
+      );
+      expect(lines.at(-1)).toMatch(/^linux-api: agree (\d+)\/\1$/);
+      expect(status).toBe(0);
+    });
+
+    it('shows the first difference with both sides, says it in JSON too, and exits 1', async () => {
+      const name = await recorded('DMA.wrong.jsonl', (lines) =>
+        lines.map((line) => line.replace('["map","0xfffff000"', '["map","0xffffe000"')),
+      );
+      const { status, stdout } = await lab('conform', 'linux-api', name);
+      expect(stdout).toMatch(/^calls\/DMA\.wrong\.jsonl: agree \d+\/\d+\n {2}line \d+, record \d+ \(map m0 .*\):\n/);
+      expect(stdout).toMatch(
+        /\n {4}recorded: ev\[2\]\[1\] = "0xffffe000".*\n {4}emulated: ev\[2\]\[1\] = "0xfffff000"/,
+      );
+      expect(status).toBe(1);
+      const json = await lab('conform', 'linux-api', name, '--json');
+      expect(json.status).toBe(1);
+      expect(JSON.parse(json.stdout)).toMatchObject({
+        suite: 'linux-api',
+        files: [{ name, firstDifference: { line: 6 } }],
+      });
+    });
+
+    it.each<[string, string, (lines: string[]) => string[], RegExp]>([
+      ['an empty file', 'DMA.empty.jsonl', () => [], /^lab: calls\/DMA\.empty\.jsonl: there is no record in it/],
+      [
+        'a last line cut off',
+        'DMA.cut.jsonl',
+        (lines) => [...lines.slice(0, 9), (lines[9] ?? '').slice(0, 40)],
+        /^lab: calls\/DMA\.cut\.jsonl:10: this is not JSON .* cut off or damaged/,
+      ],
+      [
+        'a name without mode',
+        'map_basic.jsonl',
+        (lines) => lines,
+        /^lab: calls\/map_basic\.jsonl: its name does not begin/,
+      ],
+    ])('%s: status 2 and where', async (_what, name, change, message) => {
+      const { status, stdout, stderr } = await lab('conform', 'linux-api', await recorded(name, change));
+      expect(stderr).toMatch(message);
+      expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+    });
+
+    it.each(['run.json', 'iomem.txt'])('without %s: status 2 and what is missing', async (missing) => {
+      const place = join(folder, `calls-without-${missing}`);
+      await mkdir(place, { recursive: true });
+      for (const file of ['run.json', 'iomem.txt', 'DMA.env.jsonl.gz'].filter((name) => name !== missing)) {
+        await writeFile(join(place, file), await readFile(join(calls, file)));
+      }
+      const { status, stderr } = await lab('conform', 'linux-api', join(place, 'DMA.env.jsonl.gz'));
+      expect(stderr).toContain(`${missing}: this file says`);
+      expect(status).toBe(2);
+    });
+  });
 });
 
 describe('lab schema', () => {
