@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { IntervalNotifier, IntervalNotifiers, READ_MUST_WAIT, type InvalidationRange } from './intervalNotifier.ts';
+import {
+  IntervalNotifiers,
+  READ_MUST_WAIT,
+  type IntervalNotifier,
+  type InvalidationRange,
+} from './intervalNotifier.ts';
 import { EAGAIN, EINVAL, EOVERFLOW } from './memoryErrors.ts';
 
 function range(start: number, end: number, blockable = true): InvalidationRange {

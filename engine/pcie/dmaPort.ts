@@ -5,15 +5,18 @@
  *
  * Writes are posted: they take the upstream link in the order of their calls, and neither a later write nor an interrupt
  * becomes visible before them. Reads send request TLPs upstream; completions take the downstream link when memory answers.
+ * A bus address that a switch below the root complex routes to a peer never meets the IOMMU (6.12); it takes the time of the
+ * way to memory all the same.
  * Leaves out: relaxed ordering, tags and credits (a device limits its own requests), poisoned completions.
  */
 import { DMA_MAPPING_ERROR, dmaAddr, PAGE_SIZE, type DmaAddr } from '../memory/addresses.ts';
-import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import type { ByteMemory } from '../memory/byteMemory.ts';
 import { COUNTER } from '../metrics/counters.ts';
 import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
 import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import type { FabricCosts, FabricOptions } from './fabric.ts';
 import { COMPLETION_OVERHEAD_BYTES, REQUEST_OVERHEAD_BYTES, type Link } from './link.ts';
+import type { PeerRoute } from './peerRoute.ts';
 import type { Translator } from './translator.ts';
 
 /** Kinds of the port's own events; the argument is the operation. */
@@ -64,8 +67,9 @@ export class DmaPort implements EventHandler {
   /** Inside a request's `done`: 0, or 1 when part of it was refused. A refused read gave zeros, a refused write was dropped. */
   lastStatus = 0;
   private readonly events: EventQueue;
-  private readonly memory: PhysicalMemory;
+  private readonly memory: ByteMemory;
   private readonly translator: Translator | null;
+  private readonly peers: PeerRoute | null;
   private readonly costs: FabricCosts;
   private readonly link: Link;
   private readonly values: Float64Array;
@@ -76,11 +80,12 @@ export class DmaPort implements EventHandler {
   /** When the translation that `translate` asked for last is known. */
   private translatedAt = 0;
 
-  constructor(fabric: FabricOptions, link: Link, sourceId: number) {
+  constructor(fabric: FabricOptions, link: Link, sourceId: number, peers: PeerRoute | null = null) {
     this.sourceId = sourceId;
     this.events = fabric.events;
     this.memory = fabric.memory;
     this.translator = fabric.translator;
+    this.peers = peers;
     this.costs = fabric.costs;
     this.link = link;
     this.values = fabric.counters.values;
@@ -281,8 +286,15 @@ export class DmaPort implements EventHandler {
 
   /** The physical page of the byte at `from`, or -1 when the access is refused. */
   private translate(operation: Operation, from: number, write: boolean, accesses: number): number {
-    const { translator, events } = this;
+    const { translator, peers, events } = this;
     const busPage = Math.floor((operation.address + from) / PAGE_SIZE);
+    if (peers !== null) {
+      const peerPage = peers.physPageOf(busPage);
+      if (peerPage >= 0) {
+        this.translatedAt = events.now;
+        return peerPage;
+      }
+    }
     if (translator === null) {
       this.translatedAt = events.now;
       return busPage;

@@ -1,14 +1,15 @@
 /**
  * The fabric of one host bridge: the root complex with its memory behind it, and root ports with their links. It knows who
  * translates and what the ways through the root complex cost.
- * Leaves out: switches, several sockets, peer-to-peer routing, ACS.
+ * Leaves out: several sockets; the time that switches take.
  */
-import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import type { ByteMemory } from '../memory/byteMemory.ts';
 import type { Counters } from '../metrics/counters.ts';
 import type { EventQueue } from '../time/eventQueue.ts';
 import type { Picoseconds } from '../time/picoseconds.ts';
 import { DmaPort } from './dmaPort.ts';
 import { Link, type LinkOptions } from './link.ts';
+import type { PeerRoute } from './peerRoute.ts';
 import type { Translator } from './translator.ts';
 
 /** All in picoseconds; defaults and their sources are cost presets. */
@@ -23,7 +24,7 @@ export interface FabricCosts {
 
 export interface FabricOptions {
   readonly events: EventQueue;
-  readonly memory: PhysicalMemory;
+  readonly memory: ByteMemory;
   /** Null: bus addresses are physical addresses. */
   readonly translator: Translator | null;
   readonly costs: FabricCosts;
@@ -52,8 +53,11 @@ export class RootPort {
     this.link = link;
   }
 
-  /** The DMA side of a function with this requester id (bus << 8 | device << 3 | function). */
-  addFunction(sourceId: number): DmaPort {
-    return new DmaPort(this.fabric, this.link, sourceId);
+  /**
+   * The DMA side of a function with this requester id (bus << 8 | device << 3 | function). `peers`: whom it reaches without the
+   * root complex; null: nobody.
+   */
+  addFunction(sourceId: number, peers: PeerRoute | null = null): DmaPort {
+    return new DmaPort(this.fabric, this.link, sourceId, peers);
   }
 }

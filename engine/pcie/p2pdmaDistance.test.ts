@@ -191,7 +191,6 @@ test('the decision agrees with a naive one over random trees', () => {
           hostBridge,
           upstream,
           acs,
-          windows: [],
         });
       });
       const provider = nodes[one % nodes.length]!;

@@ -5,6 +5,7 @@
  * A function is known by its requester id with the PCI domain above it: domain << 16 | bus << 8 | device << 3 | function.
  * Leaves out: bus numbers as routing ids, bridges to conventional PCI, lanes (link.ts has them).
  */
+import { PAGE_SIZE } from '../memory/addresses.ts';
 import { LabError } from '../time/labError.ts';
 
 /** Bits of the access-control register, as its capability counts them. */
@@ -46,11 +47,18 @@ export interface PortNode {
   readonly upstream: PortNode | null;
   /** `ACS_*` bits that are switched on; 0 also where the capability is missing. */
   acs: number;
-  readonly windows: MemoryWindow[];
+}
+
+/** A window and whose it is. */
+export interface OwnedWindow {
+  readonly owner: PortNode;
+  readonly window: MemoryWindow;
 }
 
 export class PortTree {
   private readonly nodes = new Map<number, PortNode>();
+  /** By bus address; disjoint. */
+  private windows: readonly OwnedWindow[] = [];
 
   /** A root port, or a function integrated into the root complex: a child of a host bridge. */
   addToRoot(hostBridge: HostBridge, kind: 'root_port' | 'endpoint', sourceId: number, acs = 0): PortNode {
@@ -74,12 +82,44 @@ export class PortTree {
     return this.nodes.get(sourceId) ?? null;
   }
 
-  private add(node: Omit<PortNode, 'name' | 'windows'>): PortNode {
+  /** Lets a function's memory answer to a range of bus addresses. */
+  addWindow(owner: PortNode, window: MemoryWindow): void {
+    const end = window.firstBusPage + window.pages;
+    const taken = this.windows.find(
+      (other) => other.window.firstBusPage < end && endOf(other.window) > window.firstBusPage,
+    );
+    if (taken !== undefined) {
+      throw new LabError(
+        owner.name,
+        `its window at bus address 0x${(window.firstBusPage * PAGE_SIZE).toString(16)} overlaps that of ${taken.owner.name}.`,
+        'Move one of the two.',
+      );
+    }
+    this.windows = [...this.windows, { owner, window }].sort(
+      (left, right) => left.window.firstBusPage - right.window.firstBusPage,
+    );
+  }
+
+  /** The window that holds a page of bus addresses. */
+  windowAt(busPage: number): OwnedWindow | null {
+    const { windows } = this;
+    let low = 0;
+    let high = windows.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (endOf(windows[middle]!.window) <= busPage) low = middle + 1;
+      else high = middle;
+    }
+    const found = windows[low];
+    return found !== undefined && found.window.firstBusPage <= busPage ? found : null;
+  }
+
+  private add(node: Omit<PortNode, 'name'>): PortNode {
     const name = pciName(node.sourceId);
     if (this.nodes.has(node.sourceId)) {
       throw new LabError(name, 'two functions of the topology have this address.', 'Give each its own.');
     }
-    const added = { ...node, name, windows: [] };
+    const added = { ...node, name };
     this.nodes.set(node.sourceId, added);
     return added;
   }
@@ -95,6 +135,10 @@ export function pciName(sourceId: number): string {
 /** `pci_bridge_has_acs_redir`: requests, completions or chosen peers are sent up instead of across. */
 export function redirectsPeers(node: PortNode): boolean {
   return (node.acs & (ACS_REQUEST_REDIRECT | ACS_COMPLETION_REDIRECT | ACS_EGRESS_CONTROL)) !== 0;
+}
+
+function endOf(window: MemoryWindow): number {
+  return window.firstBusPage + window.pages;
 }
 
 function placementProblem(upstream: PortNode, kind: PortKind): string | null {
