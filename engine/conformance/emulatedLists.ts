@@ -59,7 +59,11 @@ export class EmulatedTrace implements DmaTrace {
       this.#allocate(event, listening);
       listening.listener.afterAllocation?.();
     } else if (event.event === 'free_fast') this.#release(event, listening);
-    else if (event.event === 'qi_submit' && event.granularity === 'domain') listening.listener.duringDomainFlush?.();
+  }
+
+  /** The hardware has flushed the domain, and the CPU that asked for it waits. */
+  domainFlushed(): void {
+    this.#stack.at(-1)?.listener.duringDomainFlush?.();
   }
 
   /** The lines since `begin`. Results of calls stand in their events only when the calls have returned. */

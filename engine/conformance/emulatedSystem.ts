@@ -1,10 +1,10 @@
 /**
  * The emulated machine of a replay: the kernel profile's DMA API over a VT-d IOMMU, and the mapping half of the NVMe driver,
- * with no drive behind it. It is the very code that a run uses; only the trace that listens and the hooks that stand in for
+ * with no drive behind it but the one that a device log brings (emulatedDrive.ts). It is the very code that a run uses; only the trace that listens and the hooks that stand in for
  * the machine's past (what its IOVA caches held, when its descriptor pools were empty) are particular to a replay.
- * Leaves out: the drive, data, time.
+ * Leaves out: data, time.
  */
-import { DMA_FROM_DEVICE, DMA_TO_DEVICE } from '../dma/attributes.ts';
+import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_TO_DEVICE } from '../dma/attributes.ts';
 import { dmaCostParameters, resolveDmaCosts } from '../dma/costs.ts';
 import { createDmaDevice, type DmaDevice } from '../dma/device.ts';
 import { DmaApi } from '../dma/dmaApi.ts';
@@ -17,6 +17,7 @@ import { DmaIovaState } from '../dma/twoStep.ts';
 import { ReplayedPool } from '../drivers/descriptorPool.ts';
 import { NvmeIod } from '../drivers/nvmeIod.ts';
 import { NvmeMapping } from '../drivers/nvmeMapping.ts';
+import { type InvalidationObserver, InvalidationQueue } from '../iommu/invalidationQueue.ts';
 import { Iommu, type IommuCosts, type IommuGeometry } from '../iommu/iommu.ts';
 import type { RecordedSystem } from '../lab/recordingFiles.ts';
 import type { RecordedMemory } from '../lab/recordingVectors.ts';
@@ -29,6 +30,8 @@ import { MappingRequest } from '../schemes/mappingRequest.ts';
 import { createScheme } from '../schemes/schemes.ts';
 import { Cpu } from '../time/cpu.ts';
 import { picoseconds } from '../time/picoseconds.ts';
+import { RECORDED_IOTLB_ENTRIES } from './devicePlan.ts';
+import type { DriveParts } from './emulatedDrive.ts';
 import type { RecordedAllocation } from './recordedLists.ts';
 
 /** Page tables and descriptors of the replay lie here; recorded pages lie wherever the recorded machine had them. */
@@ -36,10 +39,22 @@ const MEMORY_BYTES = 256 * 1024 * 1024;
 /** What coherent and borrowed mappings point at: never touched. */
 const SCRATCH_PAGES = 32;
 const LARGEST_LIST = 256;
+const SOURCE_ID = 0x18;
+/** Of a 2 MiB leaf. Stand-ins lie so that none can form. */
+const LARGE_LEAF_PAGES = 512;
 
-/** No device looks anything up, so the caches only have to take invalidations. */
+/**
+ * The IOMMU of the recorded machines (QEMU hw/i386/intel_iommu.c): one hash of 1024 translations of any size, emptied when it
+ * is full. It has no paging-structure caches, but ours are never seen: only fills and hits of translations are compared.
+ */
 const GEOMETRY: IommuGeometry = {
-  iotlb: { entries4K: 64, entries2M: 32, entries1G: 4, ways: 4 },
+  iotlb: {
+    entries4K: RECORDED_IOTLB_ENTRIES,
+    entries2M: RECORDED_IOTLB_ENTRIES,
+    entries1G: RECORDED_IOTLB_ENTRIES,
+    ways: RECORDED_IOTLB_ENTRIES,
+    emptiedAt: RECORDED_IOTLB_ENTRIES,
+  },
   pagingCache: { entries512G: 4, entries1G: 4, entries2M: 16 },
   contextCacheEntries: 4,
   walkers: 1,
@@ -73,8 +88,10 @@ export class EmulatedSystem {
   readonly #scratch: number;
   readonly #block = new MappingRequest();
   readonly #idle: EmulatedRequest[] = [];
+  readonly #parts: DriveParts;
+  readonly #frames: FrameAllocator;
 
-  constructor(system: RecordedSystem, cpus: number, trace: DmaTrace) {
+  constructor(system: RecordedSystem, cpus: number, trace: DmaTrace, observer: InvalidationObserver) {
     this.#cpus = Array.from({ length: cpus }, (_, id) => new Cpu(id));
     const memory = new PhysicalMemory(MEMORY_BYTES);
     const frames = new FrameAllocator(memory, 1, MEMORY_BYTES / PAGE_SIZE - 1);
@@ -89,6 +106,10 @@ export class EmulatedSystem {
       counters,
       log: null,
     });
+    const { invalidationQueue } = iommu;
+    if (invalidationQueue instanceof InvalidationQueue) invalidationQueue.observer = observer;
+    this.#frames = frames;
+    this.#parts = { iommu, memory, counters, sourceId: SOURCE_ID };
     this.#dma = new DmaApi({
       profile,
       costs: resolveDmaCosts(dmaCostParameters('recorded-instructions', profile.name)),
@@ -103,7 +124,7 @@ export class EmulatedSystem {
     });
     this.#device = createDmaDevice({
       name: '0000:00:03.0',
-      sourceId: 0x18,
+      sourceId: SOURCE_ID,
       maxSegmentSize: 0xffff_ffff,
       minAlignMask: PAGE_SIZE - 1,
       forceDac: system.forceDac,
@@ -165,6 +186,42 @@ export class EmulatedSystem {
   unmap(cpuId: number, request: EmulatedRequest): void {
     this.#driver.unmapRequest(this.#cpu(cpuId), request.iod);
     this.#idle.push(request);
+  }
+
+  driveParts(): DriveParts {
+    return this.#parts;
+  }
+
+  /** Bus page of `pages` mapped pages, each by a leaf of its own. */
+  mapStandIns(pages: number): number {
+    const first = this.#frames.allocateContiguous(pages + 1, LARGE_LEAF_PAGES) + 1;
+    const address = this.#dma.dmaMapPhys(
+      this.#cpu(0),
+      this.#device,
+      first * PAGE_SIZE,
+      pages * PAGE_SIZE,
+      DMA_BIDIRECTIONAL,
+      0,
+    );
+    return Math.floor(address / PAGE_SIZE);
+  }
+
+  emptyIotlb(): void {
+    this.#parts.iommu.iotlb.invalidateAll();
+  }
+
+  dropTranslation(busPage: number): void {
+    this.#parts.iommu.iotlb.invalidateRange(-1, busPage, busPage);
+  }
+
+  /** The bus address of the next list that the driver's pool gives out; null: that of no matter. */
+  giveListBlock(address: number | null): void {
+    const phys = address === null ? null : this.#physOf(address);
+    this.#pool.giveNext(address === null || phys === null ? null : { phys, address });
+  }
+
+  #physOf(address: number): number | null {
+    return this.#translated === null ? address : this.#translated.domain.iovaToPhys(address);
   }
 
   /** A mapping that stands for one of the machine's past. */

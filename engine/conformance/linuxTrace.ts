@@ -1,261 +1,60 @@
 /**
  * The suite `linux-trace`: replays recordings of NVMe workloads under real kernels and compares, request by request, every
  * call, map, unmap, free and invalidation in order. A request agrees when its whole list does: what its submission and its
- * completion did, and where its ranges went if the flush queue held them.
+ * completion did, and where its ranges went if the flush queue held them. Where a device log lies beside the trace, reads and
+ * writes agree only if the drive's side does too: data pointer, IOTLB fills and hits, invalidation descriptors.
  * What the recording decides: order, direction, memory and segments of the requests, what came fast or slow from the IOVA
  * allocator, when a descriptor pool was empty, and when the flush queue's timer fired. All else is the emulator's.
  */
-import { type TiedRecording, tieRecording } from '../lab/recording.ts';
-import type { RecordedMemory } from '../lab/recordingVectors.ts';
+import { tieRecording } from '../lab/recording.ts';
 import { LabError } from '../time/labError.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
-import { firstDifference, type ListDifference } from './compareLists.ts';
-import { type EmulatedListener, EmulatedTrace } from './emulatedLists.ts';
-import { EmulatedSystem, type EmulatedRequest } from './emulatedSystem.ts';
-import { queuedBefore, releaseRings } from './flushHistory.ts';
-import {
-  BEFORE_THE_RECORDING,
-  type RecordedCommand,
-  type RecordedLists,
-  recordedLists,
-  timerName,
-} from './recordedLists.ts';
+import { planDevice } from './devicePlan.ts';
 import { judge, requestName } from './judgeRequests.ts';
-import { FlushOrder, type ReplayStep, replaySteps } from './replaySteps.ts';
-import { type Difference, type FileResult, type SuiteResult, suiteResult } from './report.ts';
-import type { IovaRange } from './traceText.ts';
+import { type RecordedCommand, recordedLists } from './recordedLists.ts';
+import { type Difference, type FileResult, type Skipped, type SuiteResult, suiteResult } from './report.ts';
+import { Replay, type Replayed } from './traceReplay.ts';
 
 export const LINUX_TRACE_SUITE = 'linux-trace';
-
-/** One request while it is replayed. */
-interface Replayed {
-  readonly recorded: RecordedCommand;
-  readonly memory: RecordedMemory;
-  readonly ranges: IovaRange[];
-  request: EmulatedRequest | null;
-  difference: ListDifference | null;
-}
-
-class Replay {
-  readonly #lists: RecordedLists;
-  readonly #trace: EmulatedTrace;
-  readonly #system: EmulatedSystem;
-  readonly #requests: ReadonlyMap<RecordedCommand, Replayed>;
-  readonly #rings: ReadonlyMap<number, number>;
-  #steps: readonly ReplayStep[] = [];
-  #next = 0;
-
-  constructor(recording: TiedRecording, lists: RecordedLists, requests: ReadonlyMap<RecordedCommand, Replayed>) {
-    this.#lists = lists;
-    this.#requests = requests;
-    const { system } = recording;
-    this.#trace = new EmulatedTrace({ printsPages: printsPages(recording) });
-    const cpus = highestCpu(lists, system.cpus) + 1;
-    this.#rings = releaseRings(lists, cpus);
-    this.#system = new EmulatedSystem(system, cpus, this.#trace);
-  }
-
-  run(): void {
-    const order = new FlushOrder(this.#lists, this.#rings);
-    this.#steps = replaySteps(this.#lists, order, new Set(this.#requests.keys()));
-    this.#fillQueue(order.first);
-    const held = this.#mapForQueue();
-    this.#runUntil(Infinity, held);
-    for (const replayed of this.#requests.values()) replayed.difference ??= this.#releaseDifference(replayed);
-    this.#compareReleaseOrder();
-  }
-
-  #runUntil(line: number, held: ReadonlyMap<ReplayStep, readonly number[]>): void {
-    for (let step = this.#steps[this.#next]; step !== undefined && step.at < line; step = this.#steps[this.#next]) {
-      this.#next += 1;
-      this.#take(step, held);
-    }
-  }
-
-  /** What was in the flush queue before: the same number of ranges of the same sizes, in the same rings. */
-  #fillQueue(firstFlush: number): void {
-    const before = queuedBefore(this.#lists, this.#rings, firstFlush);
-    const ranges: IovaRange[] = [];
-    const listener: EmulatedListener = {
-      duringDomainFlush: () => {
-        queue(false);
-      },
-    };
-    this.#trace.begin(BEFORE_THE_RECORDING, ranges, listener);
-    const addresses = before.map(({ range, cpu }) => this.#system.mapPages(cpu, range.pages));
-    const queue = (flushed: boolean): void => {
-      for (const [index, { range, cpu, flushed: covered }] of before.entries()) {
-        if (covered === flushed) this.#system.unmapPages(cpu, addresses[index] ?? 0, range.pages);
-      }
-    };
-    queue(true);
-    // What is queued while a flush is under way is not covered by it.
-    if (before.some((entry) => entry.flushed)) this.#system.flushDomain(0);
-    else queue(false);
-    this.#trace.end();
-  }
-
-  /** Ranges of requests that were in flight when the recording began are mapped beforehand. */
-  #mapForQueue(): Map<ReplayStep, readonly number[]> {
-    const held = new Map<ReplayStep, readonly number[]>();
-    for (const step of this.#steps) {
-      if (step.kind !== 'queue') continue;
-      this.#trace.begin(step.owner, []);
-      held.set(
-        step,
-        step.ranges.map((range) => this.#system.mapPages(step.cpu, range.pages)),
-      );
-      this.#trace.end();
-    }
-    return held;
-  }
-
-  #take(step: ReplayStep, held: ReadonlyMap<ReplayStep, readonly number[]>): void {
-    // While a CPU waits for the flush of the domain, interrupts and other CPUs go on.
-    const listener: EmulatedListener = {
-      duringDomainFlush: () => {
-        this.#runUntil(step.flushEnd, held);
-      },
-    };
-    switch (step.kind) {
-      case 'submit':
-        this.#submit(step.recorded);
-        return;
-      case 'complete':
-        this.#complete(step.recorded, listener);
-        return;
-      case 'queue':
-        this.#trace.begin(step.owner, [], listener);
-        for (const [index, range] of step.ranges.entries()) {
-          this.#system.unmapPages(step.cpu, held.get(step)?.[index] ?? 0, range.pages);
-        }
-        this.#trace.end();
-        return;
-      case 'timer':
-        this.#trace.begin(timerName(step.timer), [], listener);
-        this.#system.flushDomain(step.timer.cpu);
-        this.#trace.end();
-        return;
-      case 'release':
-        this.#trace.begin(timerName(step.timer), []);
-        this.#system.releaseRing(step.timer.cpu, step.ring);
-        this.#trace.end();
-    }
-  }
-
-  #submit(recorded: RecordedCommand): void {
-    const replayed = this.#requests.get(recorded);
-    if (replayed === undefined) return;
-    const { command, owner, allocations } = recorded;
-    const past = this.#system.past(command.setup.cpu, allocations);
-    this.#trace.begin(owner, replayed.ranges, { afterAllocation: past });
-    replayed.request = this.#system.map(command.setup.cpu, replayed.memory);
-    const end = (command.issue ?? command.setup).line;
-    replayed.difference = firstDifference(recorded.submission, this.#trace.end(), end);
-  }
-
-  #complete(recorded: RecordedCommand, listener: EmulatedListener): void {
-    const replayed = this.#requests.get(recorded);
-    if (replayed === undefined || recorded.command.completed === null) return;
-    this.#trace.begin(recorded.owner, replayed.ranges, listener);
-    const completed = recorded.command.completed;
-    if (replayed.request !== null) this.#system.unmap(completed.cpu, replayed.request);
-    replayed.request = null;
-    const emulated = this.#trace.end();
-    replayed.difference ??= firstDifference(recorded.completion, emulated, completed.line);
-  }
-
-  /** A ring is released in the order in which it was filled (Linux drivers/iommu/dma-iommu.c `fq_ring_free_locked`). */
-  #compareReleaseOrder(): void {
-    const owners = new Map<IovaRange, { readonly replayed: Replayed; readonly own: IovaRange }>();
-    for (const replayed of this.#requests.values()) {
-      for (const [index, range] of replayed.recorded.ranges.entries()) {
-        const own = replayed.ranges[index];
-        if (own !== undefined) owners.set(range, { replayed, own });
-      }
-    }
-    for (const timer of this.#lists.timers) {
-      const latest = new Map<number, number>();
-      for (const { line } of timer.frees) {
-        const range = this.#lists.freedAt.get(line);
-        const owner = range === undefined ? undefined : owners.get(range);
-        const order = owner === undefined ? undefined : this.#trace.releases.get(owner.own)?.order;
-        if (range === undefined || owner === undefined || order === undefined) continue;
-        const ring = this.#rings.get(line) ?? 0;
-        const before = latest.get(ring) ?? -1;
-        latest.set(ring, Math.max(before, order));
-        if (order > before) continue;
-        const what = `range ${range.index} is given back by ${timerName(timer)}`;
-        owner.replayed.difference ??= {
-          line,
-          recorded: `${what} after one that was queued later`,
-          emulated: `${what} in the order of the queue`,
-        };
-      }
-    }
-  }
-
-  /** A queued range must go back where it did in the recording: in the same request's unmap, the same timer, or not at all. */
-  #releaseDifference(replayed: Replayed): ListDifference | null {
-    const { recorded } = replayed;
-    for (const [index, range] of recorded.ranges.entries()) {
-      const own = replayed.ranges[index];
-      const expected = this.#lists.releases.get(range);
-      const produced = own === undefined ? undefined : this.#trace.releases.get(own);
-      if (expected?.by === produced?.by && expected?.pages === produced?.pages) continue;
-      const text = (release: { readonly by: string; readonly pages: number } | undefined): string | null =>
-        release === undefined ? null : `range ${index} is given back by ${release.by}, size=${release.pages}`;
-      const line = expected?.line ?? recorded.command.completed?.line ?? recorded.command.setup.line;
-      return { line, recorded: text(expected), emulated: text(produced) };
-    }
-    return null;
-  }
-}
-
-/** Whether this kernel prints the number of pages of a flush is a matter of the tracepoint's wording, not of behaviour. */
-function printsPages(recording: TiedRecording): boolean {
-  for (const command of recording.trace.commands) {
-    for (const { event } of command.completion.flatMap((call) => call.records)) {
-      if (event.name === 'cache_tag_flush_range') return event.pages !== null;
-    }
-  }
-  return false;
-}
-
-function highestCpu(lists: RecordedLists, cpus: number): number {
-  let highest = cpus - 1;
-  for (const { command } of lists.commands) {
-    highest = Math.max(highest, command.setup.cpu, command.completed?.cpu ?? 0);
-  }
-  for (const { orphan } of lists.orphans) highest = Math.max(highest, orphan.completed.cpu);
-  for (const timer of lists.timers) highest = Math.max(highest, timer.cpu);
-  return highest;
-}
 
 /** Replays one recording. Bad input throws a LabError. */
 export function conformRecording(files: RecordingFiles): FileResult {
   const recording = tieRecording(files);
   const lists = recordedLists(recording.trace);
-  const { compared, contradictions, skipped } = judge(recording.trace, lists);
-  const total = compared.size + contradictions.length;
+  const { compared, contradictions, skipped: cutOff } = judge(recording.trace, lists);
+  const { name, deviceLog } = files;
+  const plan =
+    deviceLog === undefined || compared.size === 0
+      ? null
+      : planDevice(`device.log of ${name}`, deviceLog, lists, compared.keys());
+  const skipped: Skipped[] = [...cutOff];
+  const beyond = plan?.beyond.size ?? 0;
+  if (beyond > 0) skipped.push({ reason: 'the device log ends before the request does', count: beyond });
+  const total = compared.size - beyond + contradictions.length;
   if (total === 0) {
     throw new LabError(
-      files.name,
+      name,
       'no request in it can be compared: none is there from its submission to its completion.',
       'Record from before the workload begins until after it ends.',
     );
   }
   const requests = new Map<RecordedCommand, Replayed>();
   for (const [recorded, memory] of compared) {
-    requests.set(recorded, { recorded, memory, ranges: [], request: null, difference: null });
+    requests.set(recorded, { recorded, memory, ranges: [], request: null, difference: null, deviceDifference: null });
   }
-  new Replay(recording, lists, requests).run();
+  new Replay(recording, lists, requests, plan).run();
   const differences: Difference[] = [...contradictions];
-  for (const { recorded, difference } of requests.values()) {
+  for (const { recorded, difference, deviceDifference } of requests.values()) {
+    if (plan?.beyond.has(recorded) === true) continue;
     if (difference !== null) differences.push({ ...difference, unit: requestName(recorded) });
+    else if (deviceDifference !== null) {
+      const { line, ...sides } = deviceDifference;
+      const unit = `${requestName(recorded)}, at line ${line} of its device.log`;
+      differences.push({ line: recorded.command.setup.line, unit, ...sides });
+    }
   }
   return {
-    name: files.name,
+    name,
     agree: total - differences.length,
     total,
     firstDifference: differences.reduce<Difference | null>(

@@ -42,7 +42,23 @@ async function readTrace(path: string): Promise<RecordingFiles> {
   const trace = await readFile(path).catch(() => {
     throw new LabError(path, 'the recording cannot be read.', 'Name the text of a kernel trace, plain or gzip.');
   });
-  return { name: path, trace, runJson: await readRunJson(path) };
+  const deviceLog = await readDeviceLog(dirname(path));
+  const files: RecordingFiles = { name: path, trace, runJson: await readRunJson(path) };
+  return deviceLog === null ? files : { ...files, deviceLog };
+}
+
+/** Lies beside the traces of a boot whose device side was recorded too; null: it was not. */
+async function readDeviceLog(folder: string): Promise<Uint8Array | null> {
+  for (const name of ['device.log.gz', 'device.log']) {
+    const path = join(folder, name);
+    try {
+      return await readFile(path);
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') continue;
+      throw new LabError(path, 'the log of the device’s side cannot be read.', 'Copy it again, or take it away.');
+    }
+  }
+  return null;
 }
 
 async function readCalls(path: string): Promise<ApiFiles> {
