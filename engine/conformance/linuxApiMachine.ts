@@ -95,6 +95,7 @@ export class ApiMachine {
       log: null,
       swiotlb,
       cachingMode: system.cachingMode,
+      levels: system.levels,
     });
     const reservedRegions = system.iomem.windows;
     const { forceDac } = system;

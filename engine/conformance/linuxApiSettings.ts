@@ -14,7 +14,7 @@ const DOMAIN_TYPES = { strict: '0x3', lazy: '0xb', passthrough: '0x4' } as const
 const VTD_PAGE_SIZES = '0x40201000';
 /** Every power of two from 4 KiB to 2 MiB and on, but 512 GiB. */
 const AMD_PAGE_SIZES = '0xfff7ffffff000';
-const VTD_APERTURE_END = '0xffffffffffff';
+const VTD_APERTURE_ENDS = { 3: '0x7fffffffff', 4: '0xffffffffffff' } as const;
 const AMD_APERTURE_END = '0xffffffffffffffff';
 
 /** Where the pages lie is the recorded machine's to say. */
@@ -88,7 +88,7 @@ export const env: Word = (replay) => {
 
 /** What the module reads of the device's IOMMU domain; without one it prints none of it. */
 function domainFields(replay: ApiReplay): ApiFields {
-  const { domain, iommu } = replay.machine.system;
+  const { domain, iommu, levels } = replay.machine.system;
   if (domain === 'none') return {};
   const domain_type = DOMAIN_TYPES[domain];
   if (domain === 'passthrough')
@@ -96,7 +96,7 @@ function domainFields(replay: ApiReplay): ApiFields {
   return {
     domain_type,
     pgsize_bitmap: iommu === 'amd' ? AMD_PAGE_SIZES : VTD_PAGE_SIZES,
-    aperture: ['0x0', iommu === 'amd' ? AMD_APERTURE_END : VTD_APERTURE_END],
+    aperture: ['0x0', iommu === 'amd' ? AMD_APERTURE_END : VTD_APERTURE_ENDS[levels]],
     force_aperture: 1,
   };
 }

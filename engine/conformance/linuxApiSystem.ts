@@ -30,6 +30,8 @@ export interface ApiSystem {
   readonly domain: DomainType;
   readonly iommu: 'vtd' | 'amd' | null;
   readonly cachingMode: boolean;
+  /** Levels of VT-d's tables: 3 for an address width of 39 bits. */
+  readonly levels: 3 | 4;
   readonly forceDac: boolean;
   readonly swiotlbForce: boolean;
   readonly swiotlbSlots: number;
@@ -85,6 +87,7 @@ export function readApiSystem(file: string, runJson: string, iomem: string): Api
     domain: domainOf(file, iommu !== null, words),
     iommu,
     cachingMode: run.iommu?.includes('caching-mode=on') === true,
+    levels: run.iommu?.includes('aw-bits=39') === true ? 3 : 4,
     forceDac: isOn(lastValue(words, 'iommu.forcedac')),
     swiotlbForce: swiotlb.includes('force'),
     swiotlbSlots: swiotlbSlots(swiotlb[0]),
