@@ -86,7 +86,7 @@ export class AddressSpace {
   unmap(start: number, pages: number): void {
     const end = start + pages;
     this.invalidate(start, end, 'unmap', () => {
-      this.dropEntries(start, end);
+      this.zap(start, end);
       this.areas.update(start, end, () => null);
     });
   }
@@ -96,7 +96,7 @@ export class AddressSpace {
     const end = start + pages;
     const ret = this.notifiers.invalidateRangeStart({ start, end, event: 'clear', blockable });
     if (ret !== 0) return ret;
-    this.dropEntries(start, end);
+    this.zap(start, end);
     this.notifiers.invalidateRangeEnd();
     return 0;
   }
@@ -136,7 +136,7 @@ export class AddressSpace {
     if (!this.alive) return;
     this.alive = false;
     this.invalidate(0, END_PAGE, 'release', () => {
-      for (const area of this.areas.all) this.dropEntries(area.start, area.end);
+      for (const area of this.areas.all) this.zap(area.start, area.end);
       this.areas.update(0, END_PAGE, () => null);
     });
   }
@@ -155,7 +155,8 @@ export class AddressSpace {
     }
   }
 
-  private dropEntries(start: number, end: number): void {
+  /** Takes all entries of [start, end) away; only between start and end of an invalidation. */
+  zap(start: number, end: number): void {
     const { table, pages } = this;
     for (let page = table.next(start, end); page < end; page = table.next(page + 1, end)) {
       // whoever is moving the page finds its place gone if it is let end first
