@@ -22,7 +22,7 @@ function keyWord(page: number, word: number): number {
 }
 
 /** Garbles bytes that lie at a physical address, or makes them plain again. */
-export function applyKeyStream(phys: number, bytes: Uint8Array, offset: number, length: number): void {
+function applyKeyStream(phys: number, bytes: Uint8Array, offset: number, length: number): void {
   for (let index = 0; index < length; index += 1) {
     const at = phys + index;
     const inPage = at % PAGE_SIZE;

@@ -9,7 +9,7 @@ import { UserPages } from './userPages.ts';
 const RAM_PAGES = 0x4000;
 export const PEER_PAGE = 0x8000;
 export const PEER_PAGES = 0x100;
-export const PEER: P2pdmaProvider = { name: '0000:04:00.0', busOffset: 0x1000_0000, sourceId: 0x400 };
+const PEER: P2pdmaProvider = { name: '0000:04:00.0', busOffset: 0x1000_0000, sourceId: 0x400 };
 
 export class TestProcesses {
   readonly memory = new PhysicalMemory((PEER_PAGE + PEER_PAGES) * 4096);

@@ -10,7 +10,6 @@ import { LabError } from '../time/labError.ts';
 
 /** Bits of the access-control register, as its capability counts them. */
 export const ACS_SOURCE_VALIDATION = 1 << 0;
-export const ACS_TRANSLATION_BLOCKING = 1 << 1;
 export const ACS_REQUEST_REDIRECT = 1 << 2;
 export const ACS_COMPLETION_REDIRECT = 1 << 3;
 export const ACS_UPSTREAM_FORWARDING = 1 << 4;
@@ -126,7 +125,7 @@ export class PortTree {
 }
 
 /** `0000:3b:00.1`. */
-export function pciName(sourceId: number): string {
+function pciName(sourceId: number): string {
   const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
   const domain = Math.floor(sourceId / 0x1_0000);
   return `${hex(domain, 4)}:${hex((sourceId >>> 8) & 0xff, 2)}:${hex((sourceId >>> 3) & 0x1f, 2)}.${String(sourceId & 7)}`;
