@@ -129,7 +129,11 @@ export class DmaIommu implements FlushQueueOwner {
     if ((device.coherent && !device.untrusted) || !bounceBuffers.needed(phys, size, direction)) {
       return this.mapRange(cpu, phys, size, direction, device.dmaMask);
     }
-    if ((attributes & NEVER_BOUNCED) !== 0) return DMA_MAPPING_ERROR;
+    if ((attributes & NEVER_BOUNCED) !== 0) {
+      // before dma_map_phys there was dma_map_resource, which never asked
+      const asResource = this.profile.singleMapCall === 'dma_map_page' && (attributes & DMA_ATTR_MMIO) !== 0;
+      return asResource ? this.mapRange(cpu, phys, size, direction, device.dmaMask) : DMA_MAPPING_ERROR;
+    }
     const bounce = bounceBuffers.map(cpu, phys, size, direction, attributes);
     if (bounce === NO_BOUNCE_BUFFER) return DMA_MAPPING_ERROR;
     const address = this.mapRange(cpu, bounce, size, direction, device.dmaMask);

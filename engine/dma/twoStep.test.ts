@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { DMA_FROM_DEVICE } from './attributes.ts';
-import { EADDRINUSE, EINVAL, EIO, ENXIO, EOPNOTSUPP } from './errno.ts';
+import { EADDRINUSE, EFAULT, EINVAL, EIO, ENXIO, EOPNOTSUPP, ERANGE } from './errno.ts';
 import { TestMachine, type TestMachineOptions } from './testMachine.ts';
 import { DmaIovaState } from './twoStep.ts';
 
@@ -154,6 +154,39 @@ describe('the two-step API (drivers/iommu/dma-iommu.c)', () => {
     older.destroy(PAGE);
     expect(older.machine.counters.get('iotlbSyncs')).toBe(0);
     expect(older.machine.counters.get('flushQueueEntries')).toBe(1);
+  });
+
+  test('ideal: destroy of a part frees the whole range, through the flush queue where there is one', () => {
+    const strict = new TwoStep({ profile: 'ideal' });
+    strict.alloc(8 * PAGE);
+    strict.link(0x10000, 0, PAGE);
+    strict.events();
+    strict.destroy(PAGE);
+    expect(strict.events()).toEqual([
+      'unmap ffff8000 4096 4096',
+      'flush ffff8000-ffff8fff ffff8000 mask 0',
+      'qi page ffff8000 0 hint',
+      'free ffff8 8',
+    ]);
+    const lazy = new TwoStep({ profile: 'ideal', domain: 'lazy' });
+    lazy.alloc(8 * PAGE);
+    lazy.link(0x10000, 0, PAGE);
+    lazy.events();
+    lazy.destroy(PAGE);
+    expect(lazy.events()).toEqual(['unmap ffff8000 4096 4096']);
+    lazy.machine.api.flushQueueTimer(lazy.machine.cpu, lazy.machine.device);
+    expect(lazy.events().at(-1)).toBe('free ffff8 8');
+  });
+
+  test.each([
+    ['6.18', EFAULT, ['unmap 1000000000000 0 0']],
+    ['7.3', ERANGE, ['map 1000000000000 10000 0', 'unmap 1000000000000 0 0']],
+  ] as const)('a link beyond what the tables can hold fails in %s with %i', (profile, error, events) => {
+    const two = new TwoStep({ profile });
+    two.alloc(PAGE);
+    two.events();
+    expect(two.link(0x10000, 2 ** 48 - two.state.address, PAGE)).toBe(error);
+    expect(two.events()).toEqual(events);
   });
 
   test('7.3 shows destroy as unlink and free, destroy of nothing as free', () => {

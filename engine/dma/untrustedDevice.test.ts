@@ -116,6 +116,12 @@ describe('one-shot mappings of an untrusted device (drivers/iommu/dma-iommu.c, i
     expect(machine.swiotlb!.used).toBe(0);
   });
 
+  test('6.17 maps device registers as a resource, which is never bounced', () => {
+    const machine = untrusted({ profile: '6.17' });
+    const { api, cpu, device } = machine;
+    expect(api.dmaMapPhys(cpu, device, BUFFER + 1, 8, DMA_TO_DEVICE, DMA_ATTR_MMIO)).toBe(0xffff_f001);
+  });
+
   test('without bounce buffers it fails and says so once', () => {
     const machine = new TestMachine({ device: { untrusted: true } });
     const { api, cpu, device } = machine;
