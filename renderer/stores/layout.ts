@@ -8,7 +8,7 @@ import type { AppSettings, ThemeChoice } from '../../electron/ipc/api.ts';
 import { useNotices } from './notices.ts';
 
 export type StageTab = 'topology' | 'workload' | 'charts';
-export type PanelTab = 'summary' | 'events';
+export type PanelTab = 'summary' | 'events' | 'faults';
 export type PaneName = 'outline' | 'inspector' | 'panel';
 export type Dialog = 'palette' | 'keys' | null;
 

@@ -11,6 +11,8 @@ export type Selected =
 export const useSelection = defineStore('selection', () => {
   const selected = shallowRef<Selected | null>(null);
   const chart = ref<ChartId>('iotlb-misses');
+  /** A moment of virtual time that was chosen in a chart, picoseconds. */
+  const moment = ref<number | null>(null);
   /** Columns that the charts leave out. */
   const hiddenRuns = shallowRef<ReadonlySet<string>>(new Set());
 
@@ -30,5 +32,5 @@ export const useSelection = defineStore('selection', () => {
     hiddenRuns.value = next;
   }
 
-  return { selected, chart, hiddenRuns, select, isSelected, toggleRun };
+  return { selected, chart, moment, hiddenRuns, select, isSelected, toggleRun };
 });

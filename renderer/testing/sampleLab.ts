@@ -1,5 +1,6 @@
 /** A small lab, its runs and a stand-in for window.lab, for the tests of the page. Frames come from plain arithmetic. */
 import type { DocumentState, LabApi, Outcome, RunState } from '../../electron/ipc/api.ts';
+import type { IovaSnapshot } from '../../engine/lab/iovaNames.ts';
 import type { RunFrame, SummaryRow } from '../../engine/lab/runTypes.ts';
 import type { Comparison, LabDocument, Part } from '../../engine/lab/schema.ts';
 import { SERIES_COLUMNS, type SeriesColumn } from '../../engine/metrics/seriesColumns.ts';
@@ -173,6 +174,30 @@ export function withRuns(
   return { state: sampleState({ runs }), frames };
 }
 
+/** An IOVA space with a range of each state. */
+function sampleSnapshot(at: number): IovaSnapshot {
+  const free = { progress: null, bytes: 0, pieces: 0, direction: null, since: 0 } as const;
+  const mapped = { progress: null, bytes: 16_384, pieces: 4, direction: 'fromDevice', since: at / 2 } as const;
+  return {
+    at,
+    device: '0000:01:00.0',
+    translated: true,
+    spacePages: 2 ** 36,
+    ranges: [
+      { firstPage: 0xfee00, pages: 256, state: 'reserved', call: null, cpu: -1, ...free },
+      { firstPage: 0xffff0, pages: 4, state: 'queued', call: 'dma_iova_try_alloc', cpu: 0, ...mapped },
+      { firstPage: 0xffff4, pages: 4, state: 'cached', call: 'dma_map_sg', cpu: 1, ...mapped },
+      { firstPage: 0xffff8, pages: 4, state: 'live', call: 'dma_map_sg', cpu: 1, ...mapped, progress: 'mapped' },
+    ],
+    totals: {
+      live: { ranges: 1, pages: 4 },
+      queued: { ranges: 1, pages: 4 },
+      cached: { ranges: 1, pages: 4 },
+      reserved: { ranges: 1, pages: 256 },
+    },
+  };
+}
+
 /** A window.lab that answers from memory and records what was asked. */
 export function fakeApi(state: DocumentState, frames: ReadonlyMap<string, RunFrame> = new Map()): FakeApi {
   const calls: string[] = [];
@@ -180,6 +205,7 @@ export function fakeApi(state: DocumentState, frames: ReadonlyMap<string, RunFra
     document: [],
     runState: [],
     runFrame: [],
+    inspection: [],
     settings: [],
     command: [],
     message: [],
@@ -227,6 +253,11 @@ export function fakeApi(state: DocumentState, frames: ReadonlyMap<string, RunFra
       resume: done('resume'),
       cancel: done('cancel'),
       frame: (id) => Promise.resolve(frames.get(id) ?? null),
+      inspectIova: (request) => {
+        calls.push(`inspectIova ${JSON.stringify(request)}`);
+        return Promise.resolve({ status: 'done', snapshot: sampleSnapshot(request.at) });
+      },
+      endInspection: done('endInspection'),
       commandLine: () => Promise.resolve('lab run first-run.iovalab'),
     },
     exports: { chart: done('chart'), all: done('all') },
@@ -251,6 +282,7 @@ export function fakeApi(state: DocumentState, frames: ReadonlyMap<string, RunFra
       onDocument: listen(listeners.document),
       onRunState: listen(listeners.runState),
       onRunFrame: listen(listeners.runFrame),
+      onInspection: listen(listeners.inspection),
       onSettings: listen(listeners.settings),
       onCommand: listen(listeners.command),
       onMessage: listen(listeners.message),
@@ -268,6 +300,7 @@ export interface FakeApi {
     readonly document: HandlerOf<'onDocument'>[];
     readonly runState: HandlerOf<'onRunState'>[];
     readonly runFrame: HandlerOf<'onRunFrame'>[];
+    readonly inspection: HandlerOf<'onInspection'>[];
     readonly settings: HandlerOf<'onSettings'>[];
     readonly command: HandlerOf<'onCommand'>[];
     readonly message: HandlerOf<'onMessage'>[];
