@@ -16,6 +16,7 @@ import { picoseconds } from '../time/picoseconds.ts';
 import { dmaCostParameters, resolveDmaCosts } from './costs.ts';
 import { createDmaDevice, type DmaDevice, type DomainType } from './device.ts';
 import { DmaApi } from './dmaApi.ts';
+import type { MemoryEncryption } from './memoryEncryption.ts';
 import { kernelProfile, type KernelProfile, type KernelProfileName } from './profiles.ts';
 import { Swiotlb } from './swiotlb.ts';
 import type { DmaTraceEvent } from './trace.ts';
@@ -38,6 +39,7 @@ export interface TestMachineOptions {
   /** The IOMMU caches what is not present, so a map must flush. */
   readonly cachingMode?: boolean;
   readonly maximumAddressMask?: number;
+  readonly encryption?: MemoryEncryption;
   /** Bounce buffers of so many slots, at BOUNCE_POOL. */
   readonly swiotlbSlots?: number;
   /** `swiotlb=force`. */
@@ -108,6 +110,7 @@ export class TestMachine {
       swiotlb: this.swiotlb,
       pageKinds: options.pageKinds ?? null,
       p2pdma: options.p2pdma ?? null,
+      encryption: options.encryption ?? null,
     });
     this.api.attach(this.device, options.domain ?? 'strict');
   }
