@@ -134,6 +134,23 @@ describe('interval notifiers (mm/mmu_notifier.c)', () => {
     expect(() => notifiers.invalidateRangeStart(range(10, 20))).toThrow('may block');
   });
 
+  test('callbacks in two passes all begin before the first one ends, also when a later one refuses', () => {
+    for (const refuse of [false, true]) {
+      const notifiers = new IntervalNotifiers();
+      const order: string[] = [];
+      for (const name of ['first', 'second']) {
+        notifiers.insert(10, 5, () => {
+          order.push(`${name} starts`);
+          return () => order.push(`${name} finishes`);
+        });
+      }
+      if (refuse) follow(notifiers, 12, 1, false);
+      expect(notifiers.invalidateRangeStart(range(10, 20, !refuse))).toBe(refuse ? EAGAIN : 0);
+      expect(order).toEqual(['first starts', 'second starts', 'first finishes', 'second finishes']);
+      expect(notifiers.active).toBe(refuse ? 0 : 1);
+    }
+  });
+
   test('intervals without length or beyond all addresses are refused', () => {
     const notifiers = new IntervalNotifiers();
     expect(notifiers.insert(10, 0, () => true)).toBe(EOVERFLOW);

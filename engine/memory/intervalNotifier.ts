@@ -5,7 +5,7 @@
  * the number of its last invalidation, so equal to the process's number means "in progress", and different from what a reader
  * saw means "changed".
  * The emulator is one thread, so nothing sleeps here: who would sleep is told so, and asks again when the invalidation is over.
- * Leaves out: notifiers without interval (`mmu_notifier_register`), callbacks in two passes, the wait in removal.
+ * Leaves out: notifiers without interval (`mmu_notifier_register`), the wait in removal.
  */
 import { EAGAIN, EINVAL, EOVERFLOW } from './memoryErrors.ts';
 
@@ -27,9 +27,10 @@ export interface InvalidationRange {
 
 /**
  * `ops->invalidate`: takes the driver's lock, calls `setSequence`, stops the device and takes its mappings away. False, which
- * only a range that is not blockable allows: it would have to sleep.
+ * only a range that is not blockable allows: it would have to sleep. A function (`invalidate_start` of newer kernels) is the
+ * second half, called when all callbacks of the range have begun, so that several devices can be flushed side by side.
  */
-export type Invalidate = (range: InvalidationRange, sequence: number) => boolean;
+export type Invalidate = (range: InvalidationRange, sequence: number) => boolean | (() => void);
 
 /** `struct mmu_interval_notifier`. */
 export class IntervalNotifier {
@@ -135,14 +136,18 @@ export class IntervalNotifiers {
     const hit = this.tree.filter((notifier) => notifier.start < range.end && notifier.end > range.start);
     if (hit.length > 0 && !this.invalidating) this.sequence += 1;
     const { sequence } = this;
-    for (const notifier of hit) {
+    const finishes: (() => void)[] = [];
+    const refused = hit.some((notifier) => {
       this.callbacks += 1;
-      if (notifier.invalidate(range, sequence)) continue;
-      if (range.blockable) throw new Error('a callback refused an invalidation that may block');
-      this.invalidateRangeEnd();
-      return EAGAIN;
-    }
-    return 0;
+      const answer = notifier.invalidate(range, sequence);
+      if (typeof answer === 'function') finishes.push(answer);
+      return answer === false;
+    });
+    for (const finish of finishes) finish();
+    if (!refused) return 0;
+    if (range.blockable) throw new Error('a callback refused an invalidation that may block');
+    this.invalidateRangeEnd();
+    return EAGAIN;
   }
 
   /** `mmu_notifier_invalidate_range_end`: after entries changed. */
