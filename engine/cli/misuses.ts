@@ -3,8 +3,10 @@ import { MISUSE_TITLES, type ApiMisuse, type MisuseKind } from '../lab/misuseNam
 import { formatTime } from '../lab/quantity.ts';
 import type { RunResult } from '../lab/runTypes.ts';
 
-/** Misuses of a run that are printed in full. */
+/** Misuses of a run that are printed in full: the first of so many kinds. */
 const PRINTED = 3;
+/** Calls of a history that are printed, the last ones. */
+const PRINTED_CALLS = 6;
 
 export function misuseLines(results: readonly Pick<RunResult, 'label' | 'checker'>[]): string[] {
   return results.flatMap(({ label, checker }) => {
@@ -14,26 +16,28 @@ export function misuseLines(results: readonly Pick<RunResult, 'label' | 'checker
     if (errorCount === 0) return ['', head];
     const kinds = (Object.keys(MISUSE_TITLES) as MisuseKind[]).flatMap((kind) => {
       const count = byKind[kind] ?? 0;
-      return count === 0 ? [] : [`  ${count} times ${MISUSE_TITLES[kind]}`];
+      return count === 0 ? [] : [`  ${count} ${count === 1 ? 'time' : 'times'} ${MISUSE_TITLES[kind]}`];
     });
-    const more = errorCount - Math.min(PRINTED, misuses.length);
+    const firsts = misuses.filter(({ kind }, index) => misuses.findIndex((other) => other.kind === kind) === index);
     return [
       '',
       `${head}${stopped ? '; the run was stopped there' : ''}`,
       ...kinds,
-      ...misuses.slice(0, PRINTED).flatMap(describe),
-      ...(more > 0 ? [`  ... and ${more} more`] : []),
+      ...firsts.slice(0, PRINTED).flatMap(describe),
     ];
   });
 }
 
 function describe({ at, driver, device, message, call, history, omitted }: ApiMisuse): string[] {
+  const hidden = omitted + Math.max(0, history.length - PRINTED_CALLS);
   return [
     `  ${formatTime(at)}  ${driver} ${device}: ${message}`,
     `    in ${call}`,
-    ...history.map(
-      (past) => `    after ${formatTime(past.at)}  ${past.cpu < 0 ? 'device' : `CPU ${past.cpu}`}  ${past.text}`,
-    ),
-    ...(omitted > 0 ? [`    (${omitted} calls in between are not shown)`] : []),
+    ...(hidden > 0 ? [`    after ${hidden} ${hidden === 1 ? 'call' : 'calls'} and`] : []),
+    ...history.slice(-PRINTED_CALLS).map(callLine),
   ];
+}
+
+function callLine({ at, cpu, text }: ApiMisuse['history'][number]): string {
+  return `    after ${formatTime(at)}  ${cpu < 0 ? 'device' : `CPU ${cpu}`}  ${text}`;
 }

@@ -14,7 +14,7 @@ import type { ApiMisuse, CheckerMode, CheckerResult, MisuseKind } from './misuse
 const PREALLOCATED_ENTRIES = 65_536;
 /** `DMA_DEBUG_DYNAMIC_ENTRIES`: a page of entries (assumed: its size depends on the kernel's configuration). */
 const DYNAMIC_ENTRIES = 32;
-/** Misuses that are kept in full. The kernel prints only one by default (`num_errors`). */
+/** Misuses that are kept in full, besides the first of each kind. The kernel prints only one by default (`num_errors`). */
 const KEPT_MISUSES = 100;
 
 export interface ApiCheckerOptions {
@@ -56,7 +56,7 @@ export class ApiChecker {
   ): void {
     this.errorCount += 1;
     this.byKind[kind] = (this.byKind[kind] ?? 0) + 1;
-    const kept = this.misuses.length < KEPT_MISUSES;
+    const kept = this.misuses.length < KEPT_MISUSES || this.byKind[kind] === 1;
     if (!kept && this.mode === 'report') return;
     const misuse: ApiMisuse = {
       kind,

@@ -12,29 +12,32 @@ const CACHE_LINE_BYTES = 64;
 export const MAX_OVERLAP = 7;
 
 export class CacheLines {
-  /** Mappings beyond the first, of each active line. */
-  private readonly overlaps = new Map<number, number>();
+  private readonly active = new Map<number, MappingEntry[]>();
 
-  /** How many other mappings the line has; the mapping is counted from now on. */
-  insert(entry: Pick<MappingEntry, 'phys' | 'direction'>): number {
-    if (entry.direction === DMA_TO_DEVICE) return 0;
+  /** The other mappings of the line, oldest first; this one is among them from now on. */
+  insert(entry: MappingEntry): readonly MappingEntry[] {
+    if (entry.direction === DMA_TO_DEVICE) return [];
     const line = lineOf(entry.phys);
-    const others = this.overlaps.get(line);
-    const now = others === undefined ? 0 : others + 1;
-    this.overlaps.set(line, Math.min(now, MAX_OVERLAP + 1));
-    return now;
+    const others = this.active.get(line);
+    if (others === undefined) {
+      this.active.set(line, [entry]);
+      return [];
+    }
+    const before = [...others];
+    others.push(entry);
+    return before;
   }
 
-  remove(entry: Pick<MappingEntry, 'phys' | 'direction'>): void {
+  remove(entry: MappingEntry): void {
     if (entry.direction === DMA_TO_DEVICE) return;
     const line = lineOf(entry.phys);
-    const others = this.overlaps.get(line);
-    if (others === undefined) return;
-    if (others === 0) this.overlaps.delete(line);
-    else this.overlaps.set(line, others - 1);
+    const mappings = this.active.get(line) ?? [];
+    const index = mappings.indexOf(entry);
+    if (index >= 0) mappings.splice(index, 1);
+    if (mappings.length === 0) this.active.delete(line);
   }
 }
 
-export function lineOf(phys: number): number {
+function lineOf(phys: number): number {
   return Math.floor(phys / CACHE_LINE_BYTES);
 }

@@ -36,6 +36,11 @@ export class CallHistory {
     }
   }
 
+  /** Calls so far, kept or not. */
+  get total(): number {
+    return this.first.length + this.last.length + this.omitted;
+  }
+
   describe(): CheckedCall[] {
     return [...this.first, ...this.last].map((call) => ({ at: call.at, cpu: call.cpu, text: describeCall(call) }));
   }

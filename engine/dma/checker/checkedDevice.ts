@@ -25,12 +25,12 @@ export class CheckedDevice {
     this.pages = translated ? new Map() : null;
   }
 
-  /** Other mappings of the cache line in which the new one begins. */
-  addMapping(entry: MappingEntry): number {
+  /** Returns the other mappings of the cache line in which the new one begins. */
+  addMapping(entry: MappingEntry): readonly MappingEntry[] {
     this.checker.takeEntry();
     this.mappings.add(entry);
     this.own(entry, entry.address, entry.size);
-    return entry.type === 'coherent' ? 0 : this.cacheLines.insert(entry);
+    return entry.type === 'coherent' ? [] : this.cacheLines.insert(entry);
   }
 
   removeMapping(entry: MappingEntry): void {

@@ -20,6 +20,9 @@ export class CheckedTranslator implements Translator {
   /** Pages that were reported, by requester and page, with what they belonged to then. */
   private readonly reported = new Map<number, unknown>();
 
+  /** Ranges that were reported, with the number of calls that had touched them then. */
+  private readonly reportedAfter = new WeakMap<StateRecord, number>();
+
   constructor(inner: Translator, checker: ApiChecker) {
     this.inner = inner;
     this.checker = checker;
@@ -59,6 +62,9 @@ export class CheckedTranslator implements Translator {
     const belongs = link ?? use;
     if (this.reported.has(key) && this.reported.get(key) === belongs) return;
     this.reported.set(key, belongs);
+    // A burst over the pages of one request is one mistake.
+    if (use !== undefined && this.reportedAfter.get(use) === use.history.total) return;
+    if (use !== undefined) this.reportedAfter.set(use, use.history.total);
     const address = page * PAGE_SIZE;
     const verb = write ? 'writes' : 'reads';
     const call: RecordedCall = { at, cpu: -1, name: `device ${verb}`, arguments: { addr: address } };

@@ -184,6 +184,10 @@ describe('map', () => {
     map(32, DMA_BIDIRECTIONAL, PHYS + 32);
     map(64, DMA_FROM_DEVICE, PHYS + 64);
     expect(machine.kinds).toEqual(['overlappingCacheLine']);
+    // the history is that of the mapping that was there first
+    expect(machine.checker.misuses[0]?.history.map(({ text }) => text)).toEqual([
+      expect.stringMatching(/^dma_map_phys\(phys=0x1000000, size=0x40, /),
+    ]);
   });
 
   it('tells of more than seven overlaps of a cache line', () => {
@@ -293,12 +297,14 @@ describe('the checker itself', () => {
     expect(machine.touch(address, false)).toBe(true);
   });
 
-  it('names each misuse in the log, and keeps counting when it keeps no more of them', () => {
+  it('names each misuse in the log, and only counts when it has many, but for the first of a kind', () => {
     for (let count = 0; count < 150; count += 1) unmap(0x1000 * (count + 1));
+    unmap(DMA_MAPPING_ERROR);
+    expect(machine.kinds.at(-1)).toBe('freeInvalidAddress');
     const { errorCount, misuses, byKind } = machine.checker.result();
-    expect([errorCount, misuses.length, byKind]).toEqual([150, 100, { freeNotAllocated: 150 }]);
+    expect([errorCount, misuses.length, byKind]).toEqual([151, 101, { freeNotAllocated: 150, freeInvalidAddress: 1 }]);
     const named = machine.base.log.entries().filter(({ misuse }) => misuse !== undefined);
-    expect(named).toHaveLength(100);
+    expect(named).toHaveLength(101);
     expect(named[0]).toMatchObject({ severity: 'error', source: 'DMA-API', misuse: 1 });
     expect(named[0]?.message).toMatch(/^nvme 0000:00:04\.0: device driver tries to free/);
   });

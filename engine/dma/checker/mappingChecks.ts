@@ -48,13 +48,14 @@ export class MappingChecks {
       history,
     };
     const others = owner.addMapping(entry);
-    if (others === 0) return;
+    const [other] = others;
+    if (other === undefined) return;
     const message = "cacheline tracking EEXIST, overlapping mappings aren't supported";
-    this.report('overlappingCacheLine', `${message} ${where(entry.address, entry.size)}`, owner, call, entry);
-    if (others > MAX_OVERLAP) {
+    this.report('overlappingCacheLine', `${message} ${where(entry.address, entry.size)}`, owner, call, other);
+    if (others.length > MAX_OVERLAP) {
       const line = `0x${mapping.phys.toString(16)}`;
       const exceeded = `exceeded ${MAX_OVERLAP} overlapping mappings of cacheline ${line}`;
-      this.report('tooManyOverlaps', exceeded, owner, call, entry);
+      this.report('tooManyOverlaps', exceeded, owner, call, other);
     }
   }
 

@@ -113,6 +113,17 @@ describe('what it does not', () => {
     ]);
   });
 
+  it('accesses before the sync, once for a request and again for the next', () => {
+    alloc(4, 0);
+    for (const page of [0, 1]) link(PHYS + page * FAR, page * PAGE_SIZE);
+    for (const page of [0, 1]) machine.touch(state.address + page * PAGE_SIZE, false);
+    expect(machine.kinds).toEqual(['useBeforeSync']);
+    link(PHYS + 2 * FAR, 2 * PAGE_SIZE);
+    machine.touch(state.address + 2 * PAGE_SIZE, false);
+    machine.touch(state.address, false);
+    expect(machine.kinds).toEqual(['useBeforeSync', 'useBeforeSync']);
+  });
+
   it('an unlink in another direction', () => {
     alloc(1);
     link(PHYS, 0, PAGE_SIZE, DMA_TO_DEVICE);
