@@ -69,7 +69,16 @@ export class ApiMachine {
     const iommu =
       system.iommu === null
         ? null
-        : new Iommu({ name: 'dmar0', memory, frames, geometry: GEOMETRY, costs: NO_TIME, counters, log: null });
+        : new Iommu({
+            name: 'dmar0',
+            memory,
+            frames,
+            geometry: GEOMETRY,
+            costs: NO_TIME,
+            counters,
+            log: null,
+            vendor: system.iommu === 'amd' ? 'amd' : 'vtd',
+          });
     this.cpus = Array.from({ length: system.cpus }, (_, id) => new Cpu(id));
     const costs = resolveDmaCosts(dmaCostParameters('recorded-instructions', this.profile.name));
     const swiotlb = new Swiotlb({

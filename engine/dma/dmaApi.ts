@@ -3,7 +3,6 @@
  * dma:dma_map_* (Linux kernel/dma/mapping.c). A device is attached once; until then no call is legal.
  * Leaves out: per-architecture dma_map_ops.
  */
-import { writeContextEntry } from '../iommu/contextTable.ts';
 import { DMA_MAPPING_ERROR, PAGE_SIZE, pageAlign, physAddr, type DmaAddr, type PhysAddr } from '../memory/addresses.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { P2pdmaProvider, PageKinds } from '../memory/pageKinds.ts';
@@ -14,6 +13,7 @@ import type { P2pdmaTopology } from '../pcie/p2pdma.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { EventQueue } from '../time/eventQueue.ts';
 import { LabError } from '../time/labError.ts';
+import { DeviceDomains } from './attachDomain.ts';
 import { DMA_ATTR_MMIO, DMA_ATTR_REQUIRE_COHERENT, type DmaDirection } from './attributes.ts';
 import { CoherentPages, NO_PAGE } from './coherentMemory.ts';
 import type { DmaCosts } from './costs.ts';
@@ -46,9 +46,6 @@ import {
   type DmaIovaState,
 } from './twoStep.ts';
 
-/** VT-d's domain ids: 0 is reserved, 1 identity; the first devices of a boot take these two, so ours begin above. */
-const FIRST_DOMAIN_ID = 3;
-const IDENTITY_DOMAIN_ID = 1;
 const LIMIT_BELOW_4G = 0xf_ffff;
 
 export interface DmaApiOptions {
@@ -57,8 +54,8 @@ export interface DmaApiOptions {
   readonly memory: PhysicalMemory;
   readonly frames: FrameAllocator;
   readonly iommu: RemappingHardware | null;
-  /** Levels of the second-stage tables. */
-  readonly levels?: 3 | 4;
+  /** Levels of VT-d's second-stage tables, default 4. AMD's begin with 3 and grow. */
+  readonly levels?: number;
   readonly counters: Counters;
   readonly trace: DmaTrace | null;
   /** Runs the flush queue's 10 ms timer; null: the caller says when it fires. */
@@ -101,8 +98,8 @@ export class DmaApi {
   private readonly attachments = new Map<DmaDevice, Attachment>();
   private readonly coherentPages: CoherentPages;
   private recent: Attachment | null = null;
-  private rootPage = -1;
-  private nextDomainId = FIRST_DOMAIN_ID;
+  /** Null without an IOMMU. */
+  private readonly domains: DeviceDomains | null;
 
   constructor(options: DmaApiOptions) {
     this.profile = options.profile;
@@ -111,12 +108,14 @@ export class DmaApi {
     this.p2pdma = options.p2pdma ?? null;
     this.trace = options.trace;
     this.coherentPages = new CoherentPages(options.frames, this.pageKinds);
+    const { memory, frames, iommu, levels } = options;
+    this.domains = iommu === null ? null : new DeviceDomains(memory, frames, iommu, levels);
   }
 
-  /** Gives a device its default domain and writes its context entry. */
+  /** Gives a device its default domain, and tells the hardware. */
   attach(device: DmaDevice, domainType: DomainType): void {
-    const { options } = this;
-    const { iommu, memory, frames, costs, log } = options;
+    const { options, domains } = this;
+    const { iommu, costs, log } = options;
     const direct = new DirectDma({
       device,
       costs,
@@ -129,30 +128,32 @@ export class DmaApi {
     });
     let translated: DmaIommu | null = null;
     if (domainType === 'strict' || domainType === 'lazy') {
-      if (iommu === null) {
+      if (iommu === null || domains === null) {
         throw new LabError(
           device.name,
           `a ${domainType} domain needs an IOMMU, and this machine has none.`,
           'Add an IOMMU to the topology, or choose passthrough.',
         );
       }
-      const domainId = this.nextDomainId;
-      const levels = options.levels ?? 4;
-      this.nextDomainId += 1;
+      const domainId = domains.takeDomainId();
+      const { sourceId } = device;
       translated = new DmaIommu({
         ...options,
         iommu,
-        levels,
+        format: domains.format,
+        levels: domains.firstLevels,
         domainId,
         deviceName: device.name,
         device,
         lazy: domainType === 'lazy',
+        topChanged: (cpu, tablePage, levels) => {
+          domains.topChanged(cpu, sourceId, domainId, tablePage, levels);
+        },
       });
-      const tablePage = translated.domain.table.rootPage;
-      writeContextEntry(memory, frames, this.rootTable(iommu), device.sourceId, { domainId, tablePage, levels });
-    } else if (domainType === 'passthrough' && iommu !== null) {
-      const entry = { domainId: IDENTITY_DOMAIN_ID, passthrough: true } as const;
-      writeContextEntry(memory, frames, this.rootTable(iommu), device.sourceId, entry);
+      const { table } = translated.domain;
+      domains.attach(sourceId, domainId, table.rootPage, table.levels);
+    } else if (domainType === 'passthrough' && domains !== null) {
+      domains.attachPassthrough(device.sourceId);
     }
     this.attachments.set(device, { device, translated, direct });
     this.recent = null;
@@ -431,14 +432,6 @@ export class DmaApi {
     const { memory, swiotlb } = this.options;
     const translated = this.find(device).translated !== null;
     return { translated, swiotlb: swiotlb ?? null, memoryEnd: memory.sizeBytes };
-  }
-
-  private rootTable(iommu: RemappingHardware): number {
-    if (this.rootPage === -1) {
-      this.rootPage = this.options.frames.allocatePage();
-      iommu.setRootTable(this.rootPage);
-    }
-    return this.rootPage;
   }
 
   private find(device: DmaDevice): Attachment {

@@ -73,7 +73,6 @@ export class DmaIommu implements FlushQueueOwner {
     this.trace = options.trace;
     this.log = options.log;
     this.counters = options.counters;
-    this.apertureEnd = 2 ** (options.levels === 4 ? 48 : 39) - 1;
     this.prefer32Bit = !options.device.forceDac;
     this.pageKinds = options.pageKinds ?? null;
     this.p2pdma = options.p2pdma ?? null;
@@ -85,6 +84,7 @@ export class DmaIommu implements FlushQueueOwner {
       log: options.log,
     });
     this.domain = new IommuDomain(options);
+    this.apertureEnd = this.domain.apertureEnd - 1;
     this.iova = new IovaDomain(options.cpus);
     const { timers } = options;
     this.depotTrimmer = timers === null ? null : new IovaDepotTrimmer(this.iova, timers, options.cpus);

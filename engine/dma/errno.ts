@@ -2,14 +2,13 @@
  * The error numbers that the DMA API and the page-table code return, with the kernel's names and signs
  * (Linux include/uapi/asm-generic/errno*.h). Functions return them negative, as in the kernel; 0 is success.
  */
-import { EADDRINUSE, EINVAL, ENXIO } from '../iommu/tableErrors.ts';
+import { EADDRINUSE, EINVAL, ENXIO, ERANGE } from '../iommu/tableErrors.ts';
 
-export { EADDRINUSE, EINVAL, ENXIO };
+export { EADDRINUSE, EINVAL, ENXIO, ERANGE };
 export const EPERM = -1;
 export const EIO = -5;
 export const ENOMEM = -12;
 export const EFAULT = -14;
-export const ERANGE = -34;
 export const EBUSY = -16;
 export const ENODEV = -19;
 export const EDEADLK = -35;

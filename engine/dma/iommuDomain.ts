@@ -4,6 +4,8 @@
  * What the hardware is told is the vendor's part, see domainInvalidation.ts.
  */
 import { PAGE_OFFSET } from './pageOffset.ts';
+import type { PageTableFormat } from '../iommu/pageTableFormat.ts';
+import { READ, WRITE } from '../iommu/pageTableFormat.ts';
 import { GenericPageTable } from '../iommu/tableOperationsGeneric.ts';
 import { LegacyPageTable } from '../iommu/tableOperationsLegacy.ts';
 import type { PageTable, TableWatcher } from '../iommu/tableOperations.ts';
@@ -15,6 +17,7 @@ import type { EventLog } from '../metrics/eventLog.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { picoseconds } from '../time/picoseconds.ts';
 import { deviceMayRead, deviceMayWrite, type DmaDirection } from './attributes.ts';
+import { AmdInvalidation } from './amdInvalidation.ts';
 import type { DmaCosts } from './costs.ts';
 import type { DomainInvalidation } from './domainInvalidation.ts';
 import { EFAULT, EINVAL, ENXIO, ERANGE } from './errno.ts';
@@ -22,6 +25,7 @@ import type { KernelProfile } from './profiles.ts';
 import type { RemappingHardware } from './remappingHardware.ts';
 import type { DmaTrace } from './trace.ts';
 import { VtdInvalidation } from './vtdInvalidation.ts';
+import { VTD_SECOND_STAGE } from '../iommu/vtdSecondStage.ts';
 
 export interface IommuDomainOptions {
   readonly profile: KernelProfile;
@@ -29,13 +33,14 @@ export interface IommuDomainOptions {
   readonly memory: PhysicalMemory;
   readonly frames: FrameAllocator;
   readonly iommu: RemappingHardware;
-  readonly levels: 3 | 4;
+  readonly format: PageTableFormat;
+  readonly levels: number;
   readonly domainId: number;
   readonly counters: Counters;
   readonly trace: DmaTrace | null;
   readonly log: EventLog | null;
-  /** How the hardware is told of changes; the default is VT-d's. */
-  readonly invalidation?: DomainInvalidation;
+  /** The root of a table with a dynamic top is another one: the device's entry must follow. */
+  readonly topChanged: (cpu: Cpu, rootPage: number, levels: number) => void;
   /** CAP.CM of VT-d: mapping flushes too. */
   readonly cachingMode?: boolean;
   /** CAP.MAMV of VT-d: the largest address mask of one descriptor. */
@@ -57,7 +62,8 @@ export class IommuDomain implements TableWatcher {
   private readonly deviceName: string;
   private readonly legacyTables: boolean;
   /** One past the last byte that the tables can translate. */
-  private readonly apertureEnd: number;
+  readonly apertureEnd: number;
+  private readonly announceTop: IommuDomainOptions['topChanged'];
   private cpu: Cpu | null = null;
   private queued = false;
   private gatherFirst = 0;
@@ -66,16 +72,19 @@ export class IommuDomain implements TableWatcher {
 
   constructor(options: IommuDomainOptions) {
     this.domainId = options.domainId;
-    this.invalidation = options.invalidation ?? new VtdInvalidation(options);
+    this.invalidation = options.iommu.vendor === 'amd' ? new AmdInvalidation(options) : new VtdInvalidation(options);
+    this.announceTop = options.topChanged;
     this.costs = options.costs;
     this.counters = options.counters;
     this.trace = options.trace;
     this.log = options.log;
     this.deviceName = options.deviceName;
-    this.legacyTables = options.profile.pageTableCode === 'intel_legacy';
-    this.apertureEnd = 2 ** (options.levels === 4 ? 48 : 39);
+    const { format, levels } = options;
+    // the older code knows VT-d's tables only
+    this.legacyTables = options.profile.pageTableCode === 'intel_legacy' && format === VTD_SECOND_STAGE;
+    this.apertureEnd = format.pageLimit(format.dynamicTop ? format.levels.at(-1)! : levels) * PAGE_SIZE;
     const Code = this.legacyTables ? LegacyPageTable : GenericPageTable;
-    this.table = new Code(options.memory, options.frames, options.levels, options.counters, this);
+    this.table = new Code(options.memory, options.frames, format, levels, options.counters, this);
   }
 
   /** `iommu_map_nosync`: 0 or a negative errno. On failure nothing of the range stays mapped. */
@@ -103,9 +112,8 @@ export class IommuDomain implements TableWatcher {
     let charge = costs.pageTableMapCall as number;
     if (error === 0) {
       const pages = size / PAGE_SIZE;
-      const read = deviceMayRead(direction);
-      const write = deviceMayWrite(direction);
-      done = table.map(iova / PAGE_SIZE, phys / PAGE_SIZE, pages, read, write) * PAGE_SIZE;
+      const permissions = (deviceMayRead(direction) ? READ : 0) | (deviceMayWrite(direction) ? WRITE : 0);
+      done = table.map(iova / PAGE_SIZE, phys / PAGE_SIZE, pages, permissions) * PAGE_SIZE;
       error = table.error;
       charge += table.leafWrites * costs.pageTableMapPerEntry + table.tablesAllocated * costs.tablePageAllocate;
     }
@@ -190,6 +198,10 @@ export class IommuDomain implements TableWatcher {
     this.gatherBatch = pages;
     if (this.gatherPages === 0) this.gatherFirst = iovaPage;
     this.gatherPages += pages;
+  }
+
+  topChanged(rootPage: number, levels: number): void {
+    this.announceTop(this.operatingCpu(), rootPage, levels);
   }
 
   alreadyMapped(iovaPage: number): void {

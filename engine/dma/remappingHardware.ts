@@ -1,10 +1,12 @@
 /**
- * What the DMA API needs of an IOMMU: a place for the root table, and a queue that takes invalidation descriptors and says
+ * What the DMA API needs of an IOMMU: a place for the root table, and a queue that takes invalidation descriptors or commands and says
  * when the hardware has carried them out. The emulated IOMMU offers this and much more.
  */
 import type { Picoseconds } from '../time/picoseconds.ts';
 
 export interface RemappingHardware {
+  /** Whose tables and commands it understands. */
+  readonly vendor: 'vtd' | 'amd';
   setRootTable(page: number): void;
   readonly invalidationQueue: {
     /** `qi_submit_sync`: four words a descriptor. Returns when the wait descriptor behind them has been written. */

@@ -1,9 +1,9 @@
 /**
- * The context cache: context entries that the hardware has read, tagged by requester id (VT-d specification 6.2.1). Fully
+ * The context cache: context entries that the hardware has read, tagged by requester id (VT-d specification 6.2.1; AMD's device table entries likewise). Fully
  * associative with least-recently-used replacement.
  * Leaves out: not-present entries, which are cached in caching mode only.
  */
-import type { ContextReader } from './contextTable.ts';
+import type { DeviceContextReader } from './contextTable.ts';
 
 const NOTHING = -1;
 
@@ -56,7 +56,7 @@ export class ContextCache {
   }
 
   /** Takes over what was read for a device, and makes it the found entry. */
-  fill(sourceId: number, context: ContextReader): void {
+  fill(sourceId: number, context: DeviceContextReader): void {
     let victim = 0;
     for (let entry = 1; entry < this.sources.length; entry += 1) {
       if (this.stamps[entry]! < this.stamps[victim]!) victim = entry;

@@ -20,12 +20,23 @@ const DOMAIN_SHIFT = 8;
 const DOMAIN_MASK = 0xffff;
 const WORDS_PER_ENTRY = 4;
 const LOW_PAGES = 2 ** 20;
-/** Reads of a cold lookup: the root entry, and the context entry. */
-export const CONTEXT_LOOKUP_READS = 2;
+/** What hardware of any vendor reads of a device before it translates. Fields are valid after `read` returned true. */
+export interface DeviceContextReader {
+  /** Table entries that a cold lookup reads. */
+  readonly lookupReads: number;
+  readonly domainId: number;
+  readonly passthrough: boolean;
+  readonly tablePage: number;
+  readonly levels: number;
+  /** Why `read` returned false. */
+  readonly fault: number;
+  /** `root`: the page that the hardware's base address register names. */
+  read(root: number, sourceId: number): boolean;
+}
 
 export type ContextEntry =
   | { readonly domainId: number; readonly passthrough: true }
-  | { readonly domainId: number; readonly tablePage: number; readonly levels: 3 | 4; readonly passthrough?: false };
+  | { readonly domainId: number; readonly tablePage: number; readonly levels: number; readonly passthrough?: false };
 
 /** Writes the context entry of a device, with the context table of its bus made as needed. */
 export function writeContextEntry(
@@ -51,7 +62,9 @@ export function writeContextEntry(
 }
 
 /** What the hardware reads for a device; fields are valid after `read` returned true. */
-export class ContextReader {
+export class ContextReader implements DeviceContextReader {
+  /** The root entry, and the context entry. */
+  readonly lookupReads = 2;
   private readonly memory: PhysicalMemory;
   domainId = 0;
   passthrough = false;

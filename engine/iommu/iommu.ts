@@ -1,6 +1,6 @@
 /**
  * The IOMMU: for every access of a device, the context entry, the IOTLB, the paging-structure caches and the page walk
- * (VT-d specification 3 and 6), with the time that each takes. Several walkers work in parallel; a lookup that finds a walk
+ * (VT-d specification 3 and 6; AMD specification 48882, 2.2 and 2.4, which differs in what software writes), with the time that each takes. Several walkers work in parallel; a lookup that finds a walk
  * of its page under way waits for that walk. What a translation *is* comes from walker.ts and the bits in memory; this file
  * says what was cached and how long it took.
  * Leaves out: interrupt remapping, device TLBs, page requests, scalable mode.
@@ -12,7 +12,10 @@ import type { EventLog } from '../metrics/eventLog.ts';
 import type { Translator } from '../pcie/translator.ts';
 import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import { ContextCache } from './contextCache.ts';
-import { CONTEXT_LOOKUP_READS, ContextReader } from './contextTable.ts';
+import { AMD_V1 } from './amdV1.ts';
+import { AmdCommandBuffer } from './amdCommandBuffer.ts';
+import { DeviceTableReader } from './amdDeviceTable.ts';
+import { ContextReader, type DeviceContextReader } from './contextTable.ts';
 import {
   FAULT_ADDRESS_BEYOND_WIDTH,
   FAULT_READ_NOT_ALLOWED,
@@ -21,13 +24,9 @@ import {
 } from './faults.ts';
 import { InvalidationQueue, type InvalidationCosts } from './invalidationQueue.ts';
 import { Iotlb, type IotlbGeometry } from './iotlb.ts';
+import { READ, READ_WRITE, WRITE } from './pageTableFormat.ts';
 import { PagingStructureCache, type PagingCacheGeometry } from './pagingStructureCache.ts';
-import {
-  SECOND_STAGE_PERMISSIONS,
-  SECOND_STAGE_READ,
-  SECOND_STAGE_WRITE,
-  SECOND_STAGE_PAGES,
-} from './vtdSecondStage.ts';
+import { VTD_SECOND_STAGE } from './vtdSecondStage.ts';
 import { Walker } from './walker.ts';
 
 export interface IommuGeometry {
@@ -50,6 +49,8 @@ export interface IommuCosts extends InvalidationCosts {
   readonly walkOverhead: Picoseconds;
 }
 
+export type IommuVendor = 'vtd' | 'amd';
+
 export interface IommuOptions {
   /** As the topology calls it; speaks in the event log. */
   readonly name: string;
@@ -59,6 +60,8 @@ export interface IommuOptions {
   readonly costs: IommuCosts;
   readonly counters: Counters;
   readonly log: EventLog | null;
+  /** Whose tables and commands it understands; default VT-d. */
+  readonly vendor?: IommuVendor;
 }
 
 const PAGING_CACHE_HITS = [COUNTER.pagingCacheHits2M, COUNTER.pagingCacheHits1G, COUNTER.pagingCacheHits512G] as const;
@@ -67,7 +70,8 @@ const IOTLB_MISSES = [COUNTER.iotlbMisses4K, COUNTER.iotlbMisses2M, COUNTER.iotl
 
 export class Iommu implements Translator {
   readonly name: string;
-  readonly invalidationQueue: InvalidationQueue;
+  readonly vendor: IommuVendor;
+  readonly invalidationQueue: InvalidationQueue | AmdCommandBuffer;
   readonly iotlb: Iotlb;
   readonly pagingCache: PagingStructureCache;
   readonly contextCache: ContextCache;
@@ -76,7 +80,7 @@ export class Iommu implements Translator {
   private readonly costs: IommuCosts;
   private readonly values: Float64Array;
   private readonly walker: Walker;
-  private readonly context: ContextReader;
+  private readonly context: DeviceContextReader;
   private readonly faults: FaultRecorder;
   private readonly walkerFreeAt: Float64Array;
   private rootPage = -1;
@@ -89,14 +93,17 @@ export class Iommu implements Translator {
     this.iotlb = new Iotlb(geometry.iotlb);
     this.pagingCache = new PagingStructureCache(geometry.pagingCache);
     this.contextCache = new ContextCache(geometry.contextCacheEntries);
-    this.invalidationQueue = new InvalidationQueue(memory, frames, this, costs, counters);
-    this.walker = new Walker(memory);
-    this.context = new ContextReader(memory);
+    this.vendor = options.vendor ?? 'vtd';
+    const amd = this.vendor === 'amd';
+    const Queue = amd ? AmdCommandBuffer : InvalidationQueue;
+    this.invalidationQueue = new Queue(memory, frames, this, costs, counters);
+    this.walker = new Walker(memory, amd ? AMD_V1 : VTD_SECOND_STAGE);
+    this.context = amd ? new DeviceTableReader(memory) : new ContextReader(memory);
     this.faults = new FaultRecorder(options.name, counters, options.log);
     this.walkerFreeAt = new Float64Array(geometry.walkers);
   }
 
-  /** The root table address register. */
+  /** The register that says where the root table, or AMD's device table, lies. */
   setRootTable(page: number): void {
     this.rootPage = page;
   }
@@ -114,8 +121,8 @@ export class Iommu implements Translator {
     } else {
       values[COUNTER.contextCacheMisses]! += 1;
       values[COUNTER.contextCacheHits]! += accesses - 1;
-      values[COUNTER.tableReads]! += CONTEXT_LOOKUP_READS;
-      time += costs.contextCacheHit + CONTEXT_LOOKUP_READS * costs.tableRead;
+      values[COUNTER.tableReads]! += this.context.lookupReads;
+      time += costs.contextCacheHit + this.context.lookupReads * costs.tableRead;
       if (!this.context.read(this.rootPage, sourceId)) {
         this.readyAt = picoseconds(time);
         return this.refuse(sourceId, iovaPage, write, this.context.fault);
@@ -139,7 +146,7 @@ export class Iommu implements Translator {
       values[IOTLB_HITS[iotlb.level]!]! += accesses;
     }
     this.readyAt = picoseconds(time);
-    if ((iotlb.permissions & (write ? SECOND_STAGE_WRITE : SECOND_STAGE_READ)) === 0) {
+    if ((iotlb.permissions & (write ? WRITE : READ)) === 0) {
       return this.refuse(sourceId, iovaPage, write, write ? FAULT_WRITE_NOT_ALLOWED : FAULT_READ_NOT_ALLOWED);
     }
     // The window between an unmap and its flush, seen from the device: one look at the entry tells whether it has closed.
@@ -164,7 +171,7 @@ export class Iommu implements Translator {
     const { domainId } = contextCache;
     if (iotlb.find(domainId, iovaPage)) {
       this.physPage = iotlb.physPage;
-      return (iotlb.permissions & (write ? SECOND_STAGE_WRITE : SECOND_STAGE_READ)) !== 0;
+      return (iotlb.permissions & (write ? WRITE : READ)) !== 0;
     }
     if (!walker.walkFromRoot(domainId, iovaPage, write, contextCache.tablePage, contextCache.levels)) return false;
     iotlb.fill(domainId, iovaPage, walker.level, walker.leafPage, walker.permissions, walker.leafTable, 0);
@@ -175,14 +182,14 @@ export class Iommu implements Translator {
   private miss(sourceId: number, iovaPage: number, write: boolean, accesses: number, at: number): boolean {
     const { costs, values, walker, contextCache, pagingCache, iotlb, walkerFreeAt } = this;
     const { domainId, levels } = contextCache;
-    if (iovaPage >= SECOND_STAGE_PAGES[levels]!) {
+    if (iovaPage >= walker.format.pageLimit(levels)) {
       values[COUNTER.iotlbMissesFaulted]! += accesses;
       this.readyAt = picoseconds(at);
       return this.refuse(sourceId, iovaPage, write, FAULT_ADDRESS_BEYOND_WIDTH);
     }
     let table = contextCache.tablePage;
     let level = levels - 1;
-    let permissions = SECOND_STAGE_PERMISSIONS;
+    let permissions = READ_WRITE;
     if (pagingCache.find(domainId, iovaPage)) {
       values[PAGING_CACHE_HITS[pagingCache.level]!]! += 1;
       table = pagingCache.table;

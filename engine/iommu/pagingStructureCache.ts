@@ -5,7 +5,7 @@
  * Leaves out: set-associative geometry, which no vendor documents for these caches.
  */
 import { AssociativeArray, NO_ENTRY } from './associativeArray.ts';
-import { SECOND_STAGE_PERMISSIONS, PAGES_PER_ENTRY } from './vtdSecondStage.ts';
+import { PAGES_PER_ENTRY, READ_WRITE } from './pageTableFormat.ts';
 
 class PrefixCache {
   readonly span: number;
@@ -33,7 +33,7 @@ export class PagingStructureCache {
   /** Of the last `find`: level of the table to start at, the table, and the permissions above it. */
   level = NO_ENTRY;
   table = NO_ENTRY;
-  permissions = SECOND_STAGE_PERMISSIONS;
+  permissions = READ_WRITE;
 
   constructor(geometry: PagingCacheGeometry) {
     this.caches = [geometry.entries2M, geometry.entries1G, geometry.entries512G].map(

@@ -6,5 +6,7 @@
 export const ENXIO = -6;
 /** A length of 0, or neither reading nor writing allowed. */
 export const EINVAL = -22;
+/** Addresses beyond what the tables translate. */
+export const ERANGE = -34;
 /** Something is mapped there already. */
 export const EADDRINUSE = -98;

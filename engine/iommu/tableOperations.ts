@@ -1,26 +1,14 @@
 /**
  * What the kernel's page-table code does to the tables of one domain: map, unmap and look up ranges, on real bits in
- * emulated memory. Two codes exist, and a kernel profile chooses: tableOperationsGeneric.ts (drivers/iommu/generic_pt) and
- * tableOperationsLegacy.ts (drivers/iommu/intel/iommu.c before it). This file is what they share: the walk down to a table,
- * and the choice of a leaf size.
+ * emulated memory. Two codes exist, and a kernel profile chooses: tableOperationsGeneric.ts (drivers/iommu/generic_pt), for
+ * every format, and tableOperationsLegacy.ts (drivers/iommu/intel/iommu.c before it). This file is what they share: the walk
+ * down to a table, and the making of tables on the way.
  * Leaves out: time (the DMA API charges for what was done) and invalidation (the caller is told what to invalidate).
  */
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import { COUNTER, type Counters } from '../metrics/counters.ts';
-import {
-  ENTRIES_PER_TABLE,
-  HIGHEST_LEAF_LEVEL,
-  PAGES_PER_ENTRY,
-  SECOND_STAGE_PAGE_SIZE,
-  SECOND_STAGE_PERMISSIONS,
-  SECOND_STAGE_READ,
-  SECOND_STAGE_WRITE,
-  secondStageIndex,
-  secondStageIsLeaf,
-  secondStagePresent,
-  secondStageTarget,
-} from './vtdSecondStage.ts';
+import { ENTRIES_PER_TABLE, PAGES_PER_ENTRY, tableIndex, type PageTableFormat } from './pageTableFormat.ts';
 
 /** The caller, told of changes that the IOMMU's caches must follow while the operation goes on. */
 export interface TableWatcher {
@@ -30,14 +18,16 @@ export interface TableWatcher {
   rangeUnmapped(iovaPage: number, pages: number): void;
   /** A leaf was already there, and the kernel complains and goes on. */
   alreadyMapped(iovaPage: number): void;
+  /** A table with a dynamic top has grown: the hardware must be told of its new root. */
+  topChanged(rootPage: number, levels: number): void;
 }
 
-const LOW_PAGES = 2 ** 20;
 const NO_TABLE = -1;
 
 export abstract class PageTable {
-  readonly rootPage: number;
-  readonly levels: 3 | 4;
+  readonly format: PageTableFormat;
+  rootPage: number;
+  levels: number;
   /** Why the last map ended early: 0, or a negative errno. */
   error = 0;
   /** Leaves that the last operation wrote or cleared. */
@@ -59,12 +49,14 @@ export abstract class PageTable {
   constructor(
     memory: PhysicalMemory,
     frames: FrameAllocator,
-    levels: 3 | 4,
+    format: PageTableFormat,
+    levels: number,
     counters: Counters,
     watcher: TableWatcher,
   ) {
     this.memory = memory;
     this.frames = frames;
+    this.format = format;
     this.levels = levels;
     this.counters = counters;
     this.watcher = watcher;
@@ -72,21 +64,24 @@ export abstract class PageTable {
   }
 
   /** Maps a range; returns the pages mapped, fewer than asked when `error` says why. */
-  abstract map(iovaPage: number, physPage: number, pages: number, readable: boolean, writable: boolean): number;
+  abstract map(iovaPage: number, physPage: number, pages: number, permissions: number): number;
 
   /** Unmaps a range; returns the pages removed. Tells the watcher of every step. */
   abstract unmap(iovaPage: number, pages: number): number;
 
   /** `iommu_iova_to_phys`: the page behind an IOVA page, -1 when nothing is mapped. */
   lookup(iovaPage: number): number {
+    const { memory, format } = this;
+    if (iovaPage >= format.pageLimit(this.levels)) return -1;
     const recent = this.recentTable(iovaPage);
     let table = recent === NO_TABLE ? this.rootPage : recent;
     for (let level = recent === NO_TABLE ? this.levels - 1 : 0; level >= 0; level -= 1) {
-      const index = secondStageIndex(iovaPage, level);
-      const low = this.entryLow(table, index);
-      if (!secondStagePresent(low)) return -1;
-      const target = this.entryTarget(table, index, low);
-      if (secondStageIsLeaf(low, level)) return target + (iovaPage % PAGES_PER_ENTRY[level]!);
+      const word = memory.locate(table) + tableIndex(iovaPage, level) * 2;
+      const low = memory.words[word]!;
+      const high = memory.words[word + 1]!;
+      if (format.permissions(low, high) === 0) return -1;
+      const target = format.target(low, high);
+      if (format.isLeaf(low, level)) return target + (iovaPage % format.leafPages(low, high, level));
       table = target;
     }
     return -1;
@@ -102,9 +97,7 @@ export abstract class PageTable {
   destroy(): void {
     const freeTable = (table: number, level: number): void => {
       for (let index = 0; level > 0 && index < ENTRIES_PER_TABLE; index += 1) {
-        const low = this.entryLow(table, index);
-        if (secondStagePresent(low) && !secondStageIsLeaf(low, level))
-          freeTable(this.entryTarget(table, index, low), level - 1);
+        if (this.holdsTable(table, index, level)) freeTable(this.entryTarget(table, index), level - 1);
       }
       this.frames.freePage(table);
     };
@@ -112,24 +105,58 @@ export abstract class PageTable {
     freeTable(this.rootPage, this.levels - 1);
   }
 
-  protected entryLow(table: number, index: number): number {
-    return this.memory.readWord(table, index * 2);
+  protected isPresent(table: number, index: number): boolean {
+    const { memory } = this;
+    const word = memory.locate(table) + index * 2;
+    return this.format.permissions(memory.words[word]!, memory.words[word + 1]!) !== 0;
   }
 
-  protected entryTarget(table: number, index: number, low: number): number {
-    return secondStageTarget(low, this.memory.readWord(table, index * 2 + 1));
+  /** Whether an entry points at a table. */
+  protected holdsTable(table: number, index: number, level: number): boolean {
+    return this.isPresent(table, index) && !this.format.isLeaf(this.memory.readWord(table, index * 2), level);
   }
 
-  protected writeLeaf(table: number, index: number, physPage: number, permissions: number, level: number): void {
-    const low = ((physPage % LOW_PAGES) << 12) | permissions | (level > 0 ? SECOND_STAGE_PAGE_SIZE : 0);
-    this.memory.writeWord(table, index * 2 + 1, Math.floor(physPage / LOW_PAGES));
-    this.memory.writeWord(table, index * 2, low >>> 0);
-    this.leafWrites += 1;
+  protected entryTarget(table: number, index: number): number {
+    return this.format.target(this.memory.readWord(table, index * 2), this.memory.readWord(table, index * 2 + 1));
+  }
+
+  /** A leaf of `pages` pages, in as many entries as they take. */
+  protected writeLeaf(
+    table: number,
+    index: number,
+    physPage: number,
+    level: number,
+    pages: number,
+    permissions: number,
+  ): void {
+    const { memory, format } = this;
+    const low = format.leafLow(physPage, level, pages, permissions);
+    const high = format.leafHigh(physPage, level, pages, permissions);
+    const base = memory.locateForWriting(table) + index * 2;
+    const { words } = memory;
+    const entries = pages / PAGES_PER_ENTRY[level]!;
+    for (let entry = 0; entry < entries; entry += 1) {
+      words[base + entry * 2 + 1] = high;
+      words[base + entry * 2] = low;
+    }
+    this.leafWrites += entries;
+  }
+
+  protected writeTable(table: number, index: number, child: number, level: number): void {
+    this.memory.writeWord(table, index * 2 + 1, this.format.tableHigh(child));
+    this.memory.writeWord(table, index * 2, this.format.tableLow(child, level));
   }
 
   protected clearEntry(table: number, index: number): void {
-    this.memory.writeWord(table, index * 2, 0);
-    this.memory.writeWord(table, index * 2 + 1, 0);
+    const base = this.memory.locateForWriting(table) + index * 2;
+    this.memory.words[base] = 0;
+    this.memory.words[base + 1] = 0;
+  }
+
+  protected newTable(): number {
+    this.tablesAllocated += 1;
+    this.counters.values[COUNTER.tablePagesAllocated]! += 1;
+    return this.frames.allocatePage();
   }
 
   /**
@@ -137,38 +164,33 @@ export abstract class PageTable {
    * way.
    */
   protected makeTable(iovaPage: number, level: number): number {
-    const region = level === 0 ? Math.floor(iovaPage / PAGES_PER_ENTRY[1]!) : -2;
-    if (region === this.recentLeafRegion) return this.recentLeafTable;
+    if (level === 0) {
+      const recent = this.recentTable(iovaPage);
+      if (recent !== NO_TABLE) return recent;
+    }
     let table = this.rootPage;
     for (let above = this.levels - 1; above > level; above -= 1) {
-      const index = secondStageIndex(iovaPage, above);
-      const low = this.entryLow(table, index);
-      if (secondStagePresent(low)) {
-        if (secondStageIsLeaf(low, above)) return NO_TABLE;
-        table = this.entryTarget(table, index, low);
+      const index = tableIndex(iovaPage, above);
+      if (this.isPresent(table, index)) {
+        if (!this.holdsTable(table, index, above)) return NO_TABLE;
+        table = this.entryTarget(table, index);
       } else {
-        const child = this.frames.allocatePage();
-        this.memory.writeWord(table, index * 2 + 1, Math.floor(child / LOW_PAGES));
-        this.memory.writeWord(table, index * 2, (((child % LOW_PAGES) << 12) | SECOND_STAGE_PERMISSIONS) >>> 0);
-        this.tablesAllocated += 1;
-        this.counters.values[COUNTER.tablePagesAllocated]! += 1;
+        const child = this.newTable();
+        this.writeTable(table, index, child, above);
         table = child;
       }
     }
-    if (level === 0) {
-      this.recentLeafRegion = region;
-      this.recentLeafTable = table;
-    }
+    if (level === 0) this.rememberTable(iovaPage, table);
     return table;
   }
 
   /** The leaf table of a page if it is the one that was used last; -1 otherwise. Saves the walk for neighbouring calls. */
   protected recentTable(iovaPage: number): number {
-    return Math.floor(iovaPage / PAGES_PER_ENTRY[1]!) === this.recentLeafRegion ? this.recentLeafTable : NO_TABLE;
+    return Math.floor(iovaPage / ENTRIES_PER_TABLE) === this.recentLeafRegion ? this.recentLeafTable : NO_TABLE;
   }
 
   protected rememberTable(iovaPage: number, table: number): void {
-    this.recentLeafRegion = Math.floor(iovaPage / PAGES_PER_ENTRY[1]!);
+    this.recentLeafRegion = Math.floor(iovaPage / ENTRIES_PER_TABLE);
     this.recentLeafTable = table;
   }
 
@@ -182,17 +204,22 @@ export abstract class PageTable {
   }
 }
 
-export function leafPermissions(readable: boolean, writable: boolean): number {
-  return (readable ? SECOND_STAGE_READ : 0) | (writable ? SECOND_STAGE_WRITE : 0);
+/** The largest leaf that the format, address bits and length allow: at most the lowest set bit of iova | phys | 2^floor(log2 length). */
+export function largestLeaf(format: PageTableFormat, iovaPage: number, physPage: number, pages: number): number {
+  const { leafSizes } = format;
+  let largest = 1;
+  for (let size = 1; size < leafSizes.length; size += 1) {
+    const span = leafSizes[size]!;
+    if (pages < span) break;
+    if (iovaPage % span !== 0 || physPage % span !== 0) break;
+    largest = span;
+  }
+  return largest;
 }
 
-/** The level of the largest leaf that address bits and length allow: lowest set bit of iova | phys | 2^floor(log2 length). */
-export function largestLeafLevel(iovaPage: number, physPage: number, pages: number): number {
+/** The level of the table that holds leaves of this size. */
+export function levelOfLeaf(pages: number): number {
   let level = 0;
-  while (level < HIGHEST_LEAF_LEVEL) {
-    const span = PAGES_PER_ENTRY[level + 1]!;
-    if (pages < span || iovaPage % span !== 0 || physPage % span !== 0) break;
-    level += 1;
-  }
+  while (PAGES_PER_ENTRY[level + 1]! <= pages) level += 1;
   return level;
 }

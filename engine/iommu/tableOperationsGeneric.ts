@@ -1,17 +1,11 @@
 /**
  * The page-table code that all formats share in newer kernels (Linux drivers/iommu/generic_pt/iommu_pt.h, `map_range` and
  * `unmap_range`): it refuses to map over a leaf, replaces empty tables by large leaves, stops an unmap at the first hole,
- * and frees every table that the unmapped range covers.
+ * frees every table that the unmapped range covers, and lets a dynamic top grow.
  */
-import { EADDRINUSE, EINVAL } from './tableErrors.ts';
-import { largestLeafLevel, leafPermissions, PageTable } from './tableOperations.ts';
-import {
-  ENTRIES_PER_TABLE,
-  PAGES_PER_ENTRY,
-  secondStageIndex,
-  secondStageIsLeaf,
-  secondStagePresent,
-} from './vtdSecondStage.ts';
+import { ENTRIES_PER_TABLE, PAGES_PER_ENTRY, READ_WRITE, tableIndex } from './pageTableFormat.ts';
+import { EADDRINUSE, EINVAL, ERANGE } from './tableErrors.ts';
+import { largestLeaf, levelOfLeaf, PageTable } from './tableOperations.ts';
 
 const PAGE_BYTES = 4096;
 const LAST_INDEX = ENTRIES_PER_TABLE - 1;
@@ -21,32 +15,30 @@ export class GenericPageTable extends PageTable {
   private replacedFirst = -1;
   private replacedEnd = -1;
 
-  map(iovaPage: number, physPage: number, pages: number, readable: boolean, writable: boolean): number {
+  map(iovaPage: number, physPage: number, pages: number, permissions: number): number {
     this.error = 0;
     this.leafWrites = 0;
     this.tablesAllocated = 0;
     this.replacedFirst = -1;
-    const permissions = leafPermissions(readable, writable);
-    if (permissions === 0 || pages <= 0) {
+    if ((permissions & READ_WRITE) === 0 || pages <= 0) {
       this.error = EINVAL;
       return 0;
     }
+    if (iovaPage + pages > this.format.pageLimit(this.levels) && !this.growTop(iovaPage + pages)) {
+      this.error = ERANGE;
+      return 0;
+    }
     let done = 0;
-    while (done < pages) {
-      const level = largestLeafLevel(iovaPage + done, physPage + done, pages - done);
+    while (done < pages && this.error === 0) {
+      const leaf = pages - done === 1 ? 1 : largestLeaf(this.format, iovaPage + done, physPage + done, pages - done);
+      const level = leaf === 1 ? 0 : levelOfLeaf(leaf);
       const table = this.makeTable(iovaPage + done, level);
-      if (table === -1) {
-        this.error = EADDRINUSE;
-        break;
-      }
-      const before = done;
-      if (level === 0) {
-        done = this.writeSmallLeaves(table, iovaPage, physPage, done, pages, permissions);
-        if (this.error !== 0) break;
-      } else {
-        if (!this.clearForLargeLeaf(table, iovaPage + done, level)) break;
-        this.writeLeaf(table, secondStageIndex(iovaPage + done, level), physPage + done, permissions, level);
-        done = before + PAGES_PER_ENTRY[level]!;
+      if (table === -1) this.error = EADDRINUSE;
+      else if (leaf === 1)
+        done += this.writeSmallLeaves(table, iovaPage + done, physPage + done, pages - done, permissions);
+      else if (this.clearForLeaf(table, iovaPage + done, level, leaf)) {
+        this.writeLeaf(table, tableIndex(iovaPage + done, level), physPage + done, level, leaf, permissions);
+        done += leaf;
       }
     }
     this.countLeafWrites();
@@ -57,52 +49,71 @@ export class GenericPageTable extends PageTable {
   unmap(iovaPage: number, pages: number): number {
     this.leafWrites = 0;
     this.unmapNext = iovaPage;
-    const last = iovaPage + pages - 1;
-    const recent = this.recentTable(iovaPage);
-    const oneTable = secondStageIndex(iovaPage, 0) + pages <= LAST_INDEX + 1 && pages <= LAST_INDEX;
-    if (recent !== -1 && oneTable) this.unmapTable(recent, 0, iovaPage, last);
-    else if (pages > 0) this.unmapTable(this.rootPage, this.levels - 1, iovaPage, last);
+    if (pages > 0 && iovaPage < this.format.pageLimit(this.levels)) {
+      const last = Math.min(iovaPage + pages, this.format.pageLimit(this.levels)) - 1;
+      const recent = this.recentTable(iovaPage);
+      const oneTable = tableIndex(iovaPage, 0) + pages <= ENTRIES_PER_TABLE && pages < ENTRIES_PER_TABLE;
+      if (recent !== -1 && oneTable) this.unmapLeaves(recent, iovaPage, last);
+      else this.unmapTable(this.rootPage, this.levels - 1, iovaPage, last);
+    }
     this.countLeafWrites();
     const removed = this.unmapNext - iovaPage;
     if (removed > 0) this.watcher.rangeUnmapped(iovaPage, removed);
     return removed;
   }
 
-  /** 4 KiB leaves up to the end of one table: a larger leaf could only begin at its end. Returns the pages done. */
+  /**
+   * Leaves of 4 KiB up to the end of the table, or to the first page at which a larger leaf might begin. Returns the pages
+   * done.
+   */
   private writeSmallLeaves(
     table: number,
     iovaPage: number,
     physPage: number,
-    from: number,
     pages: number,
     permissions: number,
   ): number {
-    let done = from;
-    for (let index = secondStageIndex(iovaPage + done, 0); index <= LAST_INDEX && done < pages; index += 1) {
-      if (secondStagePresent(this.entryLow(table, index))) {
+    const { memory, format } = this;
+    const first = tableIndex(iovaPage, 0);
+    const untilLarger = format.leafSizes[1]! - (iovaPage % format.leafSizes[1]!);
+    const count = Math.min(pages, ENTRIES_PER_TABLE - first, untilLarger);
+    const base = memory.locateForWriting(table) + first * 2;
+    const { words } = memory;
+    for (let done = 0; done < count; done += 1) {
+      const word = base + done * 2;
+      if (format.permissions(words[word]!, words[word + 1]!) !== 0) {
         this.error = EADDRINUSE;
-        break;
+        this.leafWrites += done;
+        return done;
       }
-      this.writeLeaf(table, index, physPage + done, permissions, 0);
-      done += 1;
+      words[word + 1] = format.leafHigh(physPage + done, 0, 1, permissions);
+      words[word] = format.leafLow(physPage + done, 0, 1, permissions);
     }
-    return done;
+    this.leafWrites += count;
+    return count;
   }
 
-  /** Makes way for a large leaf: nothing there, or only empty tables. False: something is mapped there. */
-  private clearForLargeLeaf(table: number, iovaPage: number, level: number): boolean {
-    const index = secondStageIndex(iovaPage, level);
-    const low = this.entryLow(table, index);
-    if (!secondStagePresent(low)) return true;
-    if (secondStageIsLeaf(low, level) || !this.isEmpty(this.entryTarget(table, index, low), level - 1)) {
-      this.error = EADDRINUSE;
-      return false;
+  /** Makes way for a larger leaf: nothing there, or only empty tables. False: something is mapped in one of its places. */
+  private clearForLeaf(table: number, iovaPage: number, level: number, pages: number): boolean {
+    const first = tableIndex(iovaPage, level);
+    const span = PAGES_PER_ENTRY[level]!;
+    const entries = pages / span;
+    for (let index = first; index < first + entries; index += 1) {
+      if (!this.isPresent(table, index)) continue;
+      if (!this.holdsTable(table, index, level) || !this.isEmpty(this.entryTarget(table, index), level - 1)) {
+        this.error = EADDRINUSE;
+        return false;
+      }
     }
-    this.detachTables(this.entryTarget(table, index, low), level - 1);
-    this.clearEntry(table, index);
-    this.forgetRecentTable();
-    if (this.replacedFirst === -1) this.replacedFirst = iovaPage;
-    this.replacedEnd = iovaPage + PAGES_PER_ENTRY[level]!;
+    for (let index = first; index < first + entries; index += 1) {
+      if (!this.isPresent(table, index)) continue;
+      this.detachTables(this.entryTarget(table, index), level - 1);
+      this.clearEntry(table, index);
+      this.forgetRecentTable();
+      const at = iovaPage + (index - first) * span;
+      if (this.replacedFirst === -1) this.replacedFirst = at;
+      this.replacedEnd = at + span;
+    }
     return true;
   }
 
@@ -114,48 +125,92 @@ export class GenericPageTable extends PageTable {
 
   private isEmpty(table: number, level: number): boolean {
     for (let index = 0; index <= LAST_INDEX; index += 1) {
-      const low = this.entryLow(table, index);
-      if (!secondStagePresent(low)) continue;
-      if (secondStageIsLeaf(low, level)) return false;
-      if (!this.isEmpty(this.entryTarget(table, index, low), level - 1)) return false;
+      if (!this.isPresent(table, index)) continue;
+      if (!this.holdsTable(table, index, level)) return false;
+      if (!this.isEmpty(this.entryTarget(table, index), level - 1)) return false;
     }
     return true;
   }
 
   private detachTables(table: number, level: number): void {
     for (let index = 0; level > 0 && index <= LAST_INDEX; index += 1) {
-      const low = this.entryLow(table, index);
-      if (secondStagePresent(low)) this.detachTables(this.entryTarget(table, index, low), level - 1);
+      if (this.isPresent(table, index)) this.detachTables(this.entryTarget(table, index), level - 1);
     }
     this.detachedTables.push(table);
   }
 
-  /** Clears the leaves of [first, last] below one table. False: a hole or the inside of a leaf ended the walk. */
+  /** `increase_top`: roots above the root until the tables reach so far. False where the format allows no more. */
+  private growTop(endPage: number): boolean {
+    const { format } = this;
+    if (!format.dynamicTop || endPage > format.pageLimit(format.levels.at(-1)!)) return false;
+    while (endPage > format.pageLimit(this.levels)) {
+      const root = this.newTable();
+      this.writeTable(root, 0, this.rootPage, this.levels);
+      this.rootPage = root;
+      this.levels += 1;
+    }
+    this.watcher.topChanged(this.rootPage, this.levels);
+    return true;
+  }
+
+  /** Clears the leaves of [first, last] in a table of level 0. False: a hole or the inside of a leaf ended the walk. */
+  private unmapLeaves(table: number, first: number, last: number): boolean {
+    const { memory, format } = this;
+    this.rememberTable(first, table);
+    const base = memory.locateForWriting(table);
+    const { words } = memory;
+    let at = first;
+    for (let index = tableIndex(first, 0); at <= last && index <= LAST_INDEX;) {
+      const word = base + index * 2;
+      const low = words[word]!;
+      const high = words[word + 1]!;
+      if (format.permissions(low, high) === 0) return false;
+      const pages = format.leafPages(low, high, 0);
+      if (pages !== 1 && at % pages !== 0) return false;
+      for (let entry = 0; entry < pages; entry += 1) {
+        words[word + entry * 2] = 0;
+        words[word + entry * 2 + 1] = 0;
+      }
+      this.leafWrites += pages;
+      at += pages;
+      index += pages;
+      this.unmapNext = at;
+    }
+    return true;
+  }
+
+  /** The same for a table of any level. */
   private unmapTable(table: number, level: number, first: number, last: number): boolean {
+    if (level === 0) return this.unmapLeaves(table, first, last);
+    const { memory, format } = this;
     const span = PAGES_PER_ENTRY[level]!;
     let at = first;
-    let index = secondStageIndex(first, level);
-    if (level === 0) this.rememberTable(first, table);
-    for (; at <= last && index <= LAST_INDEX; index += 1) {
-      const low = this.entryLow(table, index);
-      if (!secondStagePresent(low)) return false;
+    for (let index = tableIndex(first, level); at <= last && index <= LAST_INDEX;) {
+      const low = memory.readWord(table, index * 2);
+      const high = memory.readWord(table, index * 2 + 1);
+      if (format.permissions(low, high) === 0) return false;
       const base = at - (at % span);
-      if (secondStageIsLeaf(low, level)) {
-        if (at !== base) return false;
+      if (format.isLeaf(low, level)) {
+        const pages = format.leafPages(low, high, level);
+        if (at % pages !== 0) return false;
+        const entries = pages / span;
+        for (let entry = 0; entry < entries; entry += 1) this.clearEntry(table, index + entry);
+        this.leafWrites += entries;
+        index += entries;
+        at += pages;
+        this.unmapNext = at;
+        continue;
+      }
+      const end = base + span - 1;
+      const child = format.target(low, high);
+      if (!this.unmapTable(child, level - 1, at, Math.min(last, end))) return false;
+      if (at === base && last >= end) {
         this.clearEntry(table, index);
-        this.leafWrites += 1;
-        this.unmapNext = base + span;
-      } else {
-        const end = base + span - 1;
-        const child = this.entryTarget(table, index, low);
-        if (!this.unmapTable(child, level - 1, at, Math.min(last, end))) return false;
-        if (at === base && last >= end) {
-          this.clearEntry(table, index);
-          this.detachedTables.push(child);
-          this.forgetRecentTable();
-        }
+        this.detachedTables.push(child);
+        this.forgetRecentTable();
       }
       at = base + span;
+      index += 1;
     }
     return true;
   }

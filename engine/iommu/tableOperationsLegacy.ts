@@ -4,23 +4,19 @@
  * the core (drivers/iommu/iommu.c: `iommu_pgsize`, `__iommu_map`, `__iommu_unmap`). It never refuses to map, does not stop at
  * holes, and clears what a large leaf replaces.
  */
-import { largestLeafLevel, leafPermissions, PageTable } from './tableOperations.ts';
-import {
-  ENTRIES_PER_TABLE,
-  PAGES_PER_ENTRY,
-  secondStageIndex,
-  secondStageIsLeaf,
-  secondStagePresent,
-  HIGHEST_LEAF_LEVEL,
-} from './vtdSecondStage.ts';
+import { ENTRIES_PER_TABLE, PAGES_PER_ENTRY, READ, tableIndex } from './pageTableFormat.ts';
+import { largestLeaf, levelOfLeaf, PageTable } from './tableOperations.ts';
+import { VTD_SECOND_STAGE } from './vtdSecondStage.ts';
 
 const PAGE_BYTES = 4096;
 const LAST_INDEX = ENTRIES_PER_TABLE - 1;
+/** 1 GiB. */
+const HIGHEST_LEAF_LEVEL = 2;
 
 /** `iommu_pgsize`: pages of the next batch, all of one page size. */
 export function batchPages(iovaPage: number, physPage: number, pages: number): number {
-  const level = largestLeafLevel(iovaPage, physPage, pages);
-  const span = PAGES_PER_ENTRY[level]!;
+  const span = largestLeaf(VTD_SECOND_STAGE, iovaPage, physPage, pages);
+  const level = levelOfLeaf(span);
   if (level < HIGHEST_LEAF_LEVEL) {
     const next = PAGES_PER_ENTRY[level + 1]!;
     if (pages >= next && iovaPage % next === physPage % next) {
@@ -32,15 +28,15 @@ export function batchPages(iovaPage: number, physPage: number, pages: number): n
 }
 
 export class LegacyPageTable extends PageTable {
-  map(iovaPage: number, physPage: number, pages: number, readable: boolean, writable: boolean): number {
+  map(iovaPage: number, physPage: number, pages: number, permissions: number): number {
     this.error = 0;
     this.leafWrites = 0;
     this.tablesAllocated = 0;
-    const permissions = leafPermissions(readable, writable);
     let done = 0;
     while (done < pages) {
       const batch = batchPages(iovaPage + done, physPage + done, pages - done);
-      this.mapBatch(iovaPage + done, physPage + done, batch, permissions);
+      // `DMA_FL_PTE_PRESENT`, meant for the first stage, is set in every leaf; in the second stage the same bit permits reads.
+      this.mapBatch(iovaPage + done, physPage + done, batch, permissions | READ);
       done += batch;
     }
     this.countLeafWrites();
@@ -63,12 +59,12 @@ export class LegacyPageTable extends PageTable {
 
   /** `__domain_mapping`. */
   private mapBatch(iovaPage: number, physPage: number, pages: number, permissions: number): void {
-    const level = largestLeafLevel(iovaPage, physPage, pages);
-    const span = PAGES_PER_ENTRY[level]!;
+    const span = largestLeaf(this.format, iovaPage, physPage, pages);
+    const level = levelOfLeaf(span);
     let done = 0;
     while (done < pages) {
       const at = iovaPage + done;
-      const first = secondStageIndex(at, level);
+      const first = tableIndex(at, level);
       const run = Math.min(pages - done, (LAST_INDEX + 1 - first) * span);
       const table = this.makeTable(at, level);
       if (table === -1) {
@@ -80,8 +76,8 @@ export class LegacyPageTable extends PageTable {
       if (level > 0) this.switchToLargeLeaves(table, level, at, at + run - 1);
       for (let offset = 0; offset < run; offset += span) {
         const index = first + offset / span;
-        if (secondStagePresent(this.entryLow(table, index))) this.watcher.alreadyMapped(at + offset);
-        else this.writeLeaf(table, index, physPage + done + offset, permissions, level);
+        if (this.isPresent(table, index)) this.watcher.alreadyMapped(at + offset);
+        else this.writeLeaf(table, index, physPage + done + offset, level, span, permissions);
       }
       done += run;
     }
@@ -91,11 +87,10 @@ export class LegacyPageTable extends PageTable {
   private switchToLargeLeaves(table: number, level: number, first: number, last: number): void {
     const span = PAGES_PER_ENTRY[level]!;
     for (let at = first; at <= last; at += span) {
-      const index = secondStageIndex(at, level);
-      const low = this.entryLow(table, index);
-      if (!secondStagePresent(low)) continue;
-      if (!secondStageIsLeaf(low, level)) {
-        this.detachTables(this.entryTarget(table, index, low), level - 1);
+      const index = tableIndex(at, level);
+      if (!this.isPresent(table, index)) continue;
+      if (this.holdsTable(table, index, level)) {
+        this.detachTables(this.entryTarget(table, index), level - 1);
         this.releaseTables(this.detachedTables);
         this.detachedTables = [];
         this.forgetRecentTable();
@@ -111,10 +106,9 @@ export class LegacyPageTable extends PageTable {
     let table = this.rootPage;
     let level = this.levels - 1;
     for (; level > 0; level -= 1) {
-      const index = secondStageIndex(iovaPage, level);
-      const low = this.entryLow(table, index);
-      if (!secondStagePresent(low) || secondStageIsLeaf(low, level)) break;
-      table = this.entryTarget(table, index, low);
+      const index = tableIndex(iovaPage, level);
+      if (!this.holdsTable(table, index, level)) break;
+      table = this.entryTarget(table, index);
     }
     if (level === 0) this.rememberTable(iovaPage, table);
     return level;
@@ -122,28 +116,27 @@ export class LegacyPageTable extends PageTable {
 
   /** `dma_pte_clear_level`: clears [first, last]; an entry that it covers goes with all the tables below it. */
   private clearRange(table: number, level: number, first: number, last: number, top: boolean): void {
-    const recent = top && secondStageIndex(first, 0) + (last - first) <= LAST_INDEX ? this.recentTable(first) : -1;
+    const recent = top && tableIndex(first, 0) + (last - first) <= LAST_INDEX ? this.recentTable(first) : -1;
     if (recent !== -1 && last - first < LAST_INDEX) {
       this.clearRange(recent, 0, first, last, false);
       return;
     }
     const span = PAGES_PER_ENTRY[level]!;
     let base = first - (first % span);
-    for (let index = secondStageIndex(first, level); index <= LAST_INDEX && base <= last; index += 1, base += span) {
-      const low = this.entryLow(table, index);
-      if (!secondStagePresent(low)) continue;
+    for (let index = tableIndex(first, level); index <= LAST_INDEX && base <= last; index += 1, base += span) {
+      if (!this.isPresent(table, index)) continue;
       const end = base + span - 1;
-      const leaf = secondStageIsLeaf(low, level);
+      const leaf = !this.holdsTable(table, index, level);
       if (first <= base && last >= end) {
         if (leaf) {
           this.leafWrites += 1;
         } else {
-          this.detachTables(this.entryTarget(table, index, low), level - 1);
+          this.detachTables(this.entryTarget(table, index), level - 1);
           this.forgetRecentTable();
         }
         this.clearEntry(table, index);
       } else if (!leaf) {
-        const child = this.entryTarget(table, index, low);
+        const child = this.entryTarget(table, index);
         this.clearRange(child, level - 1, Math.max(first, base), Math.min(last, end), false);
       }
     }
@@ -151,10 +144,9 @@ export class LegacyPageTable extends PageTable {
 
   private detachTables(table: number, level: number): void {
     for (let index = 0; index <= LAST_INDEX; index += 1) {
-      const low = this.entryLow(table, index);
-      if (!secondStagePresent(low)) continue;
-      if (secondStageIsLeaf(low, level)) this.leafWrites += 1;
-      else this.detachTables(this.entryTarget(table, index, low), level - 1);
+      if (!this.isPresent(table, index)) continue;
+      if (!this.holdsTable(table, index, level)) this.leafWrites += 1;
+      else this.detachTables(this.entryTarget(table, index), level - 1);
     }
     this.detachedTables.push(table);
   }

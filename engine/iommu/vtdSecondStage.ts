@@ -9,43 +9,43 @@
  * | 11    | SNP  | force snoop                                                          |
  * | 51:12 | ADDR | page of the next table, or of the leaf                               |
  *
- * Tables are 512 entries of 8 bytes; an entry is two 32-bit words here, low first. Level 0 holds 4 KiB leaves; 3 levels
- * cover 39 bits of IOVA, 4 levels 48. Permissions are those of every entry on the way, combined.
- * Leaves out: 5 levels, EMT and IPAT (memory types), A and D (scalable mode only).
+ * 3 levels cover 39 bits of IOVA, 4 levels 48, 5 levels 57. Permissions are those of every entry on the way, combined.
+ * Leaves out: EMT and IPAT (memory types), A and D (scalable mode only).
  */
-export const SECOND_STAGE_READ = 1 << 0;
-export const SECOND_STAGE_WRITE = 1 << 1;
-export const SECOND_STAGE_PAGE_SIZE = 1 << 7;
-export const SECOND_STAGE_PERMISSIONS = SECOND_STAGE_READ | SECOND_STAGE_WRITE;
+import {
+  addressHigh,
+  addressLow,
+  addressPage,
+  PAGES_PER_ENTRY,
+  READ_WRITE,
+  type PageTableFormat,
+} from './pageTableFormat.ts';
 
-export const ENTRIES_PER_TABLE = 512;
+const PAGE_SIZE_BIT = 1 << 7;
 /** The highest level that may hold a leaf: 1 GiB. */
-export const HIGHEST_LEAF_LEVEL = 2;
+const HIGHEST_LEAF_LEVEL = 2;
 
-const LOW_PAGES = 2 ** 20;
-const ADDRESS_HIGH_MASK = 0xf_ffff;
+/** R and W are bits 0 and 1, as READ and WRITE are. */
+export const VTD_SECOND_STAGE: PageTableFormat = {
+  name: 'vtd-second-stage',
+  levels: [3, 4, 5],
+  dynamicTop: false,
+  leafSizes: [1, 512, 512 ** 2],
+  pageLimit: (levels) => PAGES_PER_ENTRY[levels]!,
+  permissions: (low) => low & READ_WRITE,
+  isLeaf: (low, level) => level === 0 || (low & PAGE_SIZE_BIT) !== 0,
+  leafPages: (_low, _high, level) => PAGES_PER_ENTRY[level]!,
+  target: addressPage,
+  isValid: isAligned,
+  leafLow: (physPage, level, _pages, permissions) =>
+    (addressLow(physPage) | permissions | (level > 0 ? PAGE_SIZE_BIT : 0)) >>> 0,
+  leafHigh: addressHigh,
+  tableLow: (tablePage) => (addressLow(tablePage) | READ_WRITE) >>> 0,
+  tableHigh: addressHigh,
+};
 
-/** Pages that one entry of a level spans: 1, 512, 512^2, 512^3. */
-export const PAGES_PER_ENTRY: readonly number[] = [1, 512, 512 ** 2, 512 ** 3];
-
-/** Index of a page's entry in its table at this level. */
-export function secondStageIndex(iovaPage: number, level: number): number {
-  return (iovaPage / PAGES_PER_ENTRY[level]!) & (ENTRIES_PER_TABLE - 1);
+/** A large leaf stands at a level that has one, on its own boundary. Shared with the first stage. */
+export function isAligned(low: number, high: number, level: number): boolean {
+  if (level === 0 || (low & PAGE_SIZE_BIT) === 0) return true;
+  return level <= HIGHEST_LEAF_LEVEL && (addressPage(low, high) & (PAGES_PER_ENTRY[level]! - 1)) === 0;
 }
-
-/** The page that an entry points at, from its two words. */
-export function secondStageTarget(low: number, high: number): number {
-  return (low >>> 12) + (high & ADDRESS_HIGH_MASK) * LOW_PAGES;
-}
-
-export function secondStagePresent(low: number): boolean {
-  return (low & SECOND_STAGE_PERMISSIONS) !== 0;
-}
-
-/** Whether a present entry of this level maps memory rather than pointing at a table. */
-export function secondStageIsLeaf(low: number, level: number): boolean {
-  return level === 0 || (low & SECOND_STAGE_PAGE_SIZE) !== 0;
-}
-
-/** IOVA pages that tables of this many levels can hold, by the number of levels. */
-export const SECOND_STAGE_PAGES: readonly number[] = [1, 512, 512 ** 2, 512 ** 3, 512 ** 4];

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { FAULT_ADDRESS_BEYOND_WIDTH, FAULT_READ_NOT_ALLOWED, FAULT_WRITE_NOT_ALLOWED } from './faults.ts';
 import { TestTables } from './testTables.ts';
+import { VTD_SECOND_STAGE } from './vtdSecondStage.ts';
 import { Walker } from './walker.ts';
 
 test('a walk finds what was mapped and nothing else, against a naive map (VT-d 3.7)', () => {
@@ -15,7 +16,7 @@ test('a walk finds what was mapped and nothing else, against a naive map (VT-d 3
   fc.assert(
     fc.property(fc.constantFrom<3 | 4>(3, 4), fc.array(leaf, { maxLength: 30 }), (levels, leaves) => {
       const tables = new TestTables(levels);
-      const walker = new Walker(tables.memory);
+      const walker = new Walker(tables.memory, VTD_SECOND_STAGE);
       const naive = new Map<number, { phys: number; permissions: number }>();
       // Regions far apart, so that every level has several entries.
       const regions = [0, 1, 512, 512 ** 2 - 1, levels === 4 ? 512 ** 2 * 3 : 512 * 7, 512 * 5 + 3];
@@ -40,7 +41,7 @@ test('a walk finds what was mapped and nothing else, against a naive map (VT-d 3
 
 test('2 MiB and 1 GiB leaves end the walk early and keep the offset inside them', () => {
   const tables = new TestTables(4);
-  const walker = new Walker(tables.memory);
+  const walker = new Walker(tables.memory, VTD_SECOND_STAGE);
   tables.leaf(512 * 9, 1, 512 * 40, 3);
   tables.leaf(512 ** 2 * 2, 2, 512 ** 2 * 7, 1);
   expect(walker.walkFromRoot(1, 512 * 9 + 77, true, tables.root, 4)).toBe(true);
@@ -51,7 +52,7 @@ test('2 MiB and 1 GiB leaves end the walk early and keep the offset inside them'
 
 test('permissions of all entries on the way are combined', () => {
   const tables = new TestTables(3);
-  const walker = new Walker(tables.memory);
+  const walker = new Walker(tables.memory, VTD_SECOND_STAGE);
   tables.leaf(5, 0, 99, 3);
   tables.memory.writeWord(tables.root, 0, tables.memory.readWord(tables.root, 0) - 2);
   expect(walker.walkFromRoot(1, 5, false, tables.root, 3)).toBe(true);
@@ -61,7 +62,7 @@ test('permissions of all entries on the way are combined', () => {
 
 test('a page beyond the width of the tables is refused without a read', () => {
   const tables = new TestTables(3);
-  const walker = new Walker(tables.memory);
+  const walker = new Walker(tables.memory, VTD_SECOND_STAGE);
   tables.leaf(0, 0, 99, 3);
   expect(walker.walkFromRoot(1, 512 ** 3, false, tables.root, 3)).toBe(false);
   expect([walker.fault, walker.reads]).toEqual([FAULT_ADDRESS_BEYOND_WIDTH, 0]);

@@ -1,7 +1,8 @@
 /**
- * The functional page walk: second-stage tables read bit by bit from memory (VT-d specification 3.7). It says what a
- * translation is and which entries were read; when it is finished is the matter of iommu.ts.
- * Leaves out: first-stage and nested translation; the reserved address bits above the width of the host.
+ * The functional page walk: tables of any format read bit by bit from memory (VT-d specification 3.6 and 3.7, AMD
+ * specification 48882, 2.2.3). It says what a translation is and which entries were read; when it is finished is the matter
+ * of iommu.ts.
+ * Leaves out: nested translation; the reserved address bits above the width of the host.
  */
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import {
@@ -11,24 +12,21 @@ import {
   FAULT_WRITE_NOT_ALLOWED,
   NO_FAULT,
 } from './faults.ts';
+import { PAGES_PER_ENTRY, READ, READ_WRITE, tableIndex, WRITE, type PageTableFormat } from './pageTableFormat.ts';
 import type { PagingStructureCache } from './pagingStructureCache.ts';
-import {
-  HIGHEST_LEAF_LEVEL,
-  PAGES_PER_ENTRY,
-  SECOND_STAGE_PAGE_SIZE,
-  SECOND_STAGE_PERMISSIONS,
-  SECOND_STAGE_READ,
-  SECOND_STAGE_WRITE,
-  secondStageIndex,
-  SECOND_STAGE_PAGES,
-  secondStageTarget,
-} from './vtdSecondStage.ts';
 
 const LOWER_LEVELS_MASK = 512 ** 3 - 1;
+/** The IOTLB's largest pages, and the highest tables that paging-structure caches point at: 1 GiB leaves, 512 GiB tables. */
+const HIGHEST_CACHED_LEVEL = 2;
+const UNKNOWN_TABLE = -1;
 
 export class Walker {
+  readonly format: PageTableFormat;
   private readonly memory: PhysicalMemory;
-  /** Of the last walk: 0 or a fault reason; entries read; the leaf's level, first page, table and combined permissions. */
+  /**
+   * Of the last walk: 0 or a fault reason; entries read; the size class of the translation (0 4 KiB, 1 2 MiB, 2 1 GiB: the
+   * largest that lies within the leaf), its first page, the table of its entry and the combined permissions.
+   */
   fault = NO_FAULT;
   reads = 0;
   level = 0;
@@ -36,8 +34,9 @@ export class Walker {
   leafTable = 0;
   permissions = 0;
 
-  constructor(memory: PhysicalMemory) {
+  constructor(memory: PhysicalMemory, format: PageTableFormat) {
     this.memory = memory;
+    this.format = format;
   }
 
   /**
@@ -54,54 +53,62 @@ export class Walker {
     startPermissions: number,
     caches: PagingStructureCache | null,
   ): boolean {
-    const { memory } = this;
+    const { memory, format } = this;
     let table = startTable;
     let permissions = startPermissions;
     this.reads = 0;
     // The three lower indices share one 32-bit integer, which keeps divisions out of the walk.
     const lower = iovaPage & LOWER_LEVELS_MASK;
     for (let level = startLevel; level >= 0; level -= 1) {
-      const index = level < 3 ? (lower >>> (9 * level)) & 511 : secondStageIndex(iovaPage, level);
+      const index = level < 3 ? (lower >>> (9 * level)) & 511 : tableIndex(iovaPage, level);
       const word = memory.locate(table) + index * 2;
       const low = memory.words[word]!;
-      const target = secondStageTarget(low, memory.words[word + 1]!);
+      const high = memory.words[word + 1]!;
       this.reads += 1;
-      permissions &= low;
-      if ((low & SECOND_STAGE_PERMISSIONS) === 0) return this.refuse(write);
-      if (level === 0 || (low & SECOND_STAGE_PAGE_SIZE) !== 0) {
-        if (level > 0 && (level > HIGHEST_LEAF_LEVEL || (target & (PAGES_PER_ENTRY[level]! - 1)) !== 0)) {
-          this.fault = FAULT_RESERVED_BITS;
-          return false;
-        }
-        this.level = level;
-        this.leafPage = target;
-        this.leafTable = table;
+      const own = format.permissions(low, high);
+      if (own === 0) return this.refuse(write);
+      permissions &= own;
+      if (!format.isValid(low, high, level)) {
+        this.fault = FAULT_RESERVED_BITS;
+        return false;
+      }
+      const target = format.target(low, high);
+      if (format.isLeaf(low, level)) {
+        this.found(iovaPage, level, target, format.leafPages(low, high, level), table);
         this.permissions = permissions;
-        if ((permissions & (write ? SECOND_STAGE_WRITE : SECOND_STAGE_READ)) === 0) return this.refuse(write);
+        if ((permissions & (write ? WRITE : READ)) === 0) return this.refuse(write);
         this.fault = NO_FAULT;
         return true;
       }
       table = target;
-      if (caches !== null) caches.fill(domainId, iovaPage, level - 1, table, permissions);
+      if (caches !== null && level <= HIGHEST_CACHED_LEVEL + 1) {
+        caches.fill(domainId, iovaPage, level - 1, table, permissions);
+      }
     }
     return this.refuse(write);
   }
 
   /** A walk from the root of a domain. */
   walkFromRoot(domainId: number, iovaPage: number, write: boolean, rootTable: number, levels: number): boolean {
-    if (iovaPage >= SECOND_STAGE_PAGES[levels]!) {
+    if (iovaPage >= this.format.pageLimit(levels)) {
       this.reads = 0;
       this.fault = FAULT_ADDRESS_BEYOND_WIDTH;
       return false;
     }
-    return this.walk(domainId, iovaPage, write, rootTable, levels - 1, SECOND_STAGE_PERMISSIONS, null);
+    return this.walk(domainId, iovaPage, write, rootTable, levels - 1, READ_WRITE, null);
   }
 
   /** Whether the entry of a leaf still says what it said when it was read from this table. */
   stillMapped(iovaPage: number, level: number, leafPage: number, leafTable: number): boolean {
-    const word = this.memory.locate(leafTable) + secondStageIndex(iovaPage, level) * 2;
-    const low = this.memory.words[word]!;
-    return (low & SECOND_STAGE_PERMISSIONS) !== 0 && secondStageTarget(low, this.memory.words[word + 1]!) === leafPage;
+    if (leafTable === UNKNOWN_TABLE) return true;
+    const { memory, format } = this;
+    const word = memory.locate(leafTable) + tableIndex(iovaPage, level) * 2;
+    const low = memory.words[word]!;
+    const high = memory.words[word + 1]!;
+    if (format.permissions(low, high) === 0) return false;
+    const target = format.target(low, high);
+    if (target === leafPage) return true;
+    return firstOfClass(iovaPage, level, target, format.leafPages(low, high, level)) === leafPage;
   }
 
   /** The physical page of a page inside the leaf that was found. */
@@ -109,8 +116,26 @@ export class Walker {
     return this.level === 0 ? this.leafPage : this.leafPage + (iovaPage & (PAGES_PER_ENTRY[this.level]! - 1));
   }
 
+  private found(iovaPage: number, level: number, target: number, pages: number, table: number): void {
+    this.leafTable = table;
+    this.level = level;
+    this.leafPage = target;
+    if (level > HIGHEST_CACHED_LEVEL) {
+      // such a leaf is cached in pieces of 1 GiB, whose entry cannot be found again by their size
+      this.level = HIGHEST_CACHED_LEVEL;
+      this.leafTable = UNKNOWN_TABLE;
+    }
+    if (pages !== PAGES_PER_ENTRY[this.level]) this.leafPage = firstOfClass(iovaPage, this.level, target, pages);
+  }
+
   private refuse(write: boolean): false {
     this.fault = write ? FAULT_WRITE_NOT_ALLOWED : FAULT_READ_NOT_ALLOWED;
     return false;
   }
+}
+
+/** Of a leaf, the first page of the piece of a size class that holds an IOVA page. */
+function firstOfClass(iovaPage: number, level: number, target: number, pages: number): number {
+  const inLeaf = iovaPage % pages;
+  return target + inLeaf - (inLeaf % PAGES_PER_ENTRY[level]!);
 }

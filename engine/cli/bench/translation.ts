@@ -4,6 +4,7 @@ import { createDmaDevice } from '../../dma/device.ts';
 import { DmaApi } from '../../dma/dmaApi.ts';
 import { kernelProfile } from '../../dma/profiles.ts';
 import { Iommu } from '../../iommu/iommu.ts';
+import { VTD_SECOND_STAGE } from '../../iommu/vtdSecondStage.ts';
 import { Walker } from '../../iommu/walker.ts';
 import { resolveCosts } from '../../lab/presets.ts';
 import { PAGE_SIZE } from '../../memory/addresses.ts';
@@ -62,7 +63,7 @@ function mappedPages(count: number): Translation {
     const address = dma.dmaMapPhys(cpu, device, page * PAGE_SIZE, PAGE_SIZE, DMA_BIDIRECTIONAL, 0);
     return Math.floor(address / PAGE_SIZE);
   });
-  return { iommu, walker: new Walker(memory), busPages, physPages };
+  return { iommu, walker: new Walker(memory, VTD_SECOND_STAGE), busPages, physPages };
 }
 
 /** Indices into the mappings, at random: the address stream of both loops. */

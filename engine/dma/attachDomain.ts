@@ -1,0 +1,81 @@
+/**
+ * Which domain a device has, as the hardware is told: VT-d's root and context tables, or AMD's device table (Linux
+ * drivers/iommu/intel/iommu.c `domain_context_mapping_one`; drivers/iommu/amd/iommu.c `set_dte_entry`, `amd_iommu_change_top`).
+ * Leaves out: VT-d's scalable mode, devices that share one requester id.
+ */
+import { invalidateDeviceCommand } from '../iommu/amdCommandBuffer.ts';
+import { allocateDeviceTable, writeDeviceTableEntry } from '../iommu/amdDeviceTable.ts';
+import { AMD_V1 } from '../iommu/amdV1.ts';
+import { writeContextEntry } from '../iommu/contextTable.ts';
+import type { PageTableFormat } from '../iommu/pageTableFormat.ts';
+import { VTD_SECOND_STAGE } from '../iommu/vtdSecondStage.ts';
+import type { FrameAllocator } from '../memory/frameAllocator.ts';
+import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import type { Cpu } from '../time/cpu.ts';
+import type { RemappingHardware } from './remappingHardware.ts';
+
+/** VT-d's domain ids: 0 is reserved, 1 identity; the first devices of a boot take these two, so ours begin above. */
+const FIRST_DOMAIN_ID = 3;
+const IDENTITY_DOMAIN_ID = 1;
+const PASS_THROUGH_LEVELS = 0;
+const DEFAULT_VTD_LEVELS = 4;
+
+export class DeviceDomains {
+  readonly format: PageTableFormat;
+  /** Levels with which a new domain begins. */
+  readonly firstLevels: number;
+  private readonly memory: PhysicalMemory;
+  private readonly frames: FrameAllocator;
+  private readonly iommu: RemappingHardware;
+  private readonly command = new Uint32Array(4);
+  private root = -1;
+  private nextDomainId = FIRST_DOMAIN_ID;
+
+  /** `vtdLevels`: levels of VT-d's tables; AMD's begin with three and grow. */
+  constructor(memory: PhysicalMemory, frames: FrameAllocator, iommu: RemappingHardware, vtdLevels?: number) {
+    this.memory = memory;
+    this.frames = frames;
+    this.iommu = iommu;
+    const amd = iommu.vendor === 'amd';
+    this.format = amd ? AMD_V1 : VTD_SECOND_STAGE;
+    this.firstLevels = amd ? AMD_V1.levels[0]! : (vtdLevels ?? DEFAULT_VTD_LEVELS);
+  }
+
+  takeDomainId(): number {
+    const domainId = this.nextDomainId;
+    this.nextDomainId += 1;
+    return domainId;
+  }
+
+  /** Gives a device the page table of a domain. */
+  attach(sourceId: number, domainId: number, tablePage: number, levels: number): void {
+    const { memory, frames } = this;
+    const root = this.deviceRoot();
+    if (this.iommu.vendor === 'amd') writeDeviceTableEntry(memory, root, sourceId, { domainId, tablePage, levels });
+    else writeContextEntry(memory, frames, root, sourceId, { domainId, tablePage, levels });
+  }
+
+  /** The device's addresses are physical ones. */
+  attachPassthrough(sourceId: number): void {
+    const { memory, frames } = this;
+    const root = this.deviceRoot();
+    const domainId = IDENTITY_DOMAIN_ID;
+    if (this.iommu.vendor === 'vtd') writeContextEntry(memory, frames, root, sourceId, { domainId, passthrough: true });
+    else writeDeviceTableEntry(memory, root, sourceId, { domainId, tablePage: 0, levels: PASS_THROUGH_LEVELS });
+  }
+
+  /** The domain's table has grown: the device must find the new root, and forget the old one, before the map goes on. */
+  topChanged(cpu: Cpu, sourceId: number, domainId: number, tablePage: number, levels: number): void {
+    this.attach(sourceId, domainId, tablePage, levels);
+    invalidateDeviceCommand(this.command, sourceId);
+    cpu.waitUntil(this.iommu.invalidationQueue.submit(this.command, 1, cpu.now));
+  }
+
+  private deviceRoot(): number {
+    if (this.root === -1) {
+      this.root = this.iommu.vendor === 'amd' ? allocateDeviceTable(this.frames) : this.frames.allocatePage();
+      this.iommu.setRootTable(this.root);
+    }
+    return this.root;
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * The command buffer of AMD's IOMMU: a ring of 16-byte commands in memory, served in order (AMD specification 48882, 2.4;
+ * Linux drivers/iommu/amd/iommu.c, `build_inv_address`). Software puts COMPLETION_WAIT behind its commands and spins on
+ * the value that it stores.
+ *
+ * Opcode in bits 63:60. COMPLETION_WAIT (1): S 0 (store), address 51:3, data 127:64. INVALIDATE_DEVTAB_ENTRY (2): requester
+ * id 15:0. INVALIDATE_IOMMU_PAGES (3): domain 47:32, S 64 (the address says the size), PDE 65 (upper levels too), address
+ * 127:76; with S the range is the naturally aligned one whose size is twice the value of the lowest address bit that is zero.
+ * INVALIDATE_IOMMU_ALL (8).
+ * Leaves out: device TLBs, interrupt tables, prefetch, page requests, guest PASIDs.
+ */
+import type { FrameAllocator } from '../memory/frameAllocator.ts';
+import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import { COUNTER, type Counters } from '../metrics/counters.ts';
+import type { Picoseconds } from '../time/picoseconds.ts';
+import type { InvalidatedCaches, InvalidationCosts } from './invalidationQueue.ts';
+
+const COMMAND_WORDS = 4;
+const RING_COMMANDS = 256;
+const OPCODE_SHIFT = 28;
+export const COMPLETION_WAIT = 1;
+export const INVALIDATE_DEVTAB_ENTRY = 2;
+export const INVALIDATE_IOMMU_PAGES = 3;
+export const INVALIDATE_IOMMU_ALL = 8;
+const STORE = 1;
+const SIZE_IN_ADDRESS = 1;
+const UPPER_LEVELS_TOO = 2;
+const LOW_PAGES = 2 ** 20;
+/** Bits 63:12 all ones but the highest: every page. */
+const ALL_PAGES_LOW = 0xffff_f000;
+const ALL_PAGES_HIGH = 0x7fff_ffff;
+const WAIT_DONE = 2;
+/** Pages of the largest range that a command names short of everything: 2^51 bytes. */
+const LARGEST_SPAN = 2 ** 39;
+
+/** `build_inv_iommu_pages` of a domain's pages [first, last]. */
+export function invalidatePagesCommand(command: Uint32Array, domainId: number, first: number, last: number): void {
+  let span = 1;
+  while (span <= LARGEST_SPAN && Math.floor(first / span) !== Math.floor(last / span)) span *= 2;
+  if (span > LARGEST_SPAN) {
+    invalidateDomainCommand(command, domainId);
+    return;
+  }
+  // the lowest zero of the address stands for half the span; a single page has no room to say its size, and needs none
+  const address = span === 1 ? first : first - (first % span) + span / 2 - 1;
+  const sized = span === 1 ? 0 : SIZE_IN_ADDRESS;
+  command[0] = 0;
+  command[1] = ((INVALIDATE_IOMMU_PAGES << OPCODE_SHIFT) | domainId) >>> 0;
+  command[2] = (((address % LOW_PAGES) << 12) | sized | UPPER_LEVELS_TOO) >>> 0;
+  command[3] = Math.floor(address / LOW_PAGES);
+}
+
+/** `CMD_INV_IOMMU_ALL_PAGES_ADDRESS`: every page of a domain. */
+export function invalidateDomainCommand(command: Uint32Array, domainId: number): void {
+  command[0] = 0;
+  command[1] = ((INVALIDATE_IOMMU_PAGES << OPCODE_SHIFT) | domainId) >>> 0;
+  command[2] = (ALL_PAGES_LOW | SIZE_IN_ADDRESS | UPPER_LEVELS_TOO) >>> 0;
+  command[3] = ALL_PAGES_HIGH;
+}
+
+export function invalidateDeviceCommand(command: Uint32Array, sourceId: number): void {
+  command.fill(0);
+  command[0] = sourceId;
+  command[1] = (INVALIDATE_DEVTAB_ENTRY << OPCODE_SHIFT) >>> 0;
+}
+
+export class AmdCommandBuffer {
+  /** The page that holds the ring, and the page in which a wait stores. */
+  readonly ringPage: number;
+  readonly statusPage: number;
+  private readonly memory: PhysicalMemory;
+  private readonly caches: InvalidatedCaches;
+  private readonly costs: InvalidationCosts;
+  private readonly counters: Counters;
+  private tail = 0;
+  private busyUntil = 0;
+
+  constructor(
+    memory: PhysicalMemory,
+    frames: FrameAllocator,
+    caches: InvalidatedCaches,
+    costs: InvalidationCosts,
+    counters: Counters,
+  ) {
+    this.memory = memory;
+    this.caches = caches;
+    this.costs = costs;
+    this.counters = counters;
+    this.ringPage = frames.allocatePage();
+    this.statusPage = frames.allocatePage();
+  }
+
+  /**
+   * `count` commands of four words each, followed by a wait. The caches change at once; returns when the CPU that submitted at
+   * `at` sees what the wait stores.
+   */
+  submit(commands: Uint32Array, count: number, at: Picoseconds): Picoseconds {
+    const { memory, costs } = this;
+    for (let index = 0; index < count; index += 1) this.enqueue(commands, index * COMMAND_WORDS);
+    memory.writeWord(this.statusPage, 0, 0);
+    this.enqueueWait();
+    if (memory.readWord(this.statusPage, 0) !== WAIT_DONE) throw new Error('the command buffer lost its wait command');
+    const start = Math.max(at, this.busyUntil);
+    this.busyUntil = start + costs.invalidationService * count;
+    return (start + costs.invalidationWait + costs.invalidationDescriptor * (count - 1)) as Picoseconds;
+  }
+
+  private enqueue(words: Uint32Array, from: number): void {
+    const slot = this.tail * COMMAND_WORDS;
+    for (let word = 0; word < COMMAND_WORDS; word += 1) {
+      this.memory.writeWord(this.ringPage, slot + word, words[from + word]!);
+    }
+    this.serve();
+  }
+
+  private enqueueWait(): void {
+    const slot = this.tail * COMMAND_WORDS;
+    const { memory, ringPage, statusPage } = this;
+    memory.writeWord(ringPage, slot, (((statusPage % LOW_PAGES) << 12) | STORE) >>> 0);
+    memory.writeWord(
+      ringPage,
+      slot + 1,
+      ((COMPLETION_WAIT << OPCODE_SHIFT) | Math.floor(statusPage / LOW_PAGES)) >>> 0,
+    );
+    memory.writeWord(ringPage, slot + 2, WAIT_DONE);
+    memory.writeWord(ringPage, slot + 3, 0);
+    this.serve();
+  }
+
+  /** The hardware's side: the command at the tail, from its bits. */
+  private serve(): void {
+    const { memory, ringPage, counters, caches } = this;
+    const slot = this.tail * COMMAND_WORDS;
+    const first = memory.readWord(ringPage, slot);
+    const second = memory.readWord(ringPage, slot + 1);
+    const low = memory.readWord(ringPage, slot + 2);
+    const high = memory.readWord(ringPage, slot + 3);
+    this.tail = (this.tail + 1) % RING_COMMANDS;
+    switch (second >>> OPCODE_SHIFT) {
+      case COMPLETION_WAIT:
+        counters.values[COUNTER.invalidationWaits]! += 1;
+        if ((first & STORE) !== 0) {
+          memory.writeWord((first >>> 12) + (second & 0xf_ffff) * LOW_PAGES, (first & 0xff8) >>> 2, low);
+        }
+        break;
+      case INVALIDATE_DEVTAB_ENTRY:
+        counters.values[COUNTER.invalidationsContext]! += 1;
+        caches.contextCache.invalidateDevice(first & 0xffff, 0);
+        break;
+      case INVALIDATE_IOMMU_PAGES:
+        this.invalidatePages(second & 0xffff, low, high);
+        break;
+      case INVALIDATE_IOMMU_ALL:
+        counters.values[COUNTER.invalidationsGlobal]! += 1;
+        caches.iotlb.invalidateAll();
+        caches.pagingCache.invalidateAll();
+        caches.contextCache.invalidateAll();
+        break;
+      default:
+        throw new Error(`command of unknown opcode ${String(second >>> OPCODE_SHIFT)}`);
+    }
+  }
+
+  private invalidatePages(domainId: number, low: number, high: number): void {
+    const { iotlb, pagingCache } = this.caches;
+    const { values } = this.counters;
+    const page = (low >>> 12) + high * LOW_PAGES;
+    let span = 1;
+    if ((low & SIZE_IN_ADDRESS) !== 0) {
+      span = 2;
+      for (let rest = page; rest % 2 === 1; rest = (rest - 1) / 2) span *= 2;
+    }
+    const whole = span >= 2 ** 51;
+    values[whole ? COUNTER.invalidationsDomain : COUNTER.invalidationsPage]! += 1;
+    const first = whole ? 0 : page - (page % span);
+    const last = whole ? Infinity : first + span - 1;
+    iotlb.invalidateRange(domainId, first, last);
+    if ((low & UPPER_LEVELS_TOO) !== 0) pagingCache.invalidateRange(domainId, first, last);
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * VT-d first-stage page tables, which are those of x86-64 processors (VT-d specification 3.6 and 9.7, first-stage paging
+ * entries; Linux drivers/iommu/generic_pt/fmt/x86_64.h).
+ *
+ * | bit   | name | meaning                                                              |
+ * | ----- | ---- | -------------------------------------------------------------------- |
+ * | 0     | P    | present, and read allowed                                            |
+ * | 1     | R/W  | write allowed                                                        |
+ * | 2     | U/S  | user access: set, since requests without PASID are user requests     |
+ * | 5     | A    | accessed: set beforehand, as Linux does                              |
+ * | 6     | D    | dirty: set beforehand in leaves that may be written                  |
+ * | 7     | PS   | leaf at level 1 (2 MiB) or level 2 (1 GiB)                           |
+ * | 51:12 | ADDR | page of the next table, or of the leaf                               |
+ * | 63    | XD   | execute disable                                                      |
+ *
+ * 4 levels cover 48 bits, 5 levels 57. Addresses are sign-extended: a domain for DMA uses the lower half only, one bit less.
+ * Leaves out: PWT, PCD, G, the extended-accessed bit, supervisor requests, and the hardware's own setting of A and D.
+ */
+import { addressHigh, addressLow, addressPage, PAGES_PER_ENTRY, READ, READ_WRITE, WRITE } from './pageTableFormat.ts';
+import type { PageTableFormat } from './pageTableFormat.ts';
+import { isAligned } from './vtdSecondStage.ts';
+
+const PRESENT = 1 << 0;
+const READ_WRITE_BIT = 1 << 1;
+const USER = 1 << 2;
+const ACCESSED = 1 << 5;
+const DIRTY = 1 << 6;
+const PAGE_SIZE_BIT = 1 << 7;
+
+export const VTD_FIRST_STAGE: PageTableFormat = {
+  name: 'vtd-first-stage',
+  levels: [4, 5],
+  dynamicTop: false,
+  leafSizes: [1, 512, 512 ** 2],
+  pageLimit: (levels) => PAGES_PER_ENTRY[levels]! / 2,
+  permissions: (low) => ((low & PRESENT) === 0 ? 0 : (low & READ_WRITE_BIT) === 0 ? READ : READ_WRITE),
+  isLeaf: (low, level) => level === 0 || (low & PAGE_SIZE_BIT) !== 0,
+  leafPages: (_low, _high, level) => PAGES_PER_ENTRY[level]!,
+  target: addressPage,
+  isValid: isAligned,
+  leafLow: (physPage, level, _pages, permissions) => {
+    const write = (permissions & WRITE) === 0 ? 0 : READ_WRITE_BIT | DIRTY;
+    return (addressLow(physPage) | PRESENT | USER | ACCESSED | write | (level > 0 ? PAGE_SIZE_BIT : 0)) >>> 0;
+  },
+  leafHigh: addressHigh,
+  tableLow: (tablePage) => (addressLow(tablePage) | PRESENT | READ_WRITE_BIT | USER | ACCESSED) >>> 0,
+  tableHigh: addressHigh,
+};
