@@ -1,5 +1,6 @@
 /** `lab check`: whether a lab holds together and every run of it can be prepared, its recordings included, and what is in it. */
 import { checkRuns } from '../../lab/checkRuns.ts';
+import { kernelProfileSheet, kernelProfileTitle } from '../../lab/kernelProfiles.ts';
 import { readRecording } from '../../lab/recording.ts';
 import { openLab } from '../openLab.ts';
 import { EXIT, print, printJson, type ExitStatus } from '../output.ts';
@@ -15,6 +16,7 @@ export async function checkVerb(path: string, options: { readonly json?: true })
       format: lab.format,
       seed: lab.seed,
       kernelProfile: lab.kernelProfile,
+      kernelBehaviours: kernelProfileSheet(lab.kernelProfile),
       parts: lab.topology.parts.map(({ id, kind }) => ({ id, kind })),
       workloads: lab.workloads.map(({ id, kind }) => ({ id, kind })),
       comparison: lab.comparison,
@@ -27,6 +29,9 @@ export async function checkVerb(path: string, options: { readonly json?: true })
   print(`${path}: the lab is fine`);
   print(`  ${lab.name}${lab.question === undefined ? '' : `: ${lab.question}`}`);
   print(`  kernel profile ${lab.kernelProfile}, seed ${lab.seed}, cost preset ${lab.costs.preset}`);
+  const assumed = kernelProfileSheet(lab.kernelProfile).filter(({ mark }) => mark === 'assumed');
+  const names = assumed.map(({ behaviour }) => behaviour).join(', ');
+  if (assumed.length > 0) print(`  assumed of ${kernelProfileTitle(lab.kernelProfile)}: ${names}`);
   print(`  topology: ${lab.topology.parts.map((part) => `${part.id} (${part.kind})`).join(', ')}`);
   print(`  workloads: ${lab.workloads.map((workload) => `${workload.id} (${workload.kind})`).join(', ')}`);
   print(`  comparison: ${lab.comparison.map((run) => `${run.scheme} ${run.domain}`).join(', ')}`);
