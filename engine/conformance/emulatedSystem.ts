@@ -30,7 +30,7 @@ import { MappingRequest } from '../schemes/mappingRequest.ts';
 import { createScheme } from '../schemes/schemes.ts';
 import { Cpu } from '../time/cpu.ts';
 import { picoseconds } from '../time/picoseconds.ts';
-import { RECORDED_IOTLB_ENTRIES } from './devicePlan.ts';
+import { RECORDED_IOTLB_ENTRIES } from './deviceEnds.ts';
 import type { DriveParts } from './emulatedDrive.ts';
 import type { RecordedAllocation } from './recordedLists.ts';
 
