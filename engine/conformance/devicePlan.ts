@@ -15,12 +15,11 @@ import {
   matchInvalidations,
   submissionKey,
 } from './deviceInvalidations.ts';
+import { cachedPages, cutOffRequests } from './deviceEnds.ts';
+import { deviceOddities } from './deviceOddities.ts';
 import { DeviceRoles } from './deviceRoles.ts';
 import { type DeviceUnit, type DeviceUnits, deviceUnits, type LoggedCommand } from './deviceUnits.ts';
 import type { RecordedCommand, RecordedLists } from './recordedLists.ts';
-
-/** QEMU hw/i386/intel_iommu_internal.h `VTD_IOTLB_MAX_SIZE`: so many entries, then all of them go. */
-export const RECORDED_IOTLB_ENTRIES = 1024;
 
 interface QueuePosition {
   readonly queue: number;
@@ -46,6 +45,7 @@ export interface DevicePlan {
   readonly cachedPages: readonly number[];
   readonly positions: readonly QueuePosition[];
   readonly blockBytes: number;
+  readonly oddities: ReadonlyMap<DeviceLogRecord, string>;
   readonly charges: ReadonlyMap<RecordedCommand, ListDifference>;
 }
 
@@ -63,26 +63,6 @@ export function listAddress(logged: LoggedCommand, roles: DeviceRoles): number |
     else if (segment && record.event === 'lookup' && roles.placeOf(record.iova) === null) return record.iova;
   }
   return null;
-}
-
-function cachedPages(records: readonly DeviceLogRecord[], roles: DeviceRoles, end: number): number[] {
-  const held = new Set<number>();
-  for (const record of records) {
-    if (record.line >= end) break;
-    if (record.event === 'lookup' && !record.hit && record.sourceId === roles.sourceId) {
-      if (held.size >= RECORDED_IOTLB_ENTRIES) held.clear();
-      held.add(Math.floor(record.iova / PAGE_SIZE));
-    } else if (record.event === 'invalidation') {
-      if (record.granularity !== 'global' && record.domainId !== roles.domainId) continue;
-      if (record.granularity !== 'page') held.clear();
-      else {
-        const first = Math.floor(record.address / PAGE_SIZE);
-        const last = first + 2 ** record.mask - 1;
-        for (const page of held) if (page >= first && page <= last) held.delete(page);
-      }
-    }
-  }
-  return [...held];
 }
 
 function positionsAt({ units }: DeviceUnits, roles: DeviceRoles, line: number): QueuePosition[] {
@@ -128,6 +108,25 @@ function isTransfer({ command }: RecordedCommand): boolean {
   return opcode === 1 || opcode === 2;
 }
 
+/** Requests that the driver completes later on the same CPU, of the same queue, than one that the drive finished after them. */
+function outOfOrder(
+  judged: Iterable<RecordedCommand>,
+  { logged }: MatchedCommands,
+): { readonly recorded: RecordedCommand; readonly line: number }[] {
+  const sorted = [...judged].sort((a, b) => a.command.completeOrder - b.command.completeOrder);
+  const latestLine = new Map<string, number>();
+  const found: { readonly recorded: RecordedCommand; readonly line: number }[] = [];
+  for (const recorded of sorted) {
+    const line = logged.get(recorded)?.completeLine ?? Infinity;
+    if (line === Infinity) continue;
+    const key = `${recorded.command.queue} ${recorded.command.completed?.cpu ?? 0}`;
+    const before = latestLine.get(key) ?? -1;
+    if (line < before) found.push({ recorded, line });
+    else latestLine.set(key, line);
+  }
+  return found;
+}
+
 export function planDevice(
   name: string,
   log: Uint8Array,
@@ -152,18 +151,13 @@ export function planDevice(
     const descriptors = invalidations.of.get(recorded.owner)?.map((unit) => unit.line) ?? [];
     return Math.max(command.line, ...[command.completeLine, command.postLine, ...descriptors].filter(Number.isFinite));
   };
-  const beyond = new Set<RecordedCommand>();
-  const judged = new Set<RecordedCommand>();
+  const beyond = cutOffRequests(transfers, lists, commands, invalidations, records);
+  const judged = new Set(transfers.filter((recorded) => !beyond.has(recorded)));
   let firstLine = Infinity;
   let lastLine = 0;
-  for (const recorded of transfers) {
+  for (const recorded of judged) {
     const command = commands.logged.get(recorded);
-    // Everything to the log's last line fits, and then it ends: it was cut off.
-    const cutOff =
-      command === undefined ? commands.beyond.has(recorded) : command.records.at(-1)?.line === logged.lastLine;
-    if (cutOff) beyond.add(recorded);
-    else judged.add(recorded);
-    if (cutOff || command === undefined) continue;
+    if (command === undefined) continue;
     firstLine = Math.min(firstLine, command.firstLine);
     lastLine = Math.max(lastLine, lastOf(recorded, command));
   }
@@ -172,6 +166,7 @@ export function planDevice(
     owners.set(recorded.owner, recorded);
     owners.set(submissionKey(recorded.owner), recorded);
   }
+  const oddities = deviceOddities(records, roles);
   const charges = new Map<RecordedCommand, ListDifference>();
   const charge = (recorded: RecordedCommand | null, difference: ListDifference): void => {
     if (recorded !== null && !charges.has(recorded)) charges.set(recorded, difference);
@@ -181,7 +176,7 @@ export function planDevice(
     charge(recorded, { line: logged.lastLine, recorded: null, emulated: 'the drive fetches the command' });
   }
   for (const { key, line } of invalidations.missing) {
-    if (owners.has(key)) continue;
+    if (owners.has(key) || beyond.size > 0) continue;
     const beside = latest(judged, ({ command }) => command.setup.line, line);
     charge(beside, {
       line,
@@ -202,6 +197,18 @@ export function planDevice(
       emulated: null,
     });
   }
+  for (const [record, oddity] of oddities) {
+    if (record.event !== 'wait' || record.line < firstLine || record.line > lastLine) continue;
+    const recorded = `a wait descriptor ${oddity}`;
+    charge(latest(judged, fetchLine, record.line), { line: record.line, recorded, emulated: null });
+  }
+  for (const { recorded, line } of outOfOrder(judged, commands)) {
+    charge(recorded, {
+      line,
+      recorded: 'its transfer completes before one that the driver was told of earlier',
+      emulated: 'the completion queue keeps the order',
+    });
+  }
   const queues = new Set(logged.commands.map((command) => command.queue)).size;
   const transfer = records.find((record) => record.event === 'transfer' && record.blocks > 0);
   return {
@@ -218,6 +225,7 @@ export function planDevice(
     cachedPages: cachedPages(records, roles, firstLine),
     positions: positionsAt(logged, roles, firstLine),
     blockBytes: transfer?.event === 'transfer' ? transfer.bytes / transfer.blocks : DEFAULT_BLOCK_BYTES,
+    oddities,
     charges,
   };
 }

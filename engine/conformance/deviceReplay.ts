@@ -10,7 +10,7 @@ import { PAGE_SIZE } from '../memory/addresses.ts';
 import { firstDifference, type ListDifference } from './compareLists.ts';
 import type { InvalidateUnit, InvalidationKey } from './deviceInvalidations.ts';
 import { type DevicePlan, listAddress } from './devicePlan.ts';
-import { deviceLines, invalidationText, LoggedLines } from './deviceText.ts';
+import { deviceLines, invalidationText, LoggedLines, lookupText } from './deviceText.ts';
 import type { DeviceUnit, LoggedCommand } from './deviceUnits.ts';
 import { EmulatedDrive } from './emulatedDrive.ts';
 import type { EmulatedRequest, EmulatedSystem } from './emulatedSystem.ts';
@@ -51,6 +51,9 @@ export class DeviceReplay {
   readonly #done = new Set<DeviceUnit>();
   /** Where descriptors of the emulated IOMMU are written down; null for what is not judged. */
   readonly #listening: ({ readonly names: RangeNames; readonly lines: string[] } | null)[] = [];
+  /** What differs between commands, by the one that was fetched before. */
+  readonly #beside = new Map<RecordedCommand, ListDifference>();
+  #fetched: RecordedCommand | null = null;
   #next = 0;
   #begun = false;
 
@@ -63,7 +66,7 @@ export class DeviceReplay {
     for (const [recorded, logged] of plan.commands.logged) {
       if (!plan.judged.has(recorded)) continue;
       const recordedNames = new RangeNames(recorded.ranges);
-      const lines = new LoggedLines(logged, plan.roles, recordedNames);
+      const lines = new LoggedLines(logged, plan.roles, recordedNames, plan.oddities);
       this.#sides.set(recorded, { logged, lines, recordedNames, recorded: [], emulated: [] });
     }
     while (this.#next < plan.units.length && plan.units[this.#next]!.line < plan.firstLine) this.#next += 1;
@@ -138,7 +141,7 @@ export class DeviceReplay {
     side.recorded.push(...side.lines.until(Infinity));
     const { logged, recorded: expected, emulated } = side;
     const found = firstDifference(expected, emulated, expected.at(-1)?.line ?? logged.line);
-    return found ?? doorbellDifference(logged) ?? charge ?? null;
+    return found ?? orderDifference(logged) ?? this.#beside.get(recorded) ?? charge ?? null;
   }
 
   #advance(line: number): void {
@@ -168,7 +171,7 @@ export class DeviceReplay {
         this.#takeInvalidation(unit);
         return;
       case 'other':
-        this.#drive.touch(unit.lookup.iova);
+        this.#takeOther(unit);
     }
   }
 
@@ -179,12 +182,18 @@ export class DeviceReplay {
       this.#takeForeign(kind, logged);
       return;
     }
-    if (kind === 'fetch') this.#host.pull('submit', recorded);
+    if (kind === 'fetch') {
+      this.#fetched = recorded;
+      this.#host.pull('submit', recorded);
+    }
     const replayed = this.#host.requestOf(recorded);
     const names = new RangeNames(replayed?.ranges ?? []);
     if (kind === 'complete') side.emulated.push(deviceLines.complete());
-    else if (kind === 'post') side.emulated.push(...this.#drive.post(logged.queue, names));
-    else if (replayed !== null && replayed.request !== null) {
+    else if (kind === 'post') {
+      // An entry reports a transfer that has ended, whether the log shows that end or not.
+      if (logged.completeLine === Infinity) side.emulated.push(deviceLines.complete());
+      side.emulated.push(...this.#drive.post(logged.queue, names));
+    } else if (replayed !== null && replayed.request !== null) {
       side.emulated.push(
         ...this.#drive.fetch({
           queue: logged.queue,
@@ -213,6 +222,23 @@ export class DeviceReplay {
     }
   }
 
+  /** Lookups of no command: the drive found none, or they are the admin queue's. */
+  #takeOther(unit: Extract<DeviceUnit, { kind: 'other' }>): void {
+    const { roles, oddities } = this.#plan;
+    const place = roles.placeOf(unit.lookup.iova);
+    if (place?.kind !== 'sqTail') {
+      this.#drive.touch(unit.lookup.iova);
+      return;
+    }
+    const emulated = this.#drive.poll(place.queue)[0] ?? null;
+    const odd = oddities.get(unit.lookup);
+    const text = lookupText(unit.lookup, unit.records[0], roles, new RangeNames([]), false);
+    const recorded = odd === undefined ? text : `${text}, ${odd}`;
+    const beside = this.#fetched;
+    if (recorded === emulated || beside === null || this.#beside.has(beside)) return;
+    this.#beside.set(beside, { line: unit.line, recorded, emulated });
+  }
+
   #takeInvalidation(unit: InvalidateUnit): void {
     const key = this.#plan.invalidations.keyOf.get(unit);
     const owner = key === undefined ? undefined : this.#plan.owners.get(key);
@@ -234,10 +260,16 @@ function inRanges(ranges: readonly IovaRange[], address: number): boolean {
   return ranges.some((range) => page >= range.pfn && page < range.pfn + range.pages);
 }
 
-/** The driver rings with its tail after it wrote a command, at most once; whether it rings is up to shadow doorbells. */
-function doorbellDifference(logged: LoggedCommand): ListDifference | null {
+/**
+ * What stands between the lines of a command. The driver rings with its tail after it wrote a command, at most once; whether it
+ * rings is up to shadow doorbells.
+ */
+function orderDifference(logged: LoggedCommand): ListDifference | null {
   if (logged.beginsRun && !logged.rung) {
     return { line: logged.firstLine, recorded: deviceLines.notRung(), emulated: null };
+  }
+  if (logged.tornLine >= 0) {
+    return { line: logged.tornLine, recorded: 'another transfer completes while the entry is written', emulated: null };
   }
   const odd = logged.doorbells.find(({ tail }, index) => index > 0 || tail !== logged.tail);
   if (odd === undefined) return null;

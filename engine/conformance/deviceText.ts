@@ -63,9 +63,16 @@ export class LoggedLines {
   readonly #command: LoggedCommand;
   readonly #roles: DeviceRoles;
   readonly #names: RangeNames;
+  readonly #oddities: ReadonlyMap<DeviceLogRecord, string>;
   #next = 0;
 
-  constructor(command: LoggedCommand, roles: DeviceRoles, names: RangeNames) {
+  constructor(
+    command: LoggedCommand,
+    roles: DeviceRoles,
+    names: RangeNames,
+    oddities: ReadonlyMap<DeviceLogRecord, string>,
+  ) {
+    this.#oddities = oddities;
     this.#command = command;
     this.#roles = roles;
     this.#names = names;
@@ -78,7 +85,8 @@ export class LoggedLines {
     for (let record = records[this.#next]; record !== undefined && record.line < end; record = records[this.#next]) {
       this.#next += 1;
       const text = this.#text(record, records[this.#next], records[this.#next - 2]);
-      if (text !== null) found.push({ text, line: record.line });
+      const odd = this.#oddities.get(record);
+      if (text !== null) found.push({ text: odd === undefined ? text : `${text}, ${odd}`, line: record.line });
     }
     return found;
   }
@@ -91,7 +99,7 @@ export class LoggedLines {
     const names = this.#names;
     switch (record.event) {
       case 'lookup':
-        return this.#lookup(record, next?.event === 'translation' ? next : null);
+        return lookupText(record, next, this.#roles, names, this.#isData(record.iova));
       case 'translation':
         return before?.event === 'lookup' ? null : `a translation of ${names.address(record.iova)} without a lookup`;
       case 'command':
@@ -119,28 +127,36 @@ export class LoggedLines {
     }
   }
 
-  #lookup(record: DeviceLookup, translation: DeviceTranslation | null): string {
-    const place = this.#roles.placeOf(record.iova);
-    const name = place === null ? this.#names.address(record.iova) : placeName(place);
-    const entry = place === null && this.#isData(record.iova) ? record.entry : null;
-    const text = deviceLines.lookup(record.hit, name, entry, translation?.mask ?? 0);
-    return `${text}${this.#oddity(record, translation)}`;
-  }
-
   #isData(address: number): boolean {
     return this.#command.records.some(
       (record) => record.event === 'address' && address >= record.address && address < record.address + record.length,
     );
   }
+}
 
-  /** Empty where the lines of one access fit each other and the drive. */
-  #oddity(lookup: DeviceLookup, translation: DeviceTranslation | null): string {
-    if (lookup.sourceId !== this.#roles.sourceId) return ` sid ${hex(lookup.sourceId)}`;
-    if (lookup.domainId !== this.#roles.domainId) return ` domain ${hex(lookup.domainId)}`;
-    if (translation === null) return ' without its translation';
-    const page = lookup.iova - (lookup.iova % (translation.mask + 1));
-    const frame = Number.parseInt(`0${lookup.entry.slice(0, -ENTRY_ADDRESS_DIGITS)}`, 16) * PAGE_SIZE;
-    const fits = translation.sourceId === lookup.sourceId && translation.iova === page && translation.address === frame;
-    return fits ? '' : ` translated as ${hex(translation.iova)} -> ${hex(translation.address)}`;
-  }
+/** `next` is what follows the lookup in the log: its translation, if nothing is amiss. */
+export function lookupText(
+  record: DeviceLookup,
+  next: DeviceLogRecord | undefined,
+  roles: DeviceRoles,
+  names: RangeNames,
+  data: boolean,
+): string {
+  const translation = next?.event === 'translation' ? next : null;
+  const place = roles.placeOf(record.iova);
+  const name = place === null ? names.address(record.iova) : placeName(place);
+  const entry = place === null && data ? record.entry : null;
+  const text = deviceLines.lookup(record.hit, name, entry, translation?.mask ?? 0);
+  return `${text}${mismatch(record, translation, roles)}`;
+}
+
+/** Empty where the lines of one access fit each other and the drive. */
+function mismatch(lookup: DeviceLookup, translation: DeviceTranslation | null, roles: DeviceRoles): string {
+  if (lookup.sourceId !== roles.sourceId) return ` sid ${hex(lookup.sourceId)}`;
+  if (lookup.domainId !== roles.domainId) return ` domain ${hex(lookup.domainId)}`;
+  if (translation === null) return ' without its translation';
+  const page = lookup.iova - (lookup.iova % (translation.mask + 1));
+  const frame = Number.parseInt(`0${lookup.entry.slice(0, -ENTRY_ADDRESS_DIGITS)}`, 16) * PAGE_SIZE;
+  const fits = translation.sourceId === lookup.sourceId && translation.iova === page && translation.address === frame;
+  return fits ? '' : ` translated as ${hex(translation.iova)} -> ${hex(translation.address)}`;
 }

@@ -31,6 +31,8 @@ export interface LoggedCommand {
   completeLine: number;
   /** Its completion queue entry. */
   postLine: number;
+  /** Another transfer's end between the lookups of that entry, which nothing interrupts; -1: none. */
+  tornLine: number;
 }
 
 export type DeviceUnit =
@@ -42,7 +44,13 @@ export type DeviceUnit =
       /** A wait descriptor follows. */
       readonly waited: boolean;
     }
-  | { readonly kind: 'other'; readonly line: number; readonly lookup: DeviceLookup };
+  | {
+      readonly kind: 'other';
+      readonly line: number;
+      readonly lookup: DeviceLookup;
+      /** Its translation. */
+      readonly records: readonly DeviceLogRecord[];
+    };
 
 export interface DeviceUnits {
   readonly units: readonly DeviceUnit[];
@@ -66,6 +74,7 @@ class UnitReader {
   #current: LoggedCommand | null = null;
   #eventSeen = false;
   #rung = false;
+  #torn = -1;
   readonly #rings = new Set<number>();
   #prefix: DeviceLogRecord[] = [];
   #post: DeviceLogRecord[] = [];
@@ -141,7 +150,6 @@ class UnitReader {
         return;
       case 'sqEntry':
         this.#current = null;
-        if (this.#prefix.some((earlier) => this.#isEntry(earlier))) this.#flushPrefix();
         this.#give(this.#prefix, record);
         return;
       case 'cqEvent':
@@ -172,8 +180,9 @@ class UnitReader {
   #data(record: DeviceLookup): void {
     if (this.#current !== null) this.#give(this.#current.records, record);
     else {
-      this.units.push({ kind: 'other', line: record.line, lookup: record });
-      this.#sink = [];
+      const records: DeviceLogRecord[] = [];
+      this.units.push({ kind: 'other', line: record.line, lookup: record, records });
+      this.#sink = records;
     }
   }
 
@@ -188,8 +197,10 @@ class UnitReader {
 
   /** The drive looked for a command and found none. */
   #flushPrefix(): void {
-    for (const record of this.#prefix) {
-      if (record.event === 'lookup') this.units.push({ kind: 'other', line: record.line, lookup: record });
+    for (const [index, record] of this.#prefix.entries()) {
+      if (record.event !== 'lookup') continue;
+      const records = this.#prefix.slice(index + 1, index + 2);
+      this.units.push({ kind: 'other', line: record.line, lookup: record, records });
     }
     this.#prefix = [];
   }
@@ -216,6 +227,7 @@ class UnitReader {
       bytes: 0,
       completeLine: Infinity,
       postLine: Infinity,
+      tornLine: -1,
     };
     this.commands.push(command);
     this.units.push({ kind: 'fetch', line: command.firstLine, command });
@@ -257,7 +269,11 @@ class UnitReader {
     const command = this.commands.findLast(
       (one) => one.commandId === record.commandId && one.completeLine === Infinity,
     );
-    if (command === undefined) return;
+    if (this.#post.length > 0) this.#torn = record.line;
+    if (command === undefined) {
+      this.commands.findLast((one) => one.commandId === record.commandId)?.records.push(record);
+      return;
+    }
     command.completeLine = record.line;
     command.records.push(record);
     this.units.push({ kind: 'complete', line: record.line, command });
@@ -289,12 +305,16 @@ class UnitReader {
       this.units.push({ kind: 'post', line: records[0]?.line ?? command.line, command });
     }
     command.records.push(...records);
+    if (this.#torn >= 0) command.tornLine = this.#torn;
+    this.#torn = -1;
   }
 
   /** Commands other than reads and writes complete without a line; else it is one entry too many, of the command before. */
   #withoutCallback(queue: number): LoggedCommand | undefined {
+    const open = this.commands.filter((one) => one.queue === queue && one.postLine === Infinity);
     return (
-      this.commands.find((one) => one.queue === queue && one.lba < 0 && one.postLine === Infinity) ??
+      open.find((one) => one.lba < 0) ??
+      open[0] ??
       this.commands.findLast((one) => one.queue === queue && one.postLine !== Infinity)
     );
   }

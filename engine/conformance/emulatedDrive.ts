@@ -107,6 +107,13 @@ export class EmulatedDrive {
     return this.#lines;
   }
 
+  /** The drive looks whether there is a command. */
+  poll(queue: number): string[] {
+    this.#lines = [];
+    this.#place('sqTail', queue, 0, false);
+    return this.#lines;
+  }
+
   /** An access to a page of the recorded machine that belongs to no replayed request. */
   touch(recordedAddress: number): void {
     this.#lines = [];

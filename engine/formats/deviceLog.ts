@@ -42,12 +42,13 @@ export type DeviceLogRecord =
   | DeviceLookup
   | DeviceTranslation
   | DeviceInvalidation
-  | { readonly event: 'wait'; readonly line: number }
+  | { readonly event: 'wait'; readonly line: number; readonly address: number; readonly data: number }
   | { readonly event: 'doorbell'; readonly line: number; readonly queue: number; readonly tail: number }
   | {
       readonly event: 'command';
       readonly line: number;
       readonly commandId: number;
+      readonly namespace: number;
       readonly queue: number;
       readonly opcode: number;
     }
@@ -55,6 +56,7 @@ export type DeviceLogRecord =
       readonly event: 'transfer';
       readonly line: number;
       readonly commandId: number;
+      readonly namespace: number;
       readonly write: boolean;
       readonly blocks: number;
       readonly bytes: number;
@@ -97,10 +99,11 @@ function lookup(hit: boolean): (line: number, fields: readonly string[]) => Devi
 }
 
 function transfer(write: boolean): (line: number, fields: readonly string[]) => DeviceLogRecord {
-  return (line, [cid, blocks, bytes, lba]) => ({
+  return (line, [cid, namespace, blocks, bytes, lba]) => ({
     event: 'transfer',
     line,
     commandId: Number(cid),
+    namespace: Number(namespace),
     write,
     blocks: Number(blocks),
     bytes: Number(bytes),
@@ -166,7 +169,10 @@ const READERS = new Map<string, Reader>([
   ],
   [
     'vtd_inv_desc_wait_sw',
-    [new RegExp(`^ wait invalidate status write addr ${H} data ${H}$`), (line) => ({ event: 'wait', line })],
+    [
+      new RegExp(`^ wait invalidate status write addr ${H} data ${H}$`),
+      (line, [address, data]) => ({ event: 'wait', line, address: hex(address), data: hex(data) }),
+    ],
   ],
   [
     'pci_nvme_mmio_doorbell_sq',
@@ -179,19 +185,20 @@ const READERS = new Map<string, Reader>([
     'pci_nvme_io_cmd',
     [
       new RegExp(`^ cid ${D} nsid ${H} sqid ${D} opc ${H}(?: opname '.{0,64}')?$`),
-      (line, [cid, , queue, opcode]) => ({
+      (line, [cid, namespace, queue, opcode]) => ({
         event: 'command',
         line,
         commandId: Number(cid),
+        namespace: hex(namespace),
         queue: Number(queue),
         opcode: hex(opcode),
       }),
     ],
   ],
-  ['pci_nvme_read', [new RegExp(`^ cid ${D} nsid \\d+ nlb ${D} count ${D} lba ${H}$`), transfer(false)]],
+  ['pci_nvme_read', [new RegExp(`^ cid ${D} nsid ${D} nlb ${D} count ${D} lba ${H}$`), transfer(false)]],
   [
     'pci_nvme_write',
-    [new RegExp(`^ cid ${D}(?: opname '.{0,64}')? nsid \\d+ nlb ${D} count ${D} lba ${H}$`), transfer(true)],
+    [new RegExp(`^ cid ${D}(?: opname '.{0,64}')? nsid ${D} nlb ${D} count ${D} lba ${H}$`), transfer(true)],
   ],
   [
     'pci_nvme_map_prp',
