@@ -58,7 +58,8 @@ export function addressPage(low: number, high: number): number {
 
 /** Bits 31:12 of an entry that holds a page number. */
 export function addressLow(page: number): number {
-  return (page % LOW_PAGES) << 12;
+  // a shift takes a number modulo 2^32 and drops what rises above it: no division needed
+  return page << 12;
 }
 
 /** Bits 51:32 of an entry that holds a page number. */

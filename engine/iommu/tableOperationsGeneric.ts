@@ -75,7 +75,8 @@ export class GenericPageTable extends PageTable {
   ): number {
     const { memory, format } = this;
     const first = tableIndex(iovaPage, 0);
-    const untilLarger = format.leafSizes[1]! - (iovaPage % format.leafSizes[1]!);
+    // `&` takes a number modulo 2^32, which the second size divides: exact, and much faster than `%`
+    const untilLarger = format.leafSizes[1]! - (iovaPage & (format.leafSizes[1]! - 1));
     const count = Math.min(pages, ENTRIES_PER_TABLE - first, untilLarger);
     const base = memory.locateForWriting(table) + first * 2;
     const { words } = memory;
