@@ -1,8 +1,8 @@
 /**
- * A small machine for the tests of this folder: memory, a VT-d IOMMU that costs nothing, CPUs, one device, and a list of
+ * A small machine for the tests of this folder: memory, an IOMMU that costs nothing, CPUs, one device, and a list of
  * the events that its calls emitted.
  */
-import { Iommu } from '../iommu/iommu.ts';
+import { Iommu, type IommuVendor } from '../iommu/iommu.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { FrameAllocator } from '../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../memory/physicalMemory.ts';
@@ -36,12 +36,14 @@ export interface TestMachineOptions {
   /** Without a trace no event is built: for measurements. */
   readonly traced?: boolean;
   readonly iommu?: boolean;
+  readonly vendor?: IommuVendor;
   /** The IOMMU caches what is not present, so a map must flush. */
   readonly cachingMode?: boolean;
   readonly maximumAddressMask?: number;
   readonly encryption?: MemoryEncryption;
   /** Bounce buffers of so many slots, at BOUNCE_POOL. */
   readonly swiotlbSlots?: number;
+  readonly swiotlbAreas?: number;
   /** `swiotlb=force`. */
   readonly swiotlbForce?: boolean;
   readonly pageKinds?: PageKinds;
@@ -69,6 +71,7 @@ export class TestMachine {
       frames,
       counters,
       log,
+      vendor: options.vendor ?? 'vtd',
       geometry: {
         iotlb: { entries4K: 64, entries2M: 16, entries1G: 4, ways: 4 },
         pagingCache: { entries512G: 4, entries1G: 4, entries2M: 16 },
@@ -93,7 +96,9 @@ export class TestMachine {
     const slots = options.swiotlbSlots ?? 0;
     const force = options.swiotlbForce ?? false;
     const firstPage = BOUNCE_POOL / PAGE_SIZE;
-    this.swiotlb = slots === 0 ? null : new Swiotlb({ memory, firstPage, slots, force, costs, counters, trace, log });
+    const areas = options.swiotlbAreas ?? 1;
+    const pool = { memory, firstPage, slots, areas, force, costs, counters, trace, log };
+    this.swiotlb = slots === 0 ? null : new Swiotlb(pool);
     this.api = new DmaApi({
       profile: { ...kernelProfile(profile), ...options.behaviour },
       costs,

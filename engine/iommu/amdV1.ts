@@ -18,7 +18,15 @@
  * 3 levels to 6 as addresses ask for it; IOVAs have 64 bits. Permissions are those of every entry on the way, combined.
  * Leaves out: tables that skip levels, A and the hardware's own setting of D.
  */
-import { addressHigh, addressLow, addressPage, PAGES_PER_ENTRY, READ_WRITE, WRITE } from './pageTableFormat.ts';
+import {
+  ENTRIES_PER_TABLE,
+  addressHigh,
+  addressLow,
+  addressPage,
+  PAGES_PER_ENTRY,
+  READ_WRITE,
+  WRITE,
+} from './pageTableFormat.ts';
 import type { PageTableFormat } from './pageTableFormat.ts';
 
 const PRESENT = 1 << 0;
@@ -54,10 +62,11 @@ export const AMD_V1: PageTableFormat = {
   },
   isValid: (low, high, level) => {
     const next = nextLevel(low);
-    if (next === 0) return addressPage(low, high) % PAGES_PER_ENTRY[level]! === 0;
+    const span = PAGES_PER_ENTRY[level]!;
+    if (next === 0) return addressPage(low, high) % span === 0;
     if (next !== SIZE_IN_ADDRESS) return next === level;
     const pages = sizeInAddress(addressPage(low, high));
-    return pages > PAGES_PER_ENTRY[level]! && pages < PAGES_PER_ENTRY[level + 1]!;
+    return pages > span && pages < span * ENTRIES_PER_TABLE;
   },
   leafLow: (physPage, level, pages, permissions) => {
     const own = pages === PAGES_PER_ENTRY[level]!;
