@@ -29,7 +29,8 @@ export interface KernelProfile {
   readonly bouncedLinkSkipsEmptyMiddle: boolean;
   /**
    * The page-table code: one for all formats (drivers/iommu/generic_pt), or VT-d's own of earlier kernels. Addresses that are
-   * not whole pages are refused with ENXIO by the former, with EINVAL and a message by the latter.
+   * not whole pages are refused with ENXIO by the former, with EINVAL and a message by the latter. Whatever the latter maps
+   * the device may read: present and readable are one bit to it.
    */
   readonly pageTableCode: 'generic_pt' | 'intel_legacy';
   /** A flush of the whole domain appears as cache_tag_flush_range [0, all ones] mask 52 before its qi_submit. */
