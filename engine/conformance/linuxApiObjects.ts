@@ -4,7 +4,7 @@
  * Every number is bounded: a recording may be hostile.
  */
 import type { DmaDirection } from '../dma/attributes.ts';
-import type { CoherentMemory } from '../dma/dmaApi.ts';
+import type { CoherentMemory } from '../dma/coherentMemory.ts';
 import type { HmmDmaMap } from '../dma/hmmDma.ts';
 import type { ScatterList } from '../dma/scatterList.ts';
 import type { DmaIovaState } from '../dma/twoStep.ts';

@@ -3,7 +3,7 @@
  * drivers/iommu/dma-iommu.c `iommu_dma_alloc`): which pages it is made of, before it gets an address for the device.
  * Leaves out: memory scattered over several blocks, and the atomic pools of machines without coherence.
  */
-import { PAGE_SIZE, pageAlign } from '../memory/addresses.ts';
+import { PAGE_SIZE, pageAlign, type DmaAddr, type PhysAddr } from '../memory/addresses.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PageKinds } from '../memory/pageKinds.ts';
 import { roundUpPowerOfTwo } from './iova.ts';
@@ -12,6 +12,12 @@ import { roundUpPowerOfTwo } from './iova.ts';
 const LARGEST_BLOCK_PAGES = 1024;
 /** No memory at hand. */
 export const NO_PAGE = -1;
+
+/** Coherent memory: where the CPU finds it, and where the device does. */
+export interface CoherentMemory {
+  readonly phys: PhysAddr;
+  readonly address: DmaAddr;
+}
 
 export class CoherentPages {
   private readonly frames: FrameAllocator;

@@ -59,6 +59,12 @@ export class DirectDma {
     return this.swiotlb?.force === true;
   }
 
+  /** The last byte that coherent memory may have. */
+  get coherentReach(): number {
+    const { coherentDmaMask, busDmaLimit } = this.device;
+    return busDmaLimit === 0 ? coherentDmaMask : Math.min(coherentDmaMask, busDmaLimit);
+  }
+
   mapPhys(cpu: Cpu, phys: number, size: number, direction: DmaDirection, attributes: number): DmaAddr {
     cpu.spend(this.costs.directMapCall);
     return this.map(cpu, phys, size, direction, attributes);

@@ -3,20 +3,14 @@
  * dma:dma_map_* (Linux kernel/dma/mapping.c). A device is attached once; until then no call is legal.
  * Leaves out: per-architecture dma_map_ops.
  */
-import { DMA_MAPPING_ERROR, PAGE_SIZE, pageAlign, physAddr, type DmaAddr, type PhysAddr } from '../memory/addresses.ts';
-import type { FrameAllocator } from '../memory/frameAllocator.ts';
+import { DMA_MAPPING_ERROR, PAGE_SIZE, pageAlign, physAddr, type DmaAddr } from '../memory/addresses.ts';
 import type { P2pdmaProvider, PageKinds } from '../memory/pageKinds.ts';
-import type { PhysicalMemory } from '../memory/physicalMemory.ts';
-import type { Counters } from '../metrics/counters.ts';
-import type { EventLog } from '../metrics/eventLog.ts';
 import type { P2pdmaTopology } from '../pcie/p2pdma.ts';
 import type { Cpu } from '../time/cpu.ts';
-import type { EventQueue } from '../time/eventQueue.ts';
 import { LabError } from '../time/labError.ts';
 import { DeviceDomains } from './attachDomain.ts';
 import { DMA_ATTR_MMIO, DMA_ATTR_REQUIRE_COHERENT, type DmaDirection } from './attributes.ts';
-import { CoherentPages, NO_PAGE } from './coherentMemory.ts';
-import type { DmaCosts } from './costs.ts';
+import { CoherentPages, NO_PAGE, type CoherentMemory } from './coherentMemory.ts';
 import type { DmaDevice, DomainType } from './device.ts';
 import {
   addressingLimited,
@@ -30,11 +24,9 @@ import { DirectDma } from './direct.ts';
 import { DmaIommu } from './dmaIommu.ts';
 import { iommuMapSg, iommuUnmapSg } from './dmaIommuSg.ts';
 import { EOPNOTSUPP } from './errno.ts';
-import type { MemoryEncryption } from './memoryEncryption.ts';
+import type { DmaApiOptions } from './dmaApiOptions.ts';
 import type { KernelProfile } from './profiles.ts';
-import type { RemappingHardware } from './remappingHardware.ts';
 import type { ScatterList } from './scatterList.ts';
-import type { Swiotlb } from './swiotlb.ts';
 import type { DmaTrace } from './trace.ts';
 import {
   dmaIovaDestroy,
@@ -47,40 +39,6 @@ import {
 } from './twoStep.ts';
 
 const LIMIT_BELOW_4G = 0xf_ffff;
-
-export interface DmaApiOptions {
-  readonly profile: KernelProfile;
-  readonly costs: DmaCosts;
-  readonly memory: PhysicalMemory;
-  readonly frames: FrameAllocator;
-  readonly iommu: RemappingHardware | null;
-  /** Levels of VT-d's second-stage tables, default 4. AMD's begin with 3 and grow. */
-  readonly levels?: number;
-  readonly counters: Counters;
-  readonly trace: DmaTrace | null;
-  /** Runs the flush queue's 10 ms timer; null: the caller says when it fires. */
-  readonly timers: EventQueue | null;
-  readonly cpus: number;
-  readonly log: EventLog | null;
-  /** CAP.CM of VT-d: the hardware, or the hypervisor that plays it, keeps what was not present; a map flushes too. */
-  readonly cachingMode?: boolean;
-  /** CAP.MAMV of VT-d: the largest address mask of one invalidation; default 18. */
-  readonly maximumAddressMask?: number;
-  /** Bounce buffers; null: memory that would need one cannot be mapped. */
-  readonly swiotlb?: Swiotlb | null;
-  /** The C-bit of bus addresses; null: memory is not encrypted. */
-  readonly encryption?: MemoryEncryption | null;
-  /** Which pages are a peer's, private or small; null: all memory is plain RAM. */
-  readonly pageKinds?: PageKinds | null;
-  /** Who reaches which peer, and how; null: nobody does. */
-  readonly p2pdma?: P2pdmaTopology | null;
-}
-
-/** Coherent memory: where the CPU finds it, and where the device does. */
-export interface CoherentMemory {
-  readonly phys: PhysAddr;
-  readonly address: DmaAddr;
-}
 
 interface Attachment {
   readonly device: DmaDevice;
@@ -315,7 +273,7 @@ export class DmaApi {
     const { costs } = this.options;
     cpu.spend(costs.coherentAllocCall);
     const { forceUnencrypted } = device;
-    const reach = translated === null ? this.coherentReach(device) : Infinity;
+    const reach = translated === null ? direct.coherentReach : Infinity;
     const firstPage = this.coherentPages.allocate(size, reach, forceUnencrypted);
     if (firstPage === NO_PAGE) return null;
     const phys = physAddr(firstPage * PAGE_SIZE);
@@ -422,10 +380,6 @@ export class DmaApi {
 
   private twoStep(device: DmaDevice): DmaIommu | null {
     return this.profile.twoStepAvailable ? this.find(device).translated : null;
-  }
-
-  private coherentReach({ coherentDmaMask, busDmaLimit }: DmaDevice): number {
-    return busDmaLimit === 0 ? coherentDmaMask : Math.min(coherentDmaMask, busDmaLimit);
   }
 
   private surroundings(device: DmaDevice): DeviceSurroundings {

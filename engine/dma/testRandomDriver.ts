@@ -18,7 +18,8 @@ import {
   type DmaDirection,
 } from './attributes.ts';
 import type { DmaDevice } from './device.ts';
-import type { CoherentMemory, DmaApi } from './dmaApi.ts';
+import type { CoherentMemory } from './coherentMemory.ts';
+import type { DmaApi } from './dmaApi.ts';
 import { ScatterList } from './scatterList.ts';
 import { fromInside, pagesOf, segmentsToPieces, whole, type Piece, type Run } from './testPieces.ts';
 import { DmaIovaState } from './twoStep.ts';
