@@ -6,6 +6,7 @@
 import type { DeviceLogRecord } from '../formats/deviceLog.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { MatchedCommands } from './deviceCommands.ts';
+import { endLine } from './deviceUnits.ts';
 import type { MatchedInvalidations } from './deviceInvalidations.ts';
 import type { DeviceRoles } from './deviceRoles.ts';
 import type { RecordedCommand, RecordedLists } from './recordedLists.ts';
@@ -68,7 +69,7 @@ export function cutOffRequests(
   for (const recorded of compared) {
     const { completed } = recorded.command;
     const logged = commands.logged.get(recorded);
-    const whole = logged !== undefined && logged.postLine !== Infinity && !missing.has(recorded.owner);
+    const whole = logged !== undefined && endLine(logged) >= 0 && !missing.has(recorded.owner);
     if (whole || completed === null) continue;
     // What the same CPU issued after this one had ended is in the log, so this one's end should be.
     if ((latestIssue.get(completed.cpu) ?? 0) > completed.line) continue;

@@ -6,7 +6,7 @@
 import type { InvalidationGranularity } from '../formats/ftraceEvents.ts';
 import type { TracedCall } from '../lab/recordingCalls.ts';
 import type { MatchedCommands } from './deviceCommands.ts';
-import type { DeviceUnit } from './deviceUnits.ts';
+import { type DeviceUnit, endLine } from './deviceUnits.ts';
 import { type RecordedLists, timerName } from './recordedLists.ts';
 
 export type InvalidateUnit = Extract<DeviceUnit, { kind: 'invalidate' }>;
@@ -51,9 +51,9 @@ function tracedInvalidations(lists: RecordedLists, matched: MatchedCommands): Tr
   };
   for (const recorded of lists.commands) {
     const { command, owner } = recorded;
-    const posted = matched.logged.get(recorded)?.postLine ?? -1;
+    const logged = matched.logged.get(recorded);
     add(submissionKey(owner), command.submission, -1);
-    add(owner, command.completion, posted === Infinity ? -1 : posted);
+    add(owner, command.completion, logged === undefined ? -1 : endLine(logged));
   }
   for (const { orphan, owner } of lists.orphans) add(owner, orphan.calls, -1);
   for (const timer of lists.timers) {
@@ -91,8 +91,8 @@ function anchorsOf(lists: RecordedLists, matched: MatchedCommands): Map<number, 
     const { issue, completed } = recorded.command;
     if (logged === undefined || issue === null) continue;
     add(issue.cpu, { line: issue.line, after: -1, before: logged.firstLine });
-    if (completed !== null && logged.postLine !== Infinity) {
-      add(completed.cpu, { line: completed.line, after: logged.postLine, before: Infinity });
+    if (completed !== null && endLine(logged) >= 0) {
+      add(completed.cpu, { line: completed.line, after: endLine(logged), before: Infinity });
     }
   }
   for (const list of anchors.values()) list.sort((a, b) => a.line - b.line);

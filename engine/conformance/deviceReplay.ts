@@ -11,7 +11,7 @@ import { firstDifference, type ListDifference } from './compareLists.ts';
 import type { InvalidateUnit, InvalidationKey } from './deviceInvalidations.ts';
 import { type DevicePlan, listAddress } from './devicePlan.ts';
 import { deviceLines, invalidationText, LoggedLines, lookupText } from './deviceText.ts';
-import type { DeviceUnit, LoggedCommand } from './deviceUnits.ts';
+import { type DeviceUnit, endLine, type LoggedCommand } from './deviceUnits.ts';
 import { EmulatedDrive } from './emulatedDrive.ts';
 import type { EmulatedRequest, EmulatedSystem } from './emulatedSystem.ts';
 import type { RecordedCommand, RecordedLine } from './recordedLists.ts';
@@ -83,7 +83,7 @@ export class DeviceReplay {
   /** Before a step of the trace: the log up to what the step sent to the IOMMU. */
   before(key: InvalidationKey, recorded: RecordedCommand | null): void {
     const completed = recorded === null ? undefined : this.#plan.commands.logged.get(recorded);
-    if (completed !== undefined && completed.postLine !== Infinity) this.#advance(completed.postLine + 1);
+    if (completed !== undefined) this.#advance(endLine(completed) + 1);
     const descriptors = this.#plan.invalidations.of.get(key) ?? [];
     const first = descriptors[0];
     if (first !== undefined) this.#advance(first.line);

@@ -35,6 +35,12 @@ export interface LoggedCommand {
   tornLine: number;
 }
 
+/** The last line at the device; -1: the log does not show the command's end. In passthrough no entry shows. */
+export function endLine({ completeLine, postLine }: LoggedCommand): number {
+  if (postLine !== Infinity) return postLine;
+  return completeLine === Infinity ? -1 : completeLine;
+}
+
 export type DeviceUnit =
   | { readonly kind: 'fetch' | 'complete' | 'post'; readonly line: number; readonly command: LoggedCommand }
   | {
