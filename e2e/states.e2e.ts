@@ -14,7 +14,7 @@ const sizes = [
   { width: 1280, height: 800 },
   { width: 1600, height: 1000 },
 ];
-const stages = ['Topology', 'Workload', 'Events', 'Summary', 'Charts'];
+const stages = ['Topology', 'Workload', 'Events', 'Faults and checker', 'Summary', 'Charts'];
 
 for (const theme of ['dark', 'light'] as const) {
   for (const size of sizes) {
@@ -32,7 +32,7 @@ for (const theme of ['dark', 'light'] as const) {
         await page.getByRole('tab', { name: stage }).click();
         await idle();
         await expectAccessible(page);
-        await screenshot(page, `done-${stage.toLowerCase()}-${theme}-${size.width}`);
+        await screenshot(page, `done-${stage.toLowerCase().replaceAll(' ', '-')}-${theme}-${size.width}`);
         if (stage === 'Charts' && theme === 'dark' && size.width === 1600) await screenshot(page, 'first-run');
       }
       const overflow = await page.evaluate(

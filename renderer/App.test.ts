@@ -2,7 +2,7 @@ import { flushPromises, mount, type VueWrapper } from '@vue/test-utils';
 import { createPinia } from 'pinia';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { nextTick } from 'vue';
-import type { DocumentState, LabApi, RecoveryOffer } from '../electron/ipc/api.ts';
+import type { DocumentState, InspectionOutcome, LabApi, RecoveryOffer } from '../electron/ipc/api.ts';
 import type { RunFrame } from '../engine/lab/runTypes.ts';
 import App from './App.vue';
 import { fakeApi, sampleFrame, sampleState, withRuns, type FakeApi } from './testing/sampleLab.ts';
@@ -183,6 +183,65 @@ describe('commands', () => {
     button('Dismiss').click();
     await nextTick();
     expect(document.querySelector('[role=alert]')).toBeNull();
+  });
+});
+
+describe('the IOVA space of a finished run', () => {
+  async function openRun(change: (lab: Mutable<LabApi>) => void = () => undefined): Promise<FakeApi> {
+    const api = await open(withRuns('done', 40), change);
+    button('map_sg strict, done').click();
+    await nextTick();
+    return api;
+  }
+
+  async function show(moment: string): Promise<void> {
+    const field = document.querySelector<HTMLInputElement>('input[aria-label="Exact moment"]');
+    if (field === null) throw new Error('there is no field for the moment');
+    field.value = moment;
+    field.dispatchEvent(new Event('input'));
+    await nextTick();
+    button('Show').click();
+    await flushPromises();
+  }
+
+  it('is asked for at the moment that was written, and summed up by state', async () => {
+    const api = await openRun();
+    await show('1.5 ms');
+    expect(api.calls).toContain('inspectIova {"comparisonId":"map_sg-strict","at":1500000000}');
+    const states = [...document.querySelectorAll('[aria-label="Show ranges of the state"] button')];
+    expect(states.map((one) => one.textContent.replace(/\s+/g, ' ').trim())).toEqual([
+      'live 1 (16 KiB)',
+      'queued 1 (16 KiB)',
+      'cached 1 (16 KiB)',
+      'reserved 1 (1 MiB)',
+    ]);
+    const table = document.querySelector('[role=table][aria-label="Ranges of the IOVA space"]');
+    expect(table?.getAttribute('aria-rowcount')).toBe('5');
+  });
+
+  it('is not asked for beyond the end of the run, or at what is no time', async () => {
+    const api = await openRun();
+    await show('2 s');
+    expect(document.querySelector('.iova [role=alert]')?.textContent).toContain('The run ends at 2.56 ms');
+    await show('later');
+    expect(document.querySelector('.iova [role=alert]')?.textContent).toContain('Write a number and a unit');
+    expect(api.calls.some((call) => call.startsWith('inspectIova'))).toBe(false);
+  });
+
+  it('can be called off while it is computed, and says why it cannot be', async () => {
+    let answer = (): Promise<InspectionOutcome> => new Promise(() => undefined);
+    const api = await openRun((lab) => {
+      lab.runs.inspectIova = () => answer();
+    });
+    await show('1 ms');
+    expect(document.querySelector('.iova')?.textContent).toContain('Computing');
+    button('Stop').click();
+    await flushPromises();
+    expect(api.calls).toContain('endInspection');
+    answer = () =>
+      Promise.resolve({ status: 'failed', error: { code: 'run-failed', message: 'The run needs more memory.' } });
+    await show('2 ms');
+    expect(document.querySelector('.iova [role=alert]')?.textContent).toContain('The run needs more memory.');
   });
 });
 

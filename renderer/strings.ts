@@ -270,6 +270,7 @@ export const strings = {
     },
     filter: 'Show ranges of the state',
     totals: (ranges: number, bytes: string): string => `${ranges} (${bytes})`,
+    free: (all: string, below4G: string): string => `Free: ${all}; largest gap below 4\u202fGiB: ${below4G}`,
     map: 'Map of the IOVA space',
     mapHelp: 'Wheel, + and − zoom, arrow keys move, Home shows all that is taken.',
     region: (from: string, to: string, size: string): string => `${from} to ${to}, ${size}`,

@@ -1,6 +1,16 @@
 import { expect, it } from 'vitest';
 import type { IovaRange, IovaSnapshot } from '../../engine/lab/iovaNames.ts';
-import { ageText, moved, nearestRange, ownerText, placeText, stripBars, takenRegion, zoomed } from './iovaView.ts';
+import {
+  ageText,
+  freeSpace,
+  moved,
+  nearestRange,
+  ownerText,
+  placeText,
+  stripBars,
+  takenRegion,
+  zoomed,
+} from './iovaView.ts';
 
 const none = { ranges: 0, pages: 0 };
 
@@ -24,6 +34,17 @@ it('first shows all that is taken, and the whole space when nothing is', () => {
   const region = takenRegion(snapshot([range(10, 5, 'reserved'), range(1000, 10), range(1790, 10, 'cached')]));
   expect(region).toEqual({ from: 980, to: 1820 });
   expect(takenRegion(snapshot([range(10, 5, 'reserved')]))).toEqual({ from: 0, to: 2 ** 36 });
+});
+
+it('counts what is free, and the largest gaps', () => {
+  const whole = 2 ** 36;
+  expect(freeSpace(snapshot([]))).toEqual({ pages: whole, largestGap: whole, largestGapBelow4G: 2 ** 20 });
+  const taken = [range(100, 10), range(2 ** 19, 2 ** 19 - 50, 'cached')];
+  expect(freeSpace(snapshot(taken))).toEqual({
+    pages: whole - 10 - (2 ** 19 - 50),
+    largestGap: whole - 2 ** 20 + 50,
+    largestGapBelow4G: 2 ** 19 - 110,
+  });
 });
 
 it('zooms at a point, moves, and never leaves the space', () => {

@@ -87,6 +87,35 @@ export function stripBars(ranges: readonly IovaRange[], region: Region, columns:
   });
 }
 
+const PAGES_BELOW_4G = 2 ** 20;
+
+export interface FreeSpace {
+  readonly pages: number;
+  readonly largestGap: number;
+  /** Where addresses are looked for first. */
+  readonly largestGapBelow4G: number;
+}
+
+/** What no range has. Page 0 is never handed out, and counts as free here, as it is in no range either. */
+export function freeSpace({ ranges, spacePages }: IovaSnapshot): FreeSpace {
+  let pages = 0;
+  let largestGap = 0;
+  let largestGapBelow4G = 0;
+  let end = 0;
+  const gap = (to: number): void => {
+    const free = Math.max(0, to - end);
+    pages += free;
+    largestGap = Math.max(largestGap, free);
+    largestGapBelow4G = Math.max(largestGapBelow4G, Math.min(to, PAGES_BELOW_4G) - end);
+  };
+  for (const range of ranges) {
+    gap(range.firstPage);
+    end = range.firstPage + range.pages;
+  }
+  gap(spacePages);
+  return { pages, largestGap, largestGapBelow4G };
+}
+
 export function addressText(page: number): string {
   return `0x${(page * PAGE_BYTES).toString(16)}`;
 }
