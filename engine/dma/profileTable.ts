@@ -7,6 +7,7 @@ import type { BehaviourMark, KernelProfileName, ProfileCell, ProfileRow } from '
 
 const UNREACHABLE = 'not reachable: no dma_iova_* in this version';
 const LEGACY_CODE = 'drivers/iommu/intel/iommu.c, __domain_mapping and dma_pte_clear_level';
+const LEGACY_BEFORE_619 = 'drivers/iommu/generic_pt: the VT-d format (CONFIG_IOMMU_PT_VTDSS) came with 6.19';
 const WHOLE_FLUSH_BEFORE =
   'drivers/iommu/intel/cache.c: cache_tag_flush_all became a flush of the whole range with 6.17';
 const EMPTY_MIDDLE = 'drivers/iommu/dma-iommu.c, iommu_dma_iova_link_swiotlb before its fix in 7.0-stable';
@@ -57,7 +58,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     destroyFreesWholeRange: assumed(false, 'as 7.2'),
     destroyUsesFlushQueue: assumed(true, 'as 6.17'),
     bouncedLinkSkipsEmptyMiddle: read(false, EMPTY_MIDDLE),
-    pageTableCode: assumed('intel_legacy', 'as 6.17'),
+    pageTableCode: read('intel_legacy', LEGACY_BEFORE_619),
     domainFlushTracesRange: read(false, WHOLE_FLUSH_BEFORE),
     givesInvalidationHint: assumed(true, 'as 6.12 and 6.17'),
     nvmeVirtBoundaryMask: reported(4095, 'queue/virt_boundary_mask of 6.12 to 6.18'),
@@ -74,7 +75,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     ),
     destroyUsesFlushQueue: recorded(true, 'lazy 128 KiB reads of 6.17, one unmap and no flush per request'),
     bouncedLinkSkipsEmptyMiddle: read(false, EMPTY_MIDDLE),
-    pageTableCode: read('intel_legacy', 'drivers/iommu/intel/iommu.c: VT-d moved to generic_pt only after 6.17'),
+    pageTableCode: read('intel_legacy', LEGACY_BEFORE_619),
     domainFlushTracesRange: recorded(true, 'lazy NVMe runs of 6.17 show cache_tag_flush_range with mask 0x34'),
     givesInvalidationHint: recorded(true, 'NVMe runs of 6.17: bit 6 of qi_submit'),
     nvmeVirtBoundaryMask: recorded(4095, 'queue/virt_boundary_mask'),
@@ -88,7 +89,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     destroyFreesWholeRange: assumed(false, 'as 7.2'),
     destroyUsesFlushQueue: reported(true, 'lazy 128 KiB reads of 6.18: 9 flushes for 150 requests'),
     bouncedLinkSkipsEmptyMiddle: read(false, EMPTY_MIDDLE),
-    pageTableCode: assumed('intel_legacy', 'as 6.17'),
+    pageTableCode: read('intel_legacy', LEGACY_BEFORE_619),
     domainFlushTracesRange: assumed(true, 'as 6.17 and 7.3'),
     givesInvalidationHint: assumed(true, 'as 6.17 and 7.3'),
     nvmeVirtBoundaryMask: reported(4095, 'queue/virt_boundary_mask of 6.12 to 6.18'),
