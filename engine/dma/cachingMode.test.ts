@@ -62,6 +62,19 @@ describe('caching mode (VT-d specification 6.1; drivers/iommu/intel/cache.c, cac
   });
 });
 
+describe('the invalidation hint (VT-d specification 6.5.2.3)', () => {
+  test.each([
+    [true, 'qi page fffff000 0 hint'],
+    [false, 'qi page fffff000 0'],
+  ])('is given only by a kernel that gives it: %s', (givesInvalidationHint, descriptor) => {
+    const machine = new TestMachine({ behaviour: { givesInvalidationHint } });
+    const { api, cpu, device } = machine;
+    const address = api.dmaMapPhys(cpu, device, 0x10_0000, PAGE, DMA_TO_DEVICE, 0);
+    api.dmaUnmapPhys(cpu, device, address, PAGE, DMA_TO_DEVICE, 0);
+    expect(flushes(machine)).toEqual([descriptor]);
+  });
+});
+
 describe('CAP.MAMV, the largest range of one descriptor (VT-d specification 6.5.2.3)', () => {
   test('a larger range takes the whole domain', () => {
     const machine = new TestMachine({ maximumAddressMask: 4 });

@@ -61,6 +61,13 @@ describe('dma_map_phys behind an IOMMU (drivers/iommu/dma-iommu.c)', () => {
     expect(machine.takeEvents()[0]).toBe('alloc 1 below fffffffff flush -> fffff');
   });
 
+  test("keeps below the limit of the device's buses, however wide its mask is", () => {
+    const machine = new TestMachine({ device: { busDmaLimit: 0x7fff_ffff } });
+    const { api, cpu, device } = machine;
+    expect(api.dmaMapPhys(cpu, device, 0x1000, PAGE, DMA_TO_DEVICE, 0)).toBe(0x7fff_f000);
+    expect(machine.takeEvents()[0]).toBe('alloc 1 below 7ffff flush -> 7ffff slow 1 of 1');
+  });
+
   test('with forcedac starts at the top of the aperture', () => {
     const machine = new TestMachine({ device: { forceDac: true } });
     expect(machine.api.dmaMapPhys(machine.cpu, machine.device, 0x1000, PAGE, DMA_TO_DEVICE, 0)).toBe(0xffff_ffff_f000);
