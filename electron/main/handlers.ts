@@ -162,7 +162,12 @@ export function createHandlers(
     'document.openSaved': (id) => document.openSaved(id),
     'document.discardRecovery': (id) => document.discardRecovery(id),
 
-    'runs.start': (ids) => runAction(() => runs.start(ids)),
+    'runs.start': (ids) =>
+      runAction(() => {
+        // Runs are to have the memory and the cores.
+        desktop.inspection.end();
+        runs.start(ids);
+      }),
     'runs.pause': (id) => runAction(() => runs.pause(id)),
     'runs.resume': (id) => runAction(() => runs.resume(id)),
     'runs.cancel': (id) => runAction(() => runs.cancel(id)),

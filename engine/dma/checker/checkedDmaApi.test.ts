@@ -5,8 +5,11 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { PAGE_SIZE } from '../../memory/addresses.ts';
+import { HMM_PFN_VALID, HMM_PFN_WRITE } from '../../memory/hmmPfn.ts';
+import { P2pdmaMapState } from '../../pcie/p2pdma.ts';
 import { DMA_FROM_DEVICE, DMA_TO_DEVICE, type DmaDirection } from '../attributes.ts';
 import type { DomainType } from '../device.ts';
+import { HmmDmaMap, hmmDmaMapAlloc, hmmDmaMapFree, hmmDmaMapPfn, hmmDmaUnmapPfn } from '../hmmDma.ts';
 import type { KernelProfileName } from '../profiles.ts';
 import { ScatterList } from '../scatterList.ts';
 import { DmaIovaState } from '../twoStep.ts';
@@ -100,3 +103,32 @@ it.each<[DomainType, KernelProfileName]>([
     { numRuns: 60, seed: 7 },
   );
 });
+
+it.each<DomainType>(['strict', 'lazy', 'passthrough'])(
+  'nor is on-demand paging, whose pages come and go (%s)',
+  (domain) => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.nat(15), fc.boolean()), { maxLength: 80 }), (faults) => {
+        const machine = new CheckedMachine({ domain });
+        const { api, cpu, device } = machine;
+        const map = new HmmDmaMap();
+        const p2p = new P2pdmaMapState();
+        expect(hmmDmaMapAlloc(cpu, api, device, map, 16, PAGE_SIZE)).toBe(0);
+        const { pages, flags } = map.pfns;
+        for (const [index, wanted] of faults) {
+          if (wanted) {
+            pages[index] = 0x3000 + index;
+            flags[index]! |= HMM_PFN_VALID | HMM_PFN_WRITE;
+            const address = hmmDmaMapPfn(cpu, api, device, map, index, p2p);
+            machine.touch(address, true);
+          } else hmmDmaUnmapPfn(cpu, api, device, map, index);
+        }
+        for (let index = 0; index < 16; index += 1) hmmDmaUnmapPfn(cpu, api, device, map, index);
+        hmmDmaMapFree(cpu, api, device, map);
+        api.driverUnbound(cpu, device);
+        expect(machine.messages).toEqual([]);
+      }),
+      { numRuns: 60, seed: 8 },
+    );
+  },
+);
