@@ -3,6 +3,8 @@
  * mapping has it, queued while it waits for the flush of a lazy domain, cached while the allocator keeps it for the next
  * request of its size, and reserved when it is never handed out (Linux drivers/iommu/iova.c, drivers/iommu/dma-iommu.c).
  */
+import { PAGE_SIZE } from '../memory/addresses.ts';
+import type { DmaDevice } from './device.ts';
 import type { DmaIommu } from './dmaIommu.ts';
 import type { IovaLedger, LedgerRecord, OwnerCall } from './iovaLedger.ts';
 
@@ -49,20 +51,14 @@ export interface IovaSnapshot {
 
 const DIRECTIONS = ['both', 'toDevice', 'fromDevice'] as const;
 
-export function iovaSnapshot(
-  at: number,
-  device: string,
-  dma: DmaIommu | null,
-  spacePages: number,
-  ledger: IovaLedger,
-): IovaSnapshot {
+export function iovaSnapshot(at: number, device: DmaDevice, dma: DmaIommu | null, ledger: IovaLedger): IovaSnapshot {
   const totals = {
     live: { ranges: 0, pages: 0 },
     queued: { ranges: 0, pages: 0 },
     cached: { ranges: 0, pages: 0 },
     reserved: { ranges: 0, pages: 0 },
   };
-  if (dma === null) return { at, device, translated: false, spacePages: 0, ranges: [], totals };
+  if (dma === null) return { at, device: device.name, translated: false, spacePages: 0, ranges: [], totals };
   const cachedBy = new Map<number, number>();
   for (const { pfn, cpu } of dma.iova.rcache.ranges()) cachedBy.set(pfn, cpu);
   const queuedBy = new Map<number, number>();
@@ -75,7 +71,10 @@ export function iovaSnapshot(
     totals[range.state].pages += range.pages;
     ranges.push(range);
   }
-  return { at, device, translated: true, spacePages, ranges, totals };
+  const limit = Math.min(device.dmaMask + 1, dma.domain.apertureEnd);
+  const reach = device.busDmaLimit === 0 ? limit : Math.min(limit, device.busDmaLimit + 1);
+  const spacePages = Math.floor(reach / PAGE_SIZE);
+  return { at, device: device.name, translated: true, spacePages, ranges, totals };
 }
 
 function describeRange(

@@ -45,6 +45,8 @@ describe('the space in the midst of a run', () => {
       expect(firstPage).toBeGreaterThanOrEqual(end);
       end = firstPage + pages;
     }
+    // four levels of tables
+    expect(snapshot.spacePages).toBe(2 ** 36);
     expect(end).toBeLessThanOrEqual(snapshot.spacePages);
     for (const state of ['live', 'queued', 'cached', 'reserved'] as const) {
       const ranges = byState(snapshot, state);

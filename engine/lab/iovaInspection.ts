@@ -5,7 +5,6 @@
  */
 import { IovaLedger } from '../dma/iovaLedger.ts';
 import { iovaSnapshot, type IovaSnapshot } from '../dma/iovaSnapshot.ts';
-import { PAGE_SIZE } from '../memory/addresses.ts';
 import { LabError } from '../time/labError.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';
@@ -17,13 +16,11 @@ export class IovaInspection {
   private readonly run: LabRun;
   private readonly ledger: IovaLedger;
   private at: number;
-  private readonly levels: 3 | 4;
 
-  private constructor(run: LabRun, ledger: IovaLedger, at: number, levels: 3 | 4) {
+  private constructor(run: LabRun, ledger: IovaLedger, at: number) {
     this.run = run;
     this.ledger = ledger;
     this.at = at;
-    this.levels = levels;
   }
 
   /**
@@ -56,8 +53,7 @@ export class IovaInspection {
         'Undo the change, or run it again.',
       );
     }
-    const levels = lab.topology.parts.find((part) => part.kind === 'iommu')?.levels ?? 4;
-    return new IovaInspection(run, ledger, at, levels);
+    return new IovaInspection(run, ledger, at);
   }
 
   /** A later moment is reached from here; false: this one has passed, and the run must be computed anew. */
@@ -78,7 +74,6 @@ export class IovaInspection {
 
   snapshot(): IovaSnapshot {
     const { dma, device } = this.run.machine;
-    const reach = Math.min(device.dmaMask + 1, 2 ** (this.levels === 4 ? 48 : 39));
-    return iovaSnapshot(this.at, device.name, dma.translatedDevice(device), reach / PAGE_SIZE, this.ledger);
+    return iovaSnapshot(this.at, device, dma.translatedDevice(device), this.ledger);
   }
 }
