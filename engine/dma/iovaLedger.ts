@@ -40,6 +40,8 @@ export class IovaLedger implements DmaTrace {
   private readonly records = new Map<number, LedgerRecord>();
   /** A dma_iova_try_alloc under way: its range comes after it. */
   private pending: DmaCallEvent | null = null;
+  /** The range that is being mapped into: taken a moment ago, or named by a dma_iova_link. */
+  private mapping: LedgerRecord | null = null;
 
   /** The machine whose trace this is exists only after the ledger. */
   follow(clock: LedgerClock): this {
@@ -62,11 +64,9 @@ export class IovaLedger implements DmaTrace {
         if (record !== undefined) record.freedAt = this.now;
         return;
       }
-      case 'map': {
-        const record = this.at(event.iova);
-        if (record !== undefined) record.pieces += 1;
+      case 'map':
+        if (this.mapping !== null) this.mapping.pieces += 1;
         return;
-      }
       case 'unmap': {
         const record = this.at(event.iova);
         if (record !== undefined) record.unmappedAt = this.now;
@@ -98,6 +98,7 @@ export class IovaLedger implements DmaTrace {
       freedAt: -1,
     };
     this.records.set(firstPage, record);
+    this.mapping = record;
     if (this.pending?.name !== 'dma_iova_try_alloc') return;
     record.call = 'dma_iova_try_alloc';
     record.bytes = this.pending.size;
@@ -126,6 +127,7 @@ export class IovaLedger implements DmaTrace {
         if (record === undefined) return;
         record.direction = event.direction;
         record.synced = false;
+        this.mapping = record;
         return;
       }
       case 'dma_iova_sync': {
