@@ -152,3 +152,64 @@ describe('the flush queue of one CPU fills up within its 10 ms', () => {
     expect(takeWork(machine)).toEqual(work({ unmaps: 1, queueEntries: 1, domainFlushes: 1, iovaFrees: 255 }));
   });
 });
+
+describe('an untrusted device, and a buffer that begins and ends inside pages', () => {
+  const PHYS = 0x1000_0e00;
+  const BYTES = 0x2400;
+  const HEAD = 0x200;
+  const TAIL = 0x200;
+
+  function untrusted(profile: KernelProfileName): TestMachine {
+    const device = { untrusted: true, minAlignMask: 4095 };
+    return new TestMachine({ profile, swiotlbSlots: 1024, device });
+  }
+
+  test.each(['7.2', '7.3', 'ideal'] as const)(
+    '%s, two-step: head and tail are bounced, the middle is linked in place, the device sees nothing of the neighbours',
+    (profile) => {
+      const machine = untrusted(profile);
+      const { api, cpu, device } = machine;
+      machine.fill(PHYS - 0xe00, 0x4000, 0xaa);
+      machine.fill(PHYS, BYTES, 0x11);
+      const state = new DmaIovaState();
+      expect(api.dmaIovaTryAlloc(cpu, device, state, PHYS, BYTES)).toBe(true);
+      expect(api.dmaIovaLink(cpu, device, state, PHYS, 0, BYTES, DMA_FROM_DEVICE, 0)).toBe(0);
+      expect(api.dmaIovaSync(cpu, device, state, 0, BYTES)).toBe(0);
+      expect(takeWork(machine)).toEqual(work({ iovaAllocations: 1, maps: 3, syncs: 1, bouncedBytes: HEAD + TAIL }));
+      expect(state.usesSwiotlb).toBe(true);
+      const seen = [0, 1, 2, 3].map((page) => machine.deviceSees(state.address - 0xe00 + page * PAGE, true));
+      expect(seen.slice(1, 3)).toEqual([0x10001, 0x10002]);
+      // zeros, where memory beside the buffer holds 0xaa
+      expect(machine.bytes(seen[0]! * PAGE, 0xe00)).toEqual(new Uint8Array(0xe00));
+      expect(machine.bytes(seen[3]! * PAGE + TAIL, PAGE - TAIL)).toEqual(new Uint8Array(PAGE - TAIL));
+
+      for (const [page, offset, length] of [
+        [seen[0]!, 0xe00, HEAD],
+        [seen[1]!, 0, PAGE],
+        [seen[2]!, 0, PAGE],
+        [seen[3]!, 0, TAIL],
+      ] as const) {
+        machine.fill(page * PAGE + offset, length, 0x22);
+      }
+      expect(machine.bytes(PHYS, HEAD)).toEqual(new Uint8Array(HEAD).fill(0x11));
+      api.dmaIovaDestroy(cpu, device, state, BYTES, DMA_FROM_DEVICE, 0);
+      expect(machine.bytes(PHYS, BYTES)).toEqual(new Uint8Array(BYTES).fill(0x22));
+      expect(machine.bytes(PHYS + BYTES, 0xe00)).toEqual(new Uint8Array(0xe00).fill(0xaa));
+      expect(machine.swiotlb!.used).toBe(0);
+      expect(takeWork(machine)).toEqual(work({ unmaps: 1, flushes: 1, iovaFrees: 1 }));
+    },
+  );
+
+  test.each(['6.12', '7.3', 'ideal'] as const)('%s, dma_map: the whole buffer is bounced', (profile) => {
+    const machine = untrusted(profile);
+    const { api, cpu, device } = machine;
+    machine.fill(PHYS, BYTES, 0x11);
+    const address = api.dmaMapPhys(cpu, device, PHYS, BYTES, DMA_FROM_DEVICE, 0);
+    expect(takeWork(machine)).toEqual(work({ iovaAllocations: 1, maps: 1, bouncedBytes: BYTES }));
+    const page = machine.deviceSees(address, true)!;
+    machine.fill(page * PAGE + (address % PAGE), 16, 0x22);
+    api.dmaUnmapPhys(cpu, device, address, BYTES, DMA_FROM_DEVICE, 0);
+    expect(machine.bytes(PHYS, 17)).toEqual(Uint8Array.from([...new Uint8Array(16).fill(0x22), 0x11]));
+    expect(machine.swiotlb!.used).toBe(0);
+  });
+});
