@@ -147,5 +147,6 @@ export function resolveDmaCosts(
       throw new LabError('costs', `the preset has no value for ${name}.`, 'Use a complete preset.');
     }
   }
-  return costs as DmaCosts;
+  // every call of the DMA API looks several up: an object that grew name by name is a dictionary to V8, its copy is not
+  return { ...costs } as DmaCosts;
 }

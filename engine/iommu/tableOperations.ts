@@ -28,6 +28,8 @@ export abstract class PageTable {
   readonly format: PageTableFormat;
   rootPage: number;
   levels: number;
+  /** One past the last page that the tables translate now. */
+  protected pageLimit: number;
   /** Why the last map ended early: 0, or a negative errno. */
   error = 0;
   /** Leaves that the last operation wrote or cleared. */
@@ -58,6 +60,7 @@ export abstract class PageTable {
     this.frames = frames;
     this.format = format;
     this.levels = levels;
+    this.pageLimit = format.pageLimit(levels);
     this.counters = counters;
     this.watcher = watcher;
     this.rootPage = frames.allocatePage();
@@ -72,7 +75,7 @@ export abstract class PageTable {
   /** `iommu_iova_to_phys`: the page behind an IOVA page, -1 when nothing is mapped. */
   lookup(iovaPage: number): number {
     const { memory, format } = this;
-    if (iovaPage >= format.pageLimit(this.levels)) return -1;
+    if (iovaPage >= this.pageLimit) return -1;
     const recent = this.recentTable(iovaPage);
     let table = recent === NO_TABLE ? this.rootPage : recent;
     for (let level = recent === NO_TABLE ? this.levels - 1 : 0; level >= 0; level -= 1) {

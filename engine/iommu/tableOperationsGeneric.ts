@@ -24,10 +24,11 @@ export class GenericPageTable extends PageTable {
       this.error = EINVAL;
       return 0;
     }
-    if (iovaPage + pages > this.format.pageLimit(this.levels) && !this.growTop(iovaPage + pages)) {
+    if (iovaPage + pages > this.pageLimit && !this.growTop(iovaPage + pages)) {
       this.error = ERANGE;
       return 0;
     }
+    if (pages === 1) return this.mapOne(iovaPage, physPage, permissions);
     let done = 0;
     while (done < pages && this.error === 0) {
       const leaf = pages - done === 1 ? 1 : largestLeaf(this.format, iovaPage + done, physPage + done, pages - done);
@@ -49,8 +50,8 @@ export class GenericPageTable extends PageTable {
   unmap(iovaPage: number, pages: number): number {
     this.leafWrites = 0;
     this.unmapNext = iovaPage;
-    if (pages > 0 && iovaPage < this.format.pageLimit(this.levels)) {
-      const last = Math.min(iovaPage + pages, this.format.pageLimit(this.levels)) - 1;
+    if (pages > 0 && iovaPage < this.pageLimit) {
+      const last = Math.min(iovaPage + pages, this.pageLimit) - 1;
       const recent = this.recentTable(iovaPage);
       const oneTable = tableIndex(iovaPage, 0) + pages <= ENTRIES_PER_TABLE && pages < ENTRIES_PER_TABLE;
       if (recent !== -1 && oneTable) this.unmapLeaves(recent, iovaPage, last);
@@ -60,6 +61,27 @@ export class GenericPageTable extends PageTable {
     const removed = this.unmapNext - iovaPage;
     if (removed > 0) this.watcher.rangeUnmapped(iovaPage, removed);
     return removed;
+  }
+
+  /** The most frequent case by itself: one page. */
+  private mapOne(iovaPage: number, physPage: number, permissions: number): number {
+    const { memory, format } = this;
+    const table = this.makeTable(iovaPage, 0);
+    if (table === -1) {
+      this.error = EADDRINUSE;
+      return 0;
+    }
+    const word = memory.locateForWriting(table) + (iovaPage & LAST_INDEX) * 2;
+    const { words } = memory;
+    if (format.permissions(words[word]!, words[word + 1]!) !== 0) {
+      this.error = EADDRINUSE;
+      return 0;
+    }
+    words[word + 1] = format.leafHigh(physPage, 0, 1, permissions);
+    words[word] = format.leafLow(physPage, 0, 1, permissions);
+    this.leafWrites = 1;
+    this.countLeafWrites();
+    return 1;
   }
 
   /**
@@ -144,11 +166,12 @@ export class GenericPageTable extends PageTable {
   private growTop(endPage: number): boolean {
     const { format } = this;
     if (!format.dynamicTop || endPage > format.pageLimit(format.levels.at(-1)!)) return false;
-    while (endPage > format.pageLimit(this.levels)) {
+    while (endPage > this.pageLimit) {
       const root = this.newTable();
       this.writeTable(root, 0, this.rootPage, this.levels);
       this.rootPage = root;
       this.levels += 1;
+      this.pageLimit = format.pageLimit(this.levels);
     }
     this.watcher.topChanged(this.rootPage, this.levels);
     return true;
