@@ -51,6 +51,8 @@ export interface DevicePlan {
 
 /** Submission and completion rings, of one queue. */
 const RING_PAGES = 32;
+/** Each page stands in the replay's own memory. */
+const MOST_PAGES = 32_768;
 const DEFAULT_BLOCK_BYTES = 512;
 
 /** The bus address of a command's PRP list or SGL segment; null: it has none, or nothing tells. */
@@ -145,6 +147,10 @@ export function planDevice(
       'Put the log of the same boot beside it.',
     );
   }
+  const pages = distinctPages(records) + RING_PAGES * (new Set(logged.commands.map(({ queue }) => queue)).size + 1);
+  if (pages > MOST_PAGES) {
+    throw new LabError(name, `it names ${pages} pages; ${MOST_PAGES} are replayed.`, 'Record a shorter boot.');
+  }
   const invalidations = matchInvalidations(lists, commands, logged.units);
   const transfers = [...compared].filter(isTransfer);
   const lastOf = (recorded: RecordedCommand, command: LoggedCommand): number => {
@@ -209,7 +215,6 @@ export function planDevice(
       emulated: 'the completion queue keeps the order',
     });
   }
-  const queues = new Set(logged.commands.map((command) => command.queue)).size;
   const transfer = records.find((record) => record.event === 'transfer' && record.blocks > 0);
   return {
     roles,
@@ -221,7 +226,7 @@ export function planDevice(
     owners,
     firstLine,
     lastLine,
-    pages: distinctPages(records) + RING_PAGES * (queues + 1),
+    pages,
     cachedPages: cachedPages(records, roles, firstLine),
     positions: positionsAt(logged, roles, firstLine),
     blockBytes: transfer?.event === 'transfer' ? transfer.bytes / transfer.blocks : DEFAULT_BLOCK_BYTES,

@@ -41,6 +41,8 @@ export class EmulatedTrace implements DmaTrace {
   readonly #allocated = new Map<DmaTraceEvent, IovaRange>();
   readonly #wording: FlushWording;
   readonly #stack: Listening[] = [];
+  /** `__size` of a two-step state, by its address. */
+  readonly #stateSizes = new Map<number, number>();
 
   constructor(wording: FlushWording) {
     this.#wording = wording;
@@ -127,6 +129,10 @@ export class EmulatedTrace implements DmaTrace {
     }
   }
 
+  #stateSize(address: number): number {
+    return this.#stateSizes.get(address) ?? 0;
+  }
+
   #callText(event: Extract<DmaTraceEvent, { event: 'call' }>, names: RangeNames): string {
     switch (event.name) {
       case 'dma_map_page':
@@ -166,17 +172,32 @@ export class EmulatedTrace implements DmaTrace {
       case 'dma_free':
         return lines.coherent(event.name, names.coherent(event.address), event.size);
       case 'dma_iova_try_alloc':
-        return lines.tryAlloc(event.phys, event.size, event.result === 1, names.address(event.address));
+        this.#stateSizes.set(event.address, event.size);
+        return lines.tryAlloc(
+          event.phys,
+          event.size,
+          event.result === 1,
+          names.address(event.address),
+          this.#stateSize(event.address),
+        );
       case 'dma_iova_link': {
         const direction = directionName(event.direction);
-        return lines.link(names.address(event.address), event.phys, event.offset, event.size, direction, event.result);
+        return lines.link(
+          names.address(event.address),
+          this.#stateSize(event.address),
+          event.phys,
+          event.offset,
+          event.size,
+          direction,
+          event.result,
+        );
       }
       case 'dma_iova_sync':
         return lines.sync(names.address(event.address), event.offset, event.size, event.result);
       case 'dma_iova_unlink':
         return lines.unlink(names.address(event.address), event.offset, event.size);
       case 'dma_iova_destroy':
-        return lines.destroy(names.address(event.address), event.mappedLength);
+        return lines.destroy(names.address(event.address), this.#stateSize(event.address), event.mappedLength);
       case 'dma_iova_free':
         return lines.free(names.address(event.address), event.size);
     }

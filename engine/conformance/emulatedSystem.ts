@@ -32,7 +32,7 @@ import { Cpu } from '../time/cpu.ts';
 import { picoseconds } from '../time/picoseconds.ts';
 import { RECORDED_IOTLB_ENTRIES } from './deviceEnds.ts';
 import type { DriveParts } from './emulatedDrive.ts';
-import type { RecordedAllocation } from './recordedLists.ts';
+import type { RecordedAllocation } from './recordedAllocations.ts';
 
 /** Page tables and descriptors of the replay lie here; recorded pages lie wherever the recorded machine had them. */
 const MEMORY_BYTES = 256 * 1024 * 1024;

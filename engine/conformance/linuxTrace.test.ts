@@ -96,6 +96,33 @@ describe('the comparison can fail', () => {
       /iotlb_inv page/,
     ],
     [
+      'another size of the state in a link',
+      two,
+      / link: /,
+      /ssize=0x\w+/,
+      'ssize=0x9000',
+      /^dma_iova_link .* ssize=0x9000/,
+      /^dma_iova_link .* ssize=0x/,
+    ],
+    [
+      'another size of the state in destroy',
+      two,
+      / destroy: /,
+      /ssize=0x\w+/,
+      'ssize=0x9000',
+      /^dma_iova_destroy .* ssize=0x9000/,
+      /^dma_iova_destroy .* ssize=0x/,
+    ],
+    [
+      'another limit of a search of the tree',
+      ['7.3-strict', 'mix-rw-4k-128k-qd16'],
+      / alloc_slow: /,
+      /limit_pfn=0xfffff/,
+      'limit_pfn=0xffff',
+      /searched below pfn 0xffff$/,
+      /from the tree, \d+ pages: range \d$/,
+    ],
+    [
       'another size of a free',
       two,
       / free_fast: /,
@@ -159,6 +186,18 @@ describe('the comparison can fail', () => {
     expect(result.total - result.agree).toBe(disagree);
     expect(Math.abs((result.firstDifference?.line ?? 0) - (dropped + 1))).toBeLessThanOrEqual(4);
   });
+
+  it.each([' alloc_fast: ', ' alloc_fast_ret: ', ' link: ', ' link_ret: ', ' sync: ', ' destroy: '])(
+    'a probe that hits twice, or not at all: %s',
+    (probe) => {
+      const lines = linesOf(...two);
+      const at = indexOf(lines, new RegExp(probe), 300);
+      const doubled = conform(...two, lines.toSpliced(at, 0, lines[at] ?? ''));
+      expect(doubled.agree).toBeLessThan(doubled.total);
+      const missing = conform(...two, lines.toSpliced(at, 1));
+      expect(missing.agree).toBeLessThan(missing.total);
+    },
+  );
 
   it('two calls in another order', () => {
     const lines = linesOf(...two);

@@ -9,18 +9,12 @@ import type { FtraceRecord } from '../formats/ftrace.ts';
 import type { TracedCall, TracedTimer } from '../lab/recordingCalls.ts';
 import type { TiedTrace, TracedCommand, TracedOrphan, TracedStray } from '../lab/recordingTie.ts';
 import { LiveRanges } from './liveRanges.ts';
+import { type Allocation, allocationsOf, type RecordedAllocation } from './recordedAllocations.ts';
 import { directionName, type IovaRange, lines, RangeNames } from './traceText.ts';
 
 export interface RecordedLine {
   readonly text: string;
   readonly line: number;
-}
-
-/** One allocation of a request, as far as the recording decides it: what came from the cache and what from the tree. */
-export interface RecordedAllocation {
-  readonly pages: number;
-  readonly slow: boolean;
-  readonly limitPfn: number;
 }
 
 export interface RecordedCommand {
@@ -73,41 +67,6 @@ function recordsOf(calls: readonly TracedCall[]): FtraceRecord[] {
   return calls.flatMap((call) => call.records);
 }
 
-interface Allocation extends RecordedAllocation {
-  readonly first: FtraceRecord;
-  readonly flushRcache: boolean;
-  readonly treePages: readonly number[];
-  readonly pfn: number;
-  readonly line: number;
-}
-
-/** The allocations in a list: `alloc_fast`, `alloc_slow` for every search of the tree, `alloc_fast_ret`. */
-function allocationsOf(records: readonly FtraceRecord[]): Allocation[] {
-  const found: Allocation[] = [];
-  for (const [index, record] of records.entries()) {
-    const event = record.event;
-    if (event.name !== 'alloc_fast') continue;
-    const treePages: number[] = [];
-    for (const inner of records.slice(index + 1)) {
-      if (inner.event.name === 'alloc_slow') treePages.push(inner.event.pages);
-      else if (inner.event.name === 'alloc_fast_ret') {
-        found.push({
-          first: record,
-          pages: event.pages,
-          limitPfn: event.limitPfn,
-          flushRcache: event.flushRcache,
-          treePages,
-          slow: treePages.length > 0,
-          pfn: inner.event.pfn,
-          line: inner.line,
-        });
-        break;
-      } else break;
-    }
-  }
-  return found;
-}
-
 /** Writes one list. */
 class ListWriter {
   readonly #names: RangeNames;
@@ -115,12 +74,15 @@ class ListWriter {
   readonly #allocations: ReadonlyMap<FtraceRecord, Allocation>;
   readonly #ranges: ReadonlyMap<number, IovaRange>;
   readonly #misplaced: ReadonlyMap<number, string>;
+  /** Lines of `alloc_fast_ret`. */
+  readonly #answers: ReadonlySet<number>;
 
   constructor(own: readonly IovaRange[], allocations: readonly Allocation[], book: RangeBook) {
     this.#names = new RangeNames(own);
     this.#freed = book.freedAt;
     this.#ranges = book.allocatedAt;
     this.#misplaced = book.misplaced;
+    this.#answers = new Set(allocations.map((allocation) => allocation.line));
     this.#allocations = new Map(allocations.map((allocation) => [allocation.first, allocation]));
   }
 
@@ -140,11 +102,13 @@ class ListWriter {
     switch (event.name) {
       case 'alloc_fast': {
         const allocation = this.#allocations.get(record);
-        if (allocation === undefined) return null;
+        if (allocation === undefined) return `alloc_fast size=${event.pages} that does not return`;
         const range = this.#ranges.get(allocation.line);
         const name = names.range(range, allocation.pfn);
         const misplaced = this.#misplaced.get(allocation.line);
-        const where = misplaced === undefined ? name : `${name}, ${misplaced}`;
+        const limit = allocation.treeLimits.find((treeLimit) => treeLimit !== event.limitPfn);
+        const oddity = misplaced ?? (limit === undefined ? undefined : `searched below pfn 0x${limit.toString(16)}`);
+        const where = oddity === undefined ? name : `${name}, ${oddity}`;
         return lines.allocFast(event.pages, event.limitPfn, event.flushRcache, allocation.treePages, where);
       }
       case 'free_fast':
@@ -187,12 +151,19 @@ class ListWriter {
         return lines.coherent(event.name, names.coherent(event.dmaAddress), event.size);
       case 'try_alloc': {
         const returned = call.records.find((inner) => inner.event.name === 'try_alloc_ret')?.event;
-        if (returned?.name !== 'try_alloc_ret') return lines.tryAlloc(event.phys, event.size, false, '');
-        return lines.tryAlloc(event.phys, event.size, returned.allocated, names.address(returned.address));
+        if (returned?.name !== 'try_alloc_ret') return lines.tryAlloc(event.phys, event.size, false, '', 0);
+        return lines.tryAlloc(
+          event.phys,
+          event.size,
+          returned.allocated,
+          names.address(returned.address),
+          returned.stateSize,
+        );
       }
       case 'link':
         return lines.link(
           names.address(event.address),
+          event.stateSize,
           event.phys,
           event.offset,
           event.size,
@@ -204,13 +175,26 @@ class ListWriter {
       case 'unlink':
         return lines.unlink(names.address(event.address), event.offset, event.size);
       case 'destroy':
-        return lines.destroy(names.address(event.address), event.mapped);
+        return lines.destroy(names.address(event.address), event.stateSize, event.mapped);
       case 'free':
         return lines.free(names.address(event.address), event.stateSize);
+      case 'alloc_fast_ret':
+        return this.#answers.has(record.line) ? null : 'alloc_fast_ret of no alloc_fast';
+      case 'try_alloc_ret':
+      case 'link_ret':
+      case 'sync_ret':
+        return isAnswer(record, call) ? null : `${event.name} of no call`;
       default:
         return null;
     }
   }
+}
+
+/** The first of its name in a call that the call's entry opens. */
+function isAnswer(record: FtraceRecord, call: TracedCall): boolean {
+  const entry = record.event.name.replace(/_ret$/, '');
+  const opened = call.records.some((earlier) => earlier.event.name === entry && earlier.line < record.line);
+  return opened && call.records.find((other) => other.event.name === record.event.name) === record;
 }
 
 function resultOf(call: TracedCall): number {

@@ -34,6 +34,10 @@ export class Replay {
   readonly #rings: ReadonlyMap<number, number>;
   readonly #device: DeviceReplay | null;
   readonly #taken = new Set<ReplayStep>();
+  readonly #stepsOf = {
+    submit: new Map<RecordedCommand, ReplayStep>(),
+    complete: new Map<RecordedCommand, ReplayStep>(),
+  };
   #held: ReadonlyMap<ReplayStep, readonly number[]> = new Map();
   #steps: readonly ReplayStep[] = [];
   #next = 0;
@@ -70,9 +74,7 @@ export class Replay {
     return new DeviceReplay(plan, this.#system, {
       requestOf: (recorded) => this.#deviceRequest(recorded),
       pull: (kind, recorded) => {
-        const step = this.#steps.find(
-          (one) => (one.kind === 'submit' || one.kind === 'complete') && one.kind === kind && one.recorded === recorded,
-        );
+        const step = this.#stepsOf[kind].get(recorded);
         if (step !== undefined) this.#take(step);
       },
     });
@@ -88,6 +90,9 @@ export class Replay {
   run(): void {
     const order = new FlushOrder(this.#lists, this.#rings);
     this.#steps = replaySteps(this.#lists, order, new Set(this.#requests.keys()));
+    for (const step of this.#steps) {
+      if (step.kind === 'submit' || step.kind === 'complete') this.#stepsOf[step.kind].set(step.recorded, step);
+    }
     this.#fillQueue(order.first);
     this.#held = this.#mapForQueue();
     this.#runUntil(Infinity);

@@ -137,11 +137,20 @@ export const lines = {
   coherent(name: string, place: string, size: number): string {
     return `${name} dma_addr=${place} size=${size}`;
   },
-  tryAlloc(phys: number, size: number, allocated: boolean, place: string): string {
-    return `dma_iova_try_alloc phys=${hex(phys)} size=${size} ret=${Number(allocated)} addr=${allocated ? place : '0'}`;
+  tryAlloc(phys: number, size: number, allocated: boolean, place: string, stateSize: number): string {
+    const state = allocated ? `addr=${place} ssize=${hex(stateSize)}` : 'addr=0';
+    return `dma_iova_try_alloc phys=${hex(phys)} size=${size} ret=${Number(allocated)} ${state}`;
   },
-  link(place: string, phys: number, offset: number, size: number, direction: string, result: number): string {
-    return `dma_iova_link addr=${place} phys=${hex(phys)} off=${offset} size=${size} dir=${direction} ret=${result}`;
+  link(
+    place: string,
+    stateSize: number,
+    phys: number,
+    offset: number,
+    size: number,
+    direction: string,
+    result: number,
+  ): string {
+    return `dma_iova_link addr=${place} ssize=${hex(stateSize)} phys=${hex(phys)} off=${offset} size=${size} dir=${direction} ret=${result}`;
   },
   sync(place: string, offset: number, size: number, result: number): string {
     return `dma_iova_sync addr=${place} off=${offset} size=${size} ret=${result}`;
@@ -149,8 +158,8 @@ export const lines = {
   unlink(place: string, offset: number, size: number): string {
     return `dma_iova_unlink addr=${place} off=${offset} size=${size}`;
   },
-  destroy(place: string, mapped: number): string {
-    return `dma_iova_destroy addr=${place} mapped=${mapped}`;
+  destroy(place: string, stateSize: number, mapped: number): string {
+    return `dma_iova_destroy addr=${place} ssize=${hex(stateSize)} mapped=${mapped}`;
   },
   free(place: string, size: number): string {
     return `dma_iova_free addr=${place} ssize=${hex(size)}`;
