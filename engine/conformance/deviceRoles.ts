@@ -14,6 +14,8 @@ export const COMPLETION_ENTRY_BYTES = 16;
 /** A submission queue's tail, then the completion queue's head. */
 const DOORBELL_PAIR_BYTES = 8;
 const DOORBELL_BYTES = 4;
+/** Commands of each queue: where a log begins late, the first one may lack its beginning. */
+const LEARNT_FROM = 8;
 
 export type QueuePlaceKind = 'sqEntry' | 'cqEntry' | 'sqTail' | 'cqHead' | 'sqEvent' | 'cqEvent';
 
@@ -87,24 +89,32 @@ export class DeviceRoles {
     }
   }
 
-  /** The first command of each queue shows where its rings are; the first command of all, where the doorbells are. */
+  /** The first commands of each queue show where its rings are, and where the doorbells are. */
   learn(records: readonly DeviceLogRecord[]): void {
     const lookups = records.filter((record): record is DeviceLookup => record.event === 'lookup');
+    const seen = new Map<number, number>();
+    const firsts: { readonly queue: number; readonly index: number; readonly lookups: number }[] = [];
     let before = -1;
     for (const [index, record] of records.entries()) {
       if (record.event === 'lookup') before += 1;
-      if (record.event !== 'command' || this.#submission.has(record.queue)) continue;
+      if (record.event !== 'command') continue;
+      const { queue } = record;
+      const count = (seen.get(queue) ?? 0) + 1;
+      seen.set(queue, count);
       const entry = lookups[before];
       // Without a translation right before it the drive does not sit behind the IOMMU.
-      if (entry === undefined || !precedes(records, index, entry)) continue;
+      if (count > LEARNT_FROM || entry === undefined || !precedes(records, index, entry)) continue;
       if (this.sourceId < 0) {
         this.sourceId = entry.sourceId;
         this.domainId = entry.domainId;
       }
-      this.#submission.set(record.queue, ringBase(entry.iova, SUBMISSION_ENTRY_BYTES));
-      this.#learnDoorbells(record.queue, lookups, before);
-      this.#learnCompletion(record.queue, lookups, before + 1, records, index);
+      if (!this.#submission.has(queue)) {
+        this.#submission.set(queue, ringBase(entry.iova, SUBMISSION_ENTRY_BYTES));
+        firsts.push({ queue, index, lookups: before + 1 });
+      }
+      this.#learnDoorbells(queue, lookups, before);
     }
+    for (const first of firsts) this.#learnCompletion(first.queue, lookups, first.lookups, records, first.index);
   }
 
   #learnDoorbells(queue: number, lookups: readonly DeviceLookup[], entry: number): void {
