@@ -1,8 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { DMA_BIDIRECTIONAL } from '../attributes.ts';
-import type { DomainType } from '../device.ts';
+import { ApiChecker } from '../checker/apiChecker.ts';
+import { CheckedDmaApi } from '../checker/checkedDmaApi.ts';
+import { dmaCostParameters, resolveDmaCosts } from '../costs.ts';
+import { createDmaDevice, type DomainType } from '../device.ts';
 import { EADDRINUSE, EINVAL, EREMOTEIO } from '../errno.ts';
+import { kernelProfile } from '../profiles.ts';
 import type { PhysicalRange } from './physicalRange.ts';
 import { RangeMapping } from './rangeMapping.ts';
 import {
@@ -178,4 +182,34 @@ describe('a buffer of mixed memory as a list of ranges (the 2024 proposal over d
       { numRuns: 60, seed: 7 },
     );
   });
+
+  test.each<DomainType>(['strict', 'lazy', 'passthrough'])(
+    'keeps to the rules of the API: the checker hears of nothing (%s)',
+    (domain) => {
+      const { memory, frames, iommu, counters, log, api: plain, cpu } = new PeerMachine();
+      const checker = new ApiChecker({ mode: 'report', log, driver: 'importer' });
+      const device = createDmaDevice({ name: '0000:00:04.0', sourceId: 0x20 });
+      const costs = resolveDmaCosts(dmaCostParameters('recorded-instructions', '7.3'));
+      const api = new CheckedDmaApi({
+        ...{ memory, frames, iommu, counters, log, costs, checker },
+        profile: kernelProfile('7.3'),
+        trace: null,
+        timers: null,
+        cpus: 1,
+        p2pdma: plain.p2pdma,
+      });
+      api.attach(device, domain);
+      const mapping = new RangeMapping(api, device, DMA_BIDIRECTIONAL);
+      for (const ranges of [
+        [ram(0, 2), overBridge(4, 1), overSwitch(7, 3), ram(100, 1)],
+        [ram(0, 4)],
+        [overBridge(0, 9)],
+      ]) {
+        expect(mapping.map(cpu, ranges)).toBe(0);
+        mapping.unmap(cpu);
+      }
+      api.driverUnbound(cpu, device);
+      expect(checker.misuses.map(({ message }) => message)).toEqual([]);
+    },
+  );
 });
