@@ -226,11 +226,11 @@ export class DeviceReplay {
   #takeOther(unit: Extract<DeviceUnit, { kind: 'other' }>): void {
     const { roles, oddities } = this.#plan;
     const place = roles.placeOf(unit.lookup.iova);
-    if (place?.kind !== 'sqTail') {
+    if (place?.kind !== 'sqTail' && !roles.besideDoorbells(unit.lookup.iova)) {
       this.#drive.touch(unit.lookup.iova);
       return;
     }
-    const emulated = this.#drive.poll(place.queue)[0] ?? null;
+    const emulated = this.#drive.poll(place?.queue ?? 1)[0] ?? null;
     const odd = oddities.get(unit.lookup);
     const text = lookupText(unit.lookup, unit.records[0], roles, new RangeNames([]), false);
     const recorded = odd === undefined ? text : `${text}, ${odd}`;

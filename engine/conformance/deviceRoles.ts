@@ -73,6 +73,14 @@ export class DeviceRoles {
     );
   }
 
+  /** Whether an address lies among the doorbells, beyond the admin queue's, and is none. */
+  besideDoorbells(address: number): boolean {
+    const offset = address % PAGE_SIZE;
+    const page = address - offset;
+    const among = page === this.#doorbellPage || page === this.#eventPage;
+    return among && offset >= DOORBELL_PAIR_BYTES && this.placeOf(address) === null;
+  }
+
   /** Where the recorded machine has it; -1: the log never showed it. */
   addressOf({ kind, queue, index }: QueuePlace): number {
     switch (kind) {
