@@ -9,8 +9,8 @@ import type { DeviceLogRecord, DeviceLookup } from '../formats/deviceLog.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 
 export const QUEUE_ENTRIES = 1024;
-export const SUBMISSION_ENTRY_BYTES = 64;
-export const COMPLETION_ENTRY_BYTES = 16;
+const SUBMISSION_ENTRY_BYTES = 64;
+const COMPLETION_ENTRY_BYTES = 16;
 /** A submission queue's tail, then the completion queue's head. */
 const DOORBELL_PAIR_BYTES = 8;
 const DOORBELL_BYTES = 4;
