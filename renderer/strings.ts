@@ -244,6 +244,9 @@ export const strings = {
     found: (count: number): string => (count === 1 ? '1 misuse' : `${count} misuses`),
     none: 'no misuse',
     stopped: 'stopped there',
+    /** As debugfs dma-api/ names them. */
+    figures: (errors: number, entries: number, free: number): string =>
+      `error_count ${errors}, nr_total_entries ${entries}, min_free_entries ${free}`,
     times: (count: number, title: string): string => `${count} × ${title}`,
     noneText: 'Nothing was refused or misused. Switch the checker on to have the calls of the driver checked.',
     faults: 'The driver',

@@ -91,6 +91,14 @@ describe('a lab that checks the calls of the API', () => {
     expect(result.partial).toBe(false);
   });
 
+  it('costs a driver with mistakes nothing when it is off, in passthrough neither', () => {
+    const column = { scheme: 'two_step', domain: 'passthrough' } as const;
+    const faulty = run(labWith({ ...column, driverFaults: [{ kind: 'forgetErrorCheck', every: 5 }] }));
+    const plain = run(labWith(column));
+    expect(faulty.summary).toEqual(plain.summary);
+    expect(faulty.counters).toEqual(plain.counters);
+  });
+
   it('keeps its findings in the lab file and in the frame', () => {
     const result = run(labWith({ driverFaults: [{ kind: 'linkTwice', every: 20 }] }, 'report'));
     const entries = new Map(runEntries(result));

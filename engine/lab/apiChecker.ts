@@ -50,6 +50,7 @@ export function createChecker(
   const checker = new ApiChecker({
     mode: mode === 'off' ? 'report' : mode,
     log: mode === 'off' ? null : log,
+    heard: mode !== 'off',
     driver: DRIVER,
   });
   const accesses = translator === null ? null : new CheckedTranslator(translator, checker);

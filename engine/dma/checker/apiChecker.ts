@@ -20,12 +20,15 @@ const KEPT_MISUSES = 100;
 export interface ApiCheckerOptions {
   readonly mode: Exclude<CheckerMode, 'off'>;
   readonly log: EventLog | null;
+  /** False: nobody wants to know, and nothing may change by the checker's being there. */
+  readonly heard?: boolean;
   /** `dev_driver_string`. */
   readonly driver: string;
 }
 
 export class ApiChecker {
   readonly mode: Exclude<CheckerMode, 'off'>;
+  readonly heard: boolean;
   /** `error_count`. */
   errorCount = 0;
   /** `nr_total_entries`. */
@@ -44,6 +47,7 @@ export class ApiChecker {
     this.mode = options.mode;
     this.log = options.log;
     this.driver = options.driver;
+    this.heard = options.heard ?? true;
   }
 
   /** Throws an ApiMisuseError where the checker stops at the first misuse. */

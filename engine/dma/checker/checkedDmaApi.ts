@@ -65,7 +65,8 @@ export class CheckedDmaApi extends DmaApi {
     const call = callOf(cpu, this.profile.singleMapCall, { phys, size, dir: direction, attrs: attributes });
     if ((attributes & DMA_ATTR_MMIO) === 0) this.checkArea(device, phys, size, call);
     const address = super.dmaMapPhys(cpu, device, phys, size, direction, attributes);
-    if (address === DMA_MAPPING_ERROR) return address;
+    // what nobody will unmap or hear of is not written down either
+    if (address === DMA_MAPPING_ERROR || !this.dmaNeedUnmap(device)) return address;
     const mapping = { type: this.singleType, address, size, phys, direction, attributes } as const;
     this.mappingChecks.mapped(this.owner(device), mapping, withResult(call, address));
     return address;
@@ -266,8 +267,8 @@ export class CheckedDmaApi extends DmaApi {
   }
 
   /** With the checker, always: what is never unmapped could not be told from a leak (kernel/dma/mapping.c). */
-  override dmaNeedUnmap(_device: DmaDevice): boolean {
-    return true;
+  override dmaNeedUnmap(device: DmaDevice): boolean {
+    return this.checker.heard || super.dmaNeedUnmap(device);
   }
 
   /**
