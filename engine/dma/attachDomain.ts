@@ -73,7 +73,8 @@ export class DeviceDomains {
 
   private deviceRoot(): number {
     if (this.root === -1) {
-      this.root = this.iommu.vendor === 'amd' ? allocateDeviceTable(this.frames) : this.frames.allocatePage();
+      this.root =
+        this.iommu.vendor === 'amd' ? allocateDeviceTable(this.memory, this.frames) : this.frames.allocatePage();
       this.iommu.setRootTable(this.root);
     }
     return this.root;

@@ -30,8 +30,10 @@ const LOW_PAGES = 2 ** 20;
 const ALL_PAGES_LOW = 0xffff_f000;
 const ALL_PAGES_HIGH = 0x7fff_ffff;
 const WAIT_DONE = 2;
-/** Pages of the largest range that a command names short of everything: 2^51 bytes. */
-const LARGEST_SPAN = 2 ** 39;
+/** Pages of the largest range that the driver names short of everything: 2^52 bytes. */
+const LARGEST_SPAN = 2 ** 40;
+/** Pages of the address space. */
+const ALL_PAGES = 2 ** 52;
 
 /** `build_inv_iommu_pages` of a domain's pages [first, last]. */
 export function invalidatePagesCommand(command: Uint32Array, domainId: number, first: number, last: number): void {
@@ -140,7 +142,10 @@ export class AmdCommandBuffer {
       case COMPLETION_WAIT:
         counters.values[COUNTER.invalidationWaits]! += 1;
         if ((first & STORE) !== 0) {
-          memory.writeWord((first >>> 12) + (second & 0xf_ffff) * LOW_PAGES, (first & 0xff8) >>> 2, low);
+          const page = (first >>> 12) + (second & 0xf_ffff) * LOW_PAGES;
+          const word = (first & 0xff8) >>> 2;
+          memory.writeWord(page, word, low);
+          memory.writeWord(page, word + 1, high);
         }
         break;
       case INVALIDATE_DEVTAB_ENTRY:
@@ -170,7 +175,7 @@ export class AmdCommandBuffer {
       span = 2;
       for (let rest = page; rest % 2 === 1; rest = (rest - 1) / 2) span *= 2;
     }
-    const whole = span >= 2 ** 51;
+    const whole = span >= ALL_PAGES;
     values[whole ? COUNTER.invalidationsDomain : COUNTER.invalidationsPage]! += 1;
     const first = whole ? 0 : page - (page % span);
     const last = whole ? Infinity : first + span - 1;

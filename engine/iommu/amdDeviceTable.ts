@@ -4,14 +4,16 @@
  *
  * | bit     | name     | meaning                                                    |
  * | ------- | -------- | ---------------------------------------------------------- |
- * | 0       | V        | the entry is valid                                         |
+ * | 0       | V        | the entry is valid; without it addresses are not translated |
  * | 1       | TV       | the translation fields are valid                           |
  * | 11:9    | Mode     | levels of the page table; 0: addresses are not translated  |
  * | 51:12   | ROOT     | page of the root table                                     |
  * | 61, 62  | IR, IW   | read and write allowed                                     |
  * | 79:64   | DomainID | tag of cached translations                                 |
  *
- * Leaves out: interrupt remapping, guest translation (GCR3), ATS and PPR, segments.
+ * An empty table would let every device reach all memory. Software closes it first (Linux drivers/iommu/amd/init.c,
+ * `init_device_table_dma`): V and TV alone, mode 0, nothing allowed.
+ * Leaves out: interrupt remapping, guest translation (GCR3), ATS and PPR, segments, and entries that allow reading or writing only.
  */
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
@@ -42,8 +44,14 @@ export interface DeviceTableEntry {
 }
 
 /** A table in which no device may do anything; returns its first page. */
-export function allocateDeviceTable(frames: FrameAllocator): number {
-  return frames.allocateContiguous(DEVICE_TABLE_PAGES, DEVICE_TABLE_PAGES);
+export function allocateDeviceTable(memory: PhysicalMemory, frames: FrameAllocator): number {
+  const tableBase = frames.allocateContiguous(DEVICE_TABLE_PAGES, DEVICE_TABLE_PAGES);
+  for (let page = tableBase; page < tableBase + DEVICE_TABLE_PAGES; page += 1) {
+    for (let entry = 0; entry < ENTRIES_PER_PAGE; entry += 1) {
+      memory.writeWord(page, entry * ENTRY_WORDS, VALID | TRANSLATION_VALID);
+    }
+  }
+  return tableBase;
 }
 
 export function writeDeviceTableEntry(
@@ -83,14 +91,23 @@ export class DeviceTableReader implements DeviceContextReader {
     const page = tableBase + Math.floor(sourceId / ENTRIES_PER_PAGE);
     const word = (sourceId % ENTRIES_PER_PAGE) * ENTRY_WORDS;
     const low = memory.readWord(page, word);
-    if ((low & VALID) === 0 || (low & TRANSLATION_VALID) === 0) {
+    const high = memory.readWord(page, word + 1);
+    if ((low & VALID) === 0) {
+      this.fault = NO_FAULT;
+      this.levels = 0;
+      this.passthrough = true;
+      this.tablePage = 0;
+      this.domainId = 0;
+      return true;
+    }
+    if ((low & TRANSLATION_VALID) === 0 || ((high >>> PERMISSION_SHIFT) & READ_WRITE) === 0) {
       this.fault = FAULT_CONTEXT_NOT_PRESENT;
       return false;
     }
     this.fault = NO_FAULT;
     this.levels = (low >>> MODE_SHIFT) & MODE_MASK;
     this.passthrough = this.levels === 0;
-    this.tablePage = addressPage(low, memory.readWord(page, word + 1));
+    this.tablePage = addressPage(low, high);
     this.domainId = memory.readWord(page, word + 2) & DOMAIN_MASK;
     return true;
   }

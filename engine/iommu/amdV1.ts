@@ -5,7 +5,6 @@
  * | bit   | name      | meaning                                                              |
  * | ----- | --------- | -------------------------------------------------------------------- |
  * | 0     | PR        | present                                                              |
- * | 6     | D         | dirty: set beforehand in leaves that may be written                  |
  * | 11:9  | NextLevel | level of the table it points at, counted from 1; 0: a leaf of the    |
  * |       |           | level's own size; 7: a leaf whose size the address says              |
  * | 51:12 | ADDR      | page of the next table, or of the leaf                               |
@@ -16,7 +15,7 @@
  * With NextLevel 7 the address field of a leaf of 2^n pages ends in n - 1 ones behind a zero, and the entry stands in all
  * places that the leaf covers. Every power of two from 4 KiB to 2^51 bytes is a size, but for 512 GiB. Tables grow from
  * 3 levels to 6 as addresses ask for it; IOVAs have 64 bits. Permissions are those of every entry on the way, combined.
- * Leaves out: tables that skip levels, A and the hardware's own setting of D.
+ * Leaves out: tables that skip levels, and A and D, which only hardware sets: Linux writes leaves without them.
  */
 import {
   ENTRIES_PER_TABLE,
@@ -25,12 +24,10 @@ import {
   addressPage,
   PAGES_PER_ENTRY,
   READ_WRITE,
-  WRITE,
 } from './pageTableFormat.ts';
 import type { PageTableFormat } from './pageTableFormat.ts';
 
 const PRESENT = 1 << 0;
-const DIRTY = 1 << 6;
 const NEXT_LEVEL_SHIFT = 9;
 const NEXT_LEVEL_MASK = 7;
 const SIZE_IN_ADDRESS = 7;
@@ -68,11 +65,11 @@ export const AMD_V1: PageTableFormat = {
     const pages = sizeInAddress(addressPage(low, high));
     return pages > span && pages < span * ENTRIES_PER_TABLE;
   },
-  leafLow: (physPage, level, pages, permissions) => {
+  leafLow: (physPage, level, pages) => {
     const own = pages === PAGES_PER_ENTRY[level]!;
     const address = own ? physPage : physPage + pages / 2 - 1;
     const next = own ? 0 : SIZE_IN_ADDRESS << NEXT_LEVEL_SHIFT;
-    return (addressLow(address) | PRESENT | next | ((permissions & WRITE) === 0 ? 0 : DIRTY)) >>> 0;
+    return (addressLow(address) | PRESENT | next) >>> 0;
   },
   leafHigh: (physPage, level, pages, permissions) => {
     const address = pages === PAGES_PER_ENTRY[level]! ? physPage : physPage + pages / 2 - 1;
