@@ -78,6 +78,7 @@ export class ApiMachine {
             counters,
             log: null,
             vendor: system.iommu === 'amd' ? 'amd' : 'vtd',
+            cachingMode: system.cachingMode,
           });
     this.cpus = Array.from({ length: system.cpus }, (_, id) => new Cpu(id));
     const costs = resolveDmaCosts(dmaCostParameters('recorded-instructions', this.profile.name));

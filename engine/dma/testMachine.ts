@@ -72,6 +72,7 @@ export class TestMachine {
       counters,
       log,
       vendor: options.vendor ?? 'vtd',
+      cachingMode: options.cachingMode ?? false,
       geometry: {
         iotlb: { entries4K: 64, entries2M: 16, entries1G: 4, ways: 4 },
         pagingCache: { entries512G: 4, entries1G: 4, entries2M: 16 },

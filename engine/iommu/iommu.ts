@@ -27,7 +27,7 @@ import { Iotlb, type IotlbGeometry } from './iotlb.ts';
 import { READ, READ_WRITE, WRITE } from './pageTableFormat.ts';
 import { PagingStructureCache, type PagingCacheGeometry } from './pagingStructureCache.ts';
 import { VTD_SECOND_STAGE } from './vtdSecondStage.ts';
-import { Walker } from './walker.ts';
+import { UNKNOWN_TABLE, Walker } from './walker.ts';
 
 export interface IommuGeometry {
   readonly iotlb: IotlbGeometry;
@@ -62,6 +62,8 @@ export interface IommuOptions {
   readonly log: EventLog | null;
   /** Whose tables and commands it understands; default VT-d. */
   readonly vendor?: IommuVendor;
+  /** CAP.CM of VT-d: the IOTLB keeps what was not present as well, until it is invalidated; default false. */
+  readonly cachingMode?: boolean;
 }
 
 const PAGING_CACHE_HITS = [COUNTER.pagingCacheHits2M, COUNTER.pagingCacheHits1G, COUNTER.pagingCacheHits512G] as const;
@@ -83,6 +85,7 @@ export class Iommu implements Translator {
   private readonly context: DeviceContextReader;
   private readonly faults: FaultRecorder;
   private readonly walkerFreeAt: Float64Array;
+  private readonly cachingMode: boolean;
   private rootPage = -1;
 
   constructor(options: IommuOptions) {
@@ -101,6 +104,7 @@ export class Iommu implements Translator {
     this.context = amd ? new DeviceTableReader(memory) : new ContextReader(memory);
     this.faults = new FaultRecorder(options.name, counters, options.log);
     this.walkerFreeAt = new Float64Array(geometry.walkers);
+    this.cachingMode = !amd && options.cachingMode === true;
   }
 
   /** The register that says where the root table, or AMD's device table, lies. */
@@ -173,7 +177,10 @@ export class Iommu implements Translator {
       this.physPage = iotlb.physPage;
       return (iotlb.permissions & (write ? WRITE : READ)) !== 0;
     }
-    if (!walker.walkFromRoot(domainId, iovaPage, write, contextCache.tablePage, contextCache.levels)) return false;
+    if (!walker.walkFromRoot(domainId, iovaPage, write, contextCache.tablePage, contextCache.levels)) {
+      if (this.cachingMode) this.keepNotPresent(domainId, iovaPage, 0);
+      return false;
+    }
     iotlb.fill(domainId, iovaPage, walker.level, walker.leafPage, walker.permissions, walker.leafTable, 0);
     this.physPage = walker.physPage(iovaPage);
     return true;
@@ -211,6 +218,7 @@ export class Iommu implements Translator {
     this.readyAt = picoseconds(end);
     if (!mapped) {
       values[COUNTER.iotlbMissesFaulted]! += accesses;
+      if (this.cachingMode) this.keepNotPresent(domainId, iovaPage, end);
       return this.refuse(sourceId, iovaPage, write, walker.fault);
     }
     values[IOTLB_MISSES[walker.level]!]! += 1;
@@ -218,6 +226,13 @@ export class Iommu implements Translator {
     iotlb.fill(domainId, iovaPage, walker.level, walker.leafPage, walker.permissions, walker.leafTable, end);
     this.physPage = walker.physPage(iovaPage);
     return true;
+  }
+
+  /** VT-d 6.1, caching mode: a later map is not seen before its flush. An entry that allows nothing stands for none. */
+  private keepNotPresent(domainId: number, iovaPage: number, readyAt: number): void {
+    const { walker } = this;
+    const absent = walker.fault === FAULT_READ_NOT_ALLOWED || walker.fault === FAULT_WRITE_NOT_ALLOWED;
+    if (absent && walker.permissions === 0) this.iotlb.fill(domainId, iovaPage, 0, 0, 0, UNKNOWN_TABLE, readyAt);
   }
 
   private refuse(sourceId: number, iovaPage: number, write: boolean, reason: number): false {

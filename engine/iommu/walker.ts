@@ -18,14 +18,16 @@ import type { PagingStructureCache } from './pagingStructureCache.ts';
 const LOWER_LEVELS_MASK = 512 ** 3 - 1;
 /** The IOTLB's largest pages, and the highest tables that paging-structure caches point at: 1 GiB leaves, 512 GiB tables. */
 const HIGHEST_CACHED_LEVEL = 2;
-const UNKNOWN_TABLE = -1;
+/** No table to look into again. */
+export const UNKNOWN_TABLE = -1;
 
 export class Walker {
   readonly format: PageTableFormat;
   private readonly memory: PhysicalMemory;
   /**
    * Of the last walk: 0 or a fault reason; entries read; the size class of the translation (0 4 KiB, 1 2 MiB, 2 1 GiB: the
-   * largest that lies within the leaf), its first page, the table of its entry and the combined permissions.
+   * largest that lies within the leaf), its first page, the table of its entry and the combined permissions, 0 where the walk
+   * found no leaf.
    */
   fault = NO_FAULT;
   reads = 0;
@@ -57,6 +59,7 @@ export class Walker {
     let table = startTable;
     let permissions = startPermissions;
     this.reads = 0;
+    this.permissions = 0;
     // The three lower indices share one 32-bit integer, which keeps divisions out of the walk.
     const lower = iovaPage & LOWER_LEVELS_MASK;
     for (let level = startLevel; level >= 0; level -= 1) {
