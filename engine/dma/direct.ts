@@ -14,7 +14,6 @@ import { picoseconds } from '../time/picoseconds.ts';
 import {
   DMA_ATTR_CC_SHARED,
   DMA_ATTR_MMIO,
-  DMA_ATTR_NO_WARN,
   DMA_ATTR_REQUIRE_COHERENT,
   DMA_ATTR_SKIP_CPU_SYNC,
   DMA_TO_DEVICE,
@@ -122,9 +121,12 @@ export class DirectDma {
     if (this.swiotlb?.contains(phys) === true) this.swiotlb.syncForDevice(cpu, this.device, phys, size, direction);
   }
 
-  /** Coherent memory lies where the device reaches it, unencrypted; its own mask decides. */
+  /** `phys_to_dma_direct`: encrypted unless the device can't; the mask for coherent memory decides. */
   mapCoherent(phys: number, size: number): DmaAddr {
-    return this.capable(phys, size, this.device.coherentDmaMask) ? (phys as DmaAddr) : DMA_MAPPING_ERROR;
+    const { encryption } = this.options;
+    const plain = encryption === null || this.device.forceUnencrypted;
+    const address = plain ? phys : encryption.encrypted(phys);
+    return this.capable(address, size, this.device.coherentDmaMask) ? (address as DmaAddr) : DMA_MAPPING_ERROR;
   }
 
   private map(cpu: Cpu, phys: number, size: number, direction: DmaDirection, attributes: number): DmaAddr {
@@ -144,7 +146,7 @@ export class DirectDma {
     if (swiotlb !== null && !isMmio && !shared && (attributes & DMA_ATTR_REQUIRE_COHERENT) === 0) {
       return this.bounce(cpu, swiotlb, phys, size, direction, attributes);
     }
-    this.overflow(cpu, 'DMA addr', address, size, attributes);
+    this.overflow(cpu, 'DMA addr', address, size);
     return DMA_MAPPING_ERROR;
   }
 
@@ -161,7 +163,7 @@ export class DirectDma {
     if (bounce === NO_BOUNCE_BUFFER) return DMA_MAPPING_ERROR;
     if (this.capable(bounce, size, this.device.dmaMask)) return bounce as DmaAddr;
     swiotlb.unmap(cpu, this.device, bounce, size, direction, attributes | DMA_ATTR_SKIP_CPU_SYNC);
-    this.overflow(cpu, 'swiotlb addr', bounce, size, attributes);
+    this.overflow(cpu, 'swiotlb addr', bounce, size);
     return DMA_MAPPING_ERROR;
   }
 
@@ -203,8 +205,8 @@ export class DirectDma {
     return encryption === null ? address : encryption.physOf(address);
   }
 
-  private overflow(cpu: Cpu, what: string, address: number, size: number, attributes: number): void {
-    if ((attributes & DMA_ATTR_NO_WARN) !== 0) return;
+  /** A mask that does not fit the machine is the driver's mistake: NO_WARN does not silence it. */
+  private overflow(cpu: Cpu, what: string, address: number, size: number): void {
     const { device, options } = this;
     const hex = (value: number): string => value.toString(16);
     const limits = `(mask ${hex(device.dmaMask)}, bus limit ${hex(device.busDmaLimit)})`;

@@ -82,7 +82,7 @@ export class DmaApi {
       encryption: options.encryption ?? null,
       pageKinds: this.pageKinds,
       p2pdma: this.p2pdma,
-      forceRefusesMmio: this.profile.singleMapCall === 'dma_map_phys',
+      forceRefusesMmio: this.profile.forceRefusesMmio,
     });
     let translated: DmaIommu | null = null;
     if (domainType === 'strict' || domainType === 'lazy') {

@@ -10,6 +10,9 @@ const LEGACY_CODE = 'drivers/iommu/intel/iommu.c, __domain_mapping and dma_pte_c
 const LEGACY_BEFORE_619 = 'drivers/iommu/generic_pt: the VT-d format (CONFIG_IOMMU_PT_VTDSS) came with 6.19';
 const WHOLE_FLUSH_BEFORE =
   'drivers/iommu/intel/cache.c: cache_tag_flush_all became a flush of the whole range with 6.17';
+const RESOURCE_OWN_WAY =
+  'kernel/dma/direct.c, dma_direct_map_resource: looks at the mask alone, and no attribute MMIO exists before 6.18';
+const MMIO_ATTRIBUTE = 'kernel/dma/direct.h of 6.18, dma_direct_map_phys: is_swiotlb_force_bounce comes first';
 const EMPTY_MIDDLE = 'drivers/iommu/dma-iommu.c, iommu_dma_iova_link_swiotlb before its fix in 7.0-stable';
 
 function recorded<Value>(value: Value, source: string): ProfileCell<Value> {
@@ -45,6 +48,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     destroyUsesFlushQueue: read(true, UNREACHABLE),
     bouncedLinkSkipsEmptyMiddle: read(false, UNREACHABLE),
     pageTableCode: read('intel_legacy', LEGACY_CODE),
+    forceRefusesMmio: read(false, RESOURCE_OWN_WAY),
     domainFlushTracesRange: recorded(false, 'lazy NVMe runs and calls of 6.12 show qi_submit alone'),
     givesInvalidationHint: recorded(true, 'calls of 6.12: bit 6 of qi_submit is set unless a table was freed'),
     nvmeVirtBoundaryMask: recorded(4095, 'queue/virt_boundary_mask'),
@@ -59,6 +63,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     destroyUsesFlushQueue: assumed(true, 'as 6.17'),
     bouncedLinkSkipsEmptyMiddle: read(false, EMPTY_MIDDLE),
     pageTableCode: read('intel_legacy', LEGACY_BEFORE_619),
+    forceRefusesMmio: read(false, RESOURCE_OWN_WAY),
     domainFlushTracesRange: read(false, WHOLE_FLUSH_BEFORE),
     givesInvalidationHint: assumed(true, 'as 6.12 and 6.17'),
     nvmeVirtBoundaryMask: reported(4095, 'queue/virt_boundary_mask of 6.12 to 6.18'),
@@ -76,6 +81,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     destroyUsesFlushQueue: recorded(true, 'lazy 128 KiB reads of 6.17, one unmap and no flush per request'),
     bouncedLinkSkipsEmptyMiddle: read(false, EMPTY_MIDDLE),
     pageTableCode: read('intel_legacy', LEGACY_BEFORE_619),
+    forceRefusesMmio: read(false, RESOURCE_OWN_WAY),
     domainFlushTracesRange: recorded(true, 'lazy NVMe runs of 6.17 show cache_tag_flush_range with mask 0x34'),
     givesInvalidationHint: recorded(true, 'NVMe runs of 6.17: bit 6 of qi_submit'),
     nvmeVirtBoundaryMask: recorded(4095, 'queue/virt_boundary_mask'),
@@ -90,6 +96,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     destroyUsesFlushQueue: reported(true, 'lazy 128 KiB reads of 6.18: 9 flushes for 150 requests'),
     bouncedLinkSkipsEmptyMiddle: read(false, EMPTY_MIDDLE),
     pageTableCode: read('intel_legacy', LEGACY_BEFORE_619),
+    forceRefusesMmio: read(true, MMIO_ATTRIBUTE),
     domainFlushTracesRange: assumed(true, 'as 6.17 and 7.3'),
     givesInvalidationHint: assumed(true, 'as 6.17 and 7.3'),
     nvmeVirtBoundaryMask: reported(4095, 'queue/virt_boundary_mask of 6.12 to 6.18'),
@@ -104,6 +111,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     destroyUsesFlushQueue: recorded(true, 'calls of 7.2: destroy in a lazy domain queues'),
     bouncedLinkSkipsEmptyMiddle: assumed(true, 'as 7.3: the fix came to 7.0-stable'),
     pageTableCode: recorded('generic_pt', 'calls of 7.2: errors and whole-leaf removal of generic_pt'),
+    forceRefusesMmio: assumed(true, 'as 7.3'),
     domainFlushTracesRange: recorded(true, 'lazy calls of 7.2 show cache_tag_flush_range with mask 52'),
     givesInvalidationHint: recorded(true, 'calls of 7.2: bit 6 of qi_submit is set unless a table was freed'),
     nvmeVirtBoundaryMask: reported(0, 'requests with gaps of 7.2 arrive whole'),
@@ -118,6 +126,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     destroyUsesFlushQueue: recorded(false, 'calls of 7.3: destroy flushes at once in a lazy domain'),
     bouncedLinkSkipsEmptyMiddle: recorded(true, 'calls of 7.3 for an untrusted device: no map of 0 bytes'),
     pageTableCode: recorded('generic_pt', 'calls of 7.3; drivers/iommu/generic_pt, format vtdss'),
+    forceRefusesMmio: recorded(true, 'calls of 7.3 with swiotlb=force: dma_map_resource fails and bounces nothing'),
     domainFlushTracesRange: recorded(true, 'lazy runs of 7.3 show cache_tag_flush_range with mask 0x34'),
     givesInvalidationHint: recorded(true, 'calls of 7.3: bit 6 of qi_submit is set unless a table was freed'),
     nvmeVirtBoundaryMask: recorded(0, 'queue/virt_boundary_mask'),
@@ -132,6 +141,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     destroyUsesFlushQueue: chosen(true, 'a lazy domain is lazy for every unmap that gives the range back'),
     bouncedLinkSkipsEmptyMiddle: chosen(true, 'nothing is mapped where there is nothing to map'),
     pageTableCode: chosen('generic_pt', 'refuses to map over a mapping, and says so'),
+    forceRefusesMmio: chosen(true, 'registers cannot be copied to another place'),
     domainFlushTracesRange: chosen(true, 'as 7.3'),
     givesInvalidationHint: chosen(true, 'VT-d specification 6.5.2.3: safe when only leaves changed'),
     nvmeVirtBoundaryMask: chosen(0, 'requests with gaps stay whole'),

@@ -33,6 +33,8 @@ export interface KernelProfile {
    * the device may read: present and readable are one bit to it.
    */
   readonly pageTableCode: 'generic_pt' | 'intel_legacy';
+  /** Where every mapping is bounced (`swiotlb=force`), a peer's registers (DMA_ATTR_MMIO) are refused; otherwise mapped as they are. */
+  readonly forceRefusesMmio: boolean;
   /** A flush of the whole domain appears as cache_tag_flush_range [0, all ones] mask 52 before its qi_submit. */
   readonly domainFlushTracesRange: boolean;
   /**
@@ -85,6 +87,7 @@ export function kernelProfile(name: KernelProfileName): KernelProfile {
     destroyUsesFlushQueue: row.destroyUsesFlushQueue.value,
     bouncedLinkSkipsEmptyMiddle: row.bouncedLinkSkipsEmptyMiddle.value,
     pageTableCode: row.pageTableCode.value,
+    forceRefusesMmio: row.forceRefusesMmio.value,
     domainFlushTracesRange: row.domainFlushTracesRange.value,
     givesInvalidationHint: row.givesInvalidationHint.value,
     nvmeVirtBoundaryMask: row.nvmeVirtBoundaryMask.value,

@@ -132,8 +132,9 @@ export class Swiotlb {
     }
     device.dmaSkipSync = false;
     const padSlots = Math.floor(offset / IO_TLB_SIZE);
+    const offsetInSlot = offset % IO_TLB_SIZE;
     for (let slot = 0; slot < slots; slot += 1) {
-      this.allocated[first + slot] = total - slot * IO_TLB_SIZE;
+      this.allocated[first + slot] = total - offsetInSlot - slot * IO_TLB_SIZE;
       this.original[first + slot] = slot < padSlots ? phys : phys + (slot - padSlots) * IO_TLB_SIZE;
     }
     this.padding[first + padSlots] = padSlots;
@@ -150,7 +151,7 @@ export class Swiotlb {
     const offset = bounce & device.minAlignMask & (IO_TLB_SIZE - 1);
     const dataSlot = (bounce - offset - this.pool.start) / IO_TLB_SIZE;
     const first = dataSlot - this.padding[dataSlot]!;
-    const slots = Math.ceil(this.allocated[first]! / IO_TLB_SIZE);
+    const slots = Math.ceil((this.allocated[first]! + offset) / IO_TLB_SIZE);
     this.padding[dataSlot] = 0;
     this.original.fill(-1, first, first + slots);
     this.allocated.fill(0, first, first + slots);

@@ -91,7 +91,9 @@ export class SwiotlbPool {
     for (let checked = 0; checked < areaSlots;) {
       const slot = area.firstSlot + index;
       const address = base + slot * IO_TLB_SIZE;
-      const aligned = bits(address, allocAlignMask) === 0 && bits(address, minAlignMask) === wanted;
+      // no address of 0 is a buffer's: the kernel takes it for a request without an original
+      const matches = original === 0 || bits(address, minAlignMask) === wanted;
+      const aligned = matches && bits(address, allocAlignMask) === 0;
       if (aligned && this.list[slot]! >= slots && !crossesBoundary(address, slots, request.segBoundaryMask)) {
         this.take(slot, slots);
         area.index = (index + slots) % areaSlots;
