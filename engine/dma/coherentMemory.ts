@@ -37,11 +37,11 @@ export class CoherentPages {
     const pages = pageAlign(size) / PAGE_SIZE;
     // the kernel's page allocator hands out blocks aligned to their size, so large ones can take large leaves
     const alignment = Math.min(roundUpPowerOfTwo(pages), LARGEST_BLOCK_PAGES);
-    let first = pages === 1 ? frames.allocatePage() : frames.allocateContiguous(pages, alignment);
-    if ((first + pages) * PAGE_SIZE - 1 > lastByte) {
-      this.giveBack(first, pages);
-      first = frames.allocateBelow(pages, alignment, Math.floor((lastByte + 1) / PAGE_SIZE));
-    }
+    const reach = Math.floor((lastByte + 1) / PAGE_SIZE);
+    // memory that is high up is not tried first: pages given back one by one never make a run again
+    let first: number;
+    if (reach < frames.endPage) first = frames.allocateBelow(pages, alignment, reach);
+    else first = pages === 1 ? frames.allocatePage() : frames.allocateContiguous(pages, alignment);
     if (first !== NO_PAGE && shared) this.pageKinds?.setPrivate(first, pages, false);
     return first;
   }

@@ -1,7 +1,7 @@
 /**
  * Who owns which frame of a memory node. Frames for page tables, queues and buffers are handed out from the top down, since
  * recordings of small machines own low addresses; a freed frame is the next to be given. Pages that a recording names are
- * claimed where they are.
+ * claimed where they are; memory for devices that reach no further is claimed from the bottom up, and given back to there.
  * Leaves out: Linux's buddy allocator; contiguity is what the caller asks for.
  */
 import { LabError } from '../time/labError.ts';
@@ -11,6 +11,8 @@ import { PAGE_SIZE } from './addresses.ts';
 export class FrameAllocator {
   private readonly memory: PhysicalMemory;
   private readonly firstPage: number;
+  /** One past the last page. */
+  readonly endPage: number;
   /** Pages from here up have been handed out from the top. */
   private boundary: number;
   private readonly freed: number[] = [];
@@ -20,7 +22,8 @@ export class FrameAllocator {
   constructor(memory: PhysicalMemory, firstPage: number, pages: number) {
     this.memory = memory;
     this.firstPage = firstPage;
-    this.boundary = firstPage + pages;
+    this.endPage = firstPage + pages;
+    this.boundary = this.endPage;
   }
 
   /** Pages that nobody owns: given back, or never handed out nor claimed. */
@@ -69,7 +72,9 @@ export class FrameAllocator {
   /** Takes a page back; its bytes are gone. */
   freePage(page: number): void {
     this.memory.releasePage(page);
-    this.freed.push(page);
+    // what was handed out from the bottom stays there, for those that reach no further
+    if (page < this.boundary) this.unclaim(page);
+    else this.freed.push(page);
   }
 
   /** Takes pages at a given place, as a recording names them. Claiming a page twice is allowed: buffers are used again. */
@@ -99,6 +104,18 @@ export class FrameAllocator {
       last += 1;
     }
     claimed.splice(low, last - low, { first, end: stop });
+  }
+
+  private unclaim(page: number): void {
+    const { claimed } = this;
+    const at = claimed.findIndex(({ first, end }) => page >= first && page < end);
+    if (at === -1) return;
+    const { first, end } = claimed[at]!;
+    const rest = [
+      { first, end: page },
+      { first: page + 1, end },
+    ].filter((range) => range.first < range.end);
+    claimed.splice(at, 1, ...rest);
   }
 }
 

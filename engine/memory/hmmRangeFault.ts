@@ -2,14 +2,15 @@
  * What a process's page table says of a range, with faults where the caller asks for them (Linux mm/hmm.c: `hmm_range_fault`,
  * `hmm_vma_walk_pmd`, `hmm_vma_handle_pte`, `hmm_vma_handle_pmd`, `hmm_vma_walk_hole`, `hmm_vma_fault`). After a fault the walk goes
  * on where it stopped: entries before that place are results already, the rest are still requests.
- * As in the kernel's code, not as in its documentation, an area of a device and memory that has run out give -EFAULT.
+ * Errors are those of the function's documentation: -EINVAL for an area of a device, -ENOMEM when memory has run out; kernels
+ * have been seen to make -EFAULT of both.
  * Leaves out: device-private and swap entries, hugetlb, 1 GiB entries.
  */
 import type { AddressSpace } from './addressSpace.ts';
 import { PTE_MIGRATION, PTE_WRITE } from './cpuPageTable.ts';
 import { HMM_PFN_ERROR, HMM_PFN_STICKY, HMM_PFN_VALID, HMM_PFN_WRITE, type HmmPfnList } from './hmmPfn.ts';
 import type { IntervalNotifier } from './intervalNotifier.ts';
-import { EBUSY, EFAULT, EPERM } from './memoryErrors.ts';
+import { EBUSY, EFAULT, EINVAL, ENOMEM, EPERM } from './memoryErrors.ts';
 import { HUGE_ORDER, HUGE_PAGES } from './userPages.ts';
 import type { VmArea } from './vmAreas.ts';
 
@@ -40,8 +41,8 @@ const NEED_WRITE_FAULT = 2;
 const NEED_BOTH = NEED_FAULT | NEED_WRITE_FAULT;
 
 /**
- * 0: all entries are answers. -EBUSY: the range was invalidated, begin again with a new sequence. -EFAULT, -EPERM: a fault that
- * was asked for is impossible.
+ * 0: all entries are answers. -EBUSY: the range was invalidated, begin again with a new sequence. A fault that was asked for is
+ * impossible: -EINVAL in an area of a device, -EPERM where only reading is allowed, -ENOMEM without memory, else -EFAULT.
  */
 export function hmmRangeFault(range: HmmRange): number {
   const walk = new Walk(range);
@@ -88,7 +89,7 @@ class Walk {
   private walkArea(area: VmArea, start: number, end: number): number {
     const { table } = this.range.mm;
     if (area.kind === 'pfnmap' || !area.readable) {
-      if (this.needFaultOfRange(start, end, 0) !== 0) return EFAULT;
+      if (this.needFaultOfRange(start, end, 0) !== 0) return area.kind === 'pfnmap' ? EINVAL : EFAULT;
       this.fill(start, end, HMM_PFN_ERROR);
       return 0;
     }
@@ -142,7 +143,10 @@ class Walk {
     const write = (required & NEED_WRITE_FAULT) !== 0;
     this.last = start;
     if (write && !area.writable) return EPERM;
-    for (let page = start; page < end; page += 1) if (mm.fault(page, write) !== 0) return EFAULT;
+    for (let page = start; page < end; page += 1) {
+      const ret = mm.fault(page, write);
+      if (ret !== 0) return ret === ENOMEM ? ENOMEM : EFAULT;
+    }
     return EBUSY;
   }
 
