@@ -180,3 +180,41 @@ it('knows only the columns of the lab', () => {
   expect(() => runs.start(['__proto__'])).toThrow('no column');
   expect(() => runs.cancel('x')).toThrow('no column');
 });
+
+describe('looking into a kept run', () => {
+  it('takes what the run was made from, while the lab is still that', () => {
+    const { runs, threads } = rig();
+    expect(() => runs.inspectable(a)).toThrow('There is no finished run');
+    runs.start([a]);
+    const result = resultOf(lab, a);
+    threads[0]!.report({ kind: 'ended', result, frame });
+    const { id, engineVersion } = result;
+    expect(runs.inspectable(a)).toMatchObject({ lab, comparisonId: a, of: { id, engineVersion } });
+    runs.labChanged({ ...lab, seed: lab.seed + 1 });
+    expect(() => runs.inspectable(a)).toThrow('The lab has changed since this run');
+  });
+
+  it('says of a run that the API checker ended what the misuse was', () => {
+    const { runs, threads, state } = rig();
+    runs.start([a]);
+    const misuse = {
+      kind: 'linkTwice',
+      message: 'device driver links an offset twice',
+      driver: 'nvme',
+      device: '0000:01:00.0',
+      at: 1,
+      cpu: 0,
+      call: 'dma_iova_link()',
+      history: [],
+      omitted: 0,
+    } as const;
+    const found = { errorCount: 1, byKind: { linkTwice: 1 }, totalEntries: 65_536, minFreeEntries: 65_535 };
+    const checker = { mode: 'stop', stopped: true, misuses: [misuse], ...found } as const;
+    threads[0]!.report({ kind: 'ended', result: { ...resultOf(lab, a), partial: true, checker }, frame });
+    expect(state()).toMatchObject({
+      status: 'cancelled',
+      partial: true,
+      error: 'The API checker stopped the run: device driver links an offset twice.',
+    });
+  });
+});
