@@ -5,6 +5,8 @@
  * Leaves out: device TLBs.
  */
 import { COUNTER, type Counters } from '../metrics/counters.ts';
+import type { PageTableFormat } from '../iommu/pageTableFormat.ts';
+import { VTD_FIRST_STAGE } from '../iommu/vtdFirstStage.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { DmaCosts } from './costs.ts';
 import type { DomainInvalidation } from './domainInvalidation.ts';
@@ -16,6 +18,8 @@ import { ALL_ADDRESSES_END, type DmaTrace } from './trace.ts';
 /** CAP.MAMV: the largest address mask that common hardware takes in one page-selective descriptor. */
 const DEFAULT_ADDRESS_MASK_LIMIT = 18;
 const IOTLB_DESCRIPTOR = 0x2;
+/** `qi_flush_piotlb`: first-stage translations are tagged by PASID too; requests without one have PASID 0. */
+const PASID_IOTLB_DESCRIPTOR = 0x6;
 const DRAIN_READS_AND_WRITES = 0xc0;
 const GRANULARITY_DOMAIN = 2 << 4;
 const GRANULARITY_PAGE = 3 << 4;
@@ -28,6 +32,7 @@ export interface VtdInvalidationOptions {
   readonly costs: DmaCosts;
   readonly iommu: RemappingHardware;
   readonly domainId: number;
+  readonly format: PageTableFormat;
   readonly counters: Counters;
   readonly trace: DmaTrace | null;
   /** CAP.CM: the hardware (or a hypervisor's shadow) caches entries that are not present, so that a map must flush. */
@@ -42,6 +47,8 @@ export class VtdInvalidation implements DomainInvalidation {
   private readonly counters: Counters;
   private readonly trace: DmaTrace | null;
   private readonly domainId: number;
+  /** Type and drain bits of this domain's descriptors. */
+  private readonly descriptorType: number;
   private readonly cachingMode: boolean;
   private readonly maximumAddressMask: number;
   private readonly traceDomainRange: boolean;
@@ -55,6 +62,8 @@ export class VtdInvalidation implements DomainInvalidation {
     this.counters = options.counters;
     this.trace = options.trace;
     this.domainId = options.domainId;
+    this.descriptorType =
+      options.format === VTD_FIRST_STAGE ? PASID_IOTLB_DESCRIPTOR : IOTLB_DESCRIPTOR | DRAIN_READS_AND_WRITES;
     this.cachingMode = options.cachingMode ?? false;
     this.maximumAddressMask = options.maximumAddressMask ?? DEFAULT_ADDRESS_MASK_LIMIT;
     this.traceDomainRange = options.profile.domainFlushTracesRange;
@@ -109,7 +118,7 @@ export class VtdInvalidation implements DomainInvalidation {
       this.submitDomain(cpu);
       return;
     }
-    descriptor[0] = IOTLB_DESCRIPTOR | DRAIN_READS_AND_WRITES | GRANULARITY_PAGE | (domainId << 16);
+    descriptor[0] = (this.descriptorType | GRANULARITY_PAGE | (domainId << 16)) >>> 0;
     descriptor[1] = 0;
     descriptor[2] = (address % FOUR_GIB) + (hint ? INVALIDATION_HINT : 0) + mask;
     descriptor[3] = Math.floor(address / FOUR_GIB);
@@ -119,7 +128,7 @@ export class VtdInvalidation implements DomainInvalidation {
 
   private submitDomain(cpu: Cpu): void {
     const { descriptor, trace, domainId } = this;
-    descriptor[0] = IOTLB_DESCRIPTOR | DRAIN_READS_AND_WRITES | GRANULARITY_DOMAIN | (domainId << 16);
+    descriptor[0] = (this.descriptorType | GRANULARITY_DOMAIN | (domainId << 16)) >>> 0;
     descriptor[1] = 0;
     descriptor[2] = 0;
     descriptor[3] = 0;

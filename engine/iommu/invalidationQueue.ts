@@ -6,8 +6,9 @@
  * Context-cache (type 1): granularity 5:4 (1 global, 2 domain, 3 device), DID 31:16, SID 47:32, function mask 49:48.
  * IOTLB (type 2): granularity 5:4 (1 global, 2 domain, 3 page), DW 6 and DR 7 (drain), DID 31:16; second half AM 5:0 (2^AM
  * pages, naturally aligned), IH 6 (leaf entries only: paging-structure caches stay), ADDR 63:12.
+ * PASID-based IOTLB (type 6), for first-stage tables: granularity 5:4 (2 PASID, 3 page), DID 31:16, PASID 51:32; second half as above.
  * Wait (type 5): status write 5, data 63:32; second half the status address.
- * Leaves out: device-TLB, PASID and interrupt-entry descriptors; errors of the queue.
+ * Leaves out: device-TLB, PASID-cache and interrupt-entry descriptors; errors of the queue.
  */
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
@@ -24,6 +25,7 @@ const TYPE_MASK = 0xf;
 const TYPE_CONTEXT_CACHE = 1;
 const TYPE_IOTLB = 2;
 const TYPE_WAIT = 5;
+const TYPE_PASID_IOTLB = 6;
 const GRANULARITY_GLOBAL = 1;
 const GRANULARITY_DOMAIN = 2;
 const WAIT_STATUS_WRITE = 1 << 5;
@@ -149,6 +151,8 @@ export class InvalidationQueue {
         this.invalidateContext((first >>> 4) & 3, first >>> 16, second & 0xffff, (second >>> 16) & 3);
         break;
       case TYPE_IOTLB:
+      case TYPE_PASID_IOTLB:
+        // the one PASID that is used stands for the whole domain
         this.invalidateIotlb((first >>> 4) & 3, first >>> 16, low, high);
         break;
       case TYPE_WAIT:
