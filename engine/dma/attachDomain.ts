@@ -1,13 +1,16 @@
 /**
- * Which domain a device has, as the hardware is told: VT-d's root and context tables, or AMD's device table (Linux
- * drivers/iommu/intel/iommu.c `domain_context_mapping_one`; drivers/iommu/amd/iommu.c `set_dte_entry`, `amd_iommu_change_top`).
- * Leaves out: VT-d's scalable mode, devices that share one requester id.
+ * Which domain a device has, as the hardware is told: VT-d's root and context tables, with PASID tables in
+ * scalable mode, or AMD's device table (Linux
+ * drivers/iommu/intel/iommu.c `domain_context_mapping_one`, pasid.c `intel_pasid_setup_first_level`; drivers/iommu/amd/iommu.c `set_dte_entry`, `amd_iommu_change_top`).
+ * Leaves out: second-stage tables in scalable mode, devices that share one requester id.
  */
 import { invalidateDeviceCommand } from '../iommu/amdCommandBuffer.ts';
 import { allocateDeviceTable, writeDeviceTableEntry } from '../iommu/amdDeviceTable.ts';
 import { AMD_V1 } from '../iommu/amdV1.ts';
 import { writeContextEntry } from '../iommu/contextTable.ts';
 import type { PageTableFormat } from '../iommu/pageTableFormat.ts';
+import { writeScalableEntry } from '../iommu/scalableTable.ts';
+import { VTD_FIRST_STAGE } from '../iommu/vtdFirstStage.ts';
 import { VTD_SECOND_STAGE } from '../iommu/vtdSecondStage.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
@@ -37,8 +40,9 @@ export class DeviceDomains {
     this.frames = frames;
     this.iommu = iommu;
     const amd = iommu.vendor === 'amd';
-    this.format = amd ? AMD_V1 : VTD_SECOND_STAGE;
-    this.firstLevels = amd ? AMD_V1.levels[0]! : (vtdLevels ?? DEFAULT_VTD_LEVELS);
+    this.format = amd ? AMD_V1 : iommu.scalableMode ? VTD_FIRST_STAGE : VTD_SECOND_STAGE;
+    const fewest = this.format.levels[0]!;
+    this.firstLevels = amd ? fewest : Math.max(fewest, vtdLevels ?? DEFAULT_VTD_LEVELS);
   }
 
   takeDomainId(): number {
@@ -51,8 +55,10 @@ export class DeviceDomains {
   attach(sourceId: number, domainId: number, tablePage: number, levels: number): void {
     const { memory, frames } = this;
     const root = this.deviceRoot();
-    if (this.iommu.vendor === 'amd') writeDeviceTableEntry(memory, root, sourceId, { domainId, tablePage, levels });
-    else writeContextEntry(memory, frames, root, sourceId, { domainId, tablePage, levels });
+    const entry = { domainId, tablePage, levels };
+    if (this.iommu.vendor === 'amd') writeDeviceTableEntry(memory, root, sourceId, entry);
+    else if (this.iommu.scalableMode) writeScalableEntry(memory, frames, root, sourceId, entry);
+    else writeContextEntry(memory, frames, root, sourceId, entry);
   }
 
   /** The device's addresses are physical ones. */
@@ -60,8 +66,12 @@ export class DeviceDomains {
     const { memory, frames } = this;
     const root = this.deviceRoot();
     const domainId = IDENTITY_DOMAIN_ID;
-    if (this.iommu.vendor === 'vtd') writeContextEntry(memory, frames, root, sourceId, { domainId, passthrough: true });
-    else writeDeviceTableEntry(memory, root, sourceId, { domainId, tablePage: 0, levels: PASS_THROUGH_LEVELS });
+    const entry = { domainId, passthrough: true } as const;
+    const { vendor, scalableMode } = this.iommu;
+    if (vendor === 'amd') {
+      writeDeviceTableEntry(memory, root, sourceId, { domainId, tablePage: 0, levels: PASS_THROUGH_LEVELS });
+    } else if (scalableMode) writeScalableEntry(memory, frames, root, sourceId, entry);
+    else writeContextEntry(memory, frames, root, sourceId, entry);
   }
 
   /** The domain's table has grown: the device must find the new root, and forget the old one, before the map goes on. */

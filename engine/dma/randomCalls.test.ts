@@ -43,6 +43,8 @@ const WORLDS: readonly World[] = [
   { name: '6.12, lazy', machine: { profile: '6.12', domain: 'lazy' } },
   { name: 'ideal, lazy, caching mode', machine: { profile: 'ideal', domain: 'lazy', cachingMode: true } },
   { name: 'AMD, strict', machine: { vendor: 'amd' } },
+  { name: 'VT-d in scalable mode, lazy', machine: { scalableMode: true, domain: 'lazy' } },
+  { name: 'VT-d in scalable mode, strict', machine: { scalableMode: true } },
   {
     name: 'AMD, lazy, addresses from the top',
     machine: { vendor: 'amd', domain: 'lazy', device: { forceDac: true, dmaMask: dmaBitMask(52) } },

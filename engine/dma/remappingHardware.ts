@@ -7,6 +7,8 @@ import type { Picoseconds } from '../time/picoseconds.ts';
 export interface RemappingHardware {
   /** Whose tables and commands it understands. */
   readonly vendor: 'vtd' | 'amd';
+  /** VT-d: whether it is set up for scalable mode and first-stage tables. */
+  readonly scalableMode: boolean;
   setRootTable(page: number): void;
   readonly invalidationQueue: {
     /** `qi_submit_sync`: four words a descriptor. Returns when the wait descriptor behind them has been written. */

@@ -37,6 +37,8 @@ export interface TestMachineOptions {
   readonly traced?: boolean;
   readonly iommu?: boolean;
   readonly vendor?: IommuVendor;
+  /** VT-d's scalable mode: first-stage tables. */
+  readonly scalableMode?: boolean;
   /** The IOMMU caches what is not present, so a map must flush. */
   readonly cachingMode?: boolean;
   readonly maximumAddressMask?: number;
@@ -72,6 +74,7 @@ export class TestMachine {
       counters,
       log,
       vendor: options.vendor ?? 'vtd',
+      scalableMode: options.scalableMode ?? false,
       cachingMode: options.cachingMode ?? false,
       geometry: {
         iotlb: { entries4K: 64, entries2M: 16, entries1G: 4, ways: 4 },

@@ -3,7 +3,8 @@
  * (VT-d specification 3 and 6; AMD specification 48882, 2.2 and 2.4, which differs in what software writes), with the time that each takes. Several walkers work in parallel; a lookup that finds a walk
  * of its page under way waits for that walk. What a translation *is* comes from walker.ts and the bits in memory; this file
  * says what was cached and how long it took.
- * Leaves out: interrupt remapping, device TLBs, page requests, scalable mode.
+ * Leaves out: interrupt remapping, device TLBs, page requests; in scalable mode, all
+ * but first-stage tables.
  */
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
@@ -26,6 +27,8 @@ import { InvalidationQueue, type InvalidationCosts } from './invalidationQueue.t
 import { Iotlb, type IotlbGeometry } from './iotlb.ts';
 import { READ, READ_WRITE, WRITE } from './pageTableFormat.ts';
 import { PagingStructureCache, type PagingCacheGeometry } from './pagingStructureCache.ts';
+import { ScalableReader } from './scalableTable.ts';
+import { VTD_FIRST_STAGE } from './vtdFirstStage.ts';
 import { VTD_SECOND_STAGE } from './vtdSecondStage.ts';
 import { UNKNOWN_TABLE, Walker } from './walker.ts';
 
@@ -62,6 +65,8 @@ export interface IommuOptions {
   readonly log: EventLog | null;
   /** Whose tables and commands it understands; default VT-d. */
   readonly vendor?: IommuVendor;
+  /** VT-d's scalable mode, in which domains have first-stage tables; default false: legacy mode, and second-stage tables. */
+  readonly scalableMode?: boolean;
   /** CAP.CM of VT-d: the IOTLB keeps what was not present as well, until it is invalidated; default false. */
   readonly cachingMode?: boolean;
 }
@@ -73,6 +78,7 @@ const IOTLB_MISSES = [COUNTER.iotlbMisses4K, COUNTER.iotlbMisses2M, COUNTER.iotl
 export class Iommu implements Translator {
   readonly name: string;
   readonly vendor: IommuVendor;
+  readonly scalableMode: boolean;
   readonly invalidationQueue: InvalidationQueue | AmdCommandBuffer;
   readonly iotlb: Iotlb;
   readonly pagingCache: PagingStructureCache;
@@ -98,10 +104,13 @@ export class Iommu implements Translator {
     this.contextCache = new ContextCache(geometry.contextCacheEntries);
     this.vendor = options.vendor ?? 'vtd';
     const amd = this.vendor === 'amd';
+    this.scalableMode = !amd && options.scalableMode === true;
+    const { scalableMode } = this;
     const Queue = amd ? AmdCommandBuffer : InvalidationQueue;
     this.invalidationQueue = new Queue(memory, frames, this, costs, counters);
-    this.walker = new Walker(memory, amd ? AMD_V1 : VTD_SECOND_STAGE);
-    this.context = amd ? new DeviceTableReader(memory) : new ContextReader(memory);
+    this.walker = new Walker(memory, amd ? AMD_V1 : scalableMode ? VTD_FIRST_STAGE : VTD_SECOND_STAGE);
+    const Reader = amd ? DeviceTableReader : scalableMode ? ScalableReader : ContextReader;
+    this.context = new Reader(memory);
     this.faults = new FaultRecorder(options.name, counters, options.log);
     this.walkerFreeAt = new Float64Array(geometry.walkers);
     this.cachingMode = !amd && options.cachingMode === true;
