@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { picoseconds } from '../time/picoseconds.ts';
 import { DMA_TO_DEVICE } from './attributes.ts';
 import { ScatterList } from './scatterList.ts';
 import { TestMachine } from './testMachine.ts';
@@ -72,6 +73,51 @@ describe('the invalidation hint (VT-d specification 6.5.2.3)', () => {
     const address = api.dmaMapPhys(cpu, device, 0x10_0000, PAGE, DMA_TO_DEVICE, 0);
     api.dmaUnmapPhys(cpu, device, address, PAGE, DMA_TO_DEVICE, 0);
     expect(flushes(machine)).toEqual([descriptor]);
+  });
+});
+
+describe('caching mode seen from the device (VT-d specification 6.1: what was not present is cached too)', () => {
+  test.each([
+    [true, null],
+    [false, 0x100],
+  ])('a device that looked before the map and was not told stays outside: caching %s', (cachingMode, found) => {
+    const machine = new TestMachine({ cachingMode });
+    const { api, cpu, device } = machine;
+    const state = new DmaIovaState();
+    api.dmaIovaTryAlloc(cpu, device, state, 0, 2 * PAGE);
+    expect(machine.deviceSees(state.address)).toBe(null);
+    api.dmaIovaLink(cpu, device, state, 0x10_0000, 0, 2 * PAGE, DMA_TO_DEVICE, 0);
+    // the driver forgot dma_iova_sync
+    expect(machine.deviceSees(state.address)).toBe(found);
+    expect(machine.deviceSees(state.address + PAGE)).toBe(0x101);
+    api.dmaIovaSync(cpu, device, state, 0, 2 * PAGE);
+    expect(machine.deviceSees(state.address)).toBe(0x100);
+  });
+
+  test('one-shot mappings flush by themselves, and a fault is not remembered beyond them', () => {
+    const machine = new TestMachine({ cachingMode: true });
+    const { api, cpu, device } = machine;
+    const first = api.dmaMapPhys(cpu, device, 0x10_0000, PAGE, DMA_TO_DEVICE, 0);
+    expect(machine.deviceSees(first - PAGE)).toBe(null);
+    const second = api.dmaMapPhys(cpu, device, 0x20_0000, PAGE, DMA_TO_DEVICE, 0);
+    expect(second).toBe(first - PAGE);
+    expect(machine.deviceSees(second)).toBe(0x200);
+  });
+
+  test('a write that is not allowed is no missing page: reading goes on', () => {
+    const machine = new TestMachine({ cachingMode: true });
+    const { api, cpu, device } = machine;
+    const address = api.dmaMapPhys(cpu, device, 0x10_0000, PAGE, DMA_TO_DEVICE, 0);
+    expect([machine.deviceSees(address, true), machine.deviceSees(address)]).toEqual([null, 0x100]);
+  });
+
+  test('a timed access that faults again counts as a hit of what is absent, and as a fault', () => {
+    const machine = new TestMachine({ cachingMode: true });
+    const { iommu, device, counters } = machine;
+    for (const at of [0, 10]) expect(iommu.translate(device.sourceId, 5, false, 2, picoseconds(at))).toBe(false);
+    expect([counters.get('iotlbMissesFaulted'), counters.get('iotlbHits4K'), counters.get('faults')]).toEqual([
+      2, 2, 2,
+    ]);
   });
 });
 

@@ -8,6 +8,8 @@ import { EADDRINUSE, EINVAL, ERANGE } from './tableErrors.ts';
 import { largestLeaf, levelOfLeaf, PageTable } from './tableOperations.ts';
 
 const PAGE_BYTES = 4096;
+/** An entry names memory by 52 bits of address. */
+const PHYSICAL_PAGES = 2 ** 40;
 const LAST_INDEX = ENTRIES_PER_TABLE - 1;
 
 export class GenericPageTable extends PageTable {
@@ -24,7 +26,7 @@ export class GenericPageTable extends PageTable {
       this.error = EINVAL;
       return 0;
     }
-    if (iovaPage + pages > this.pageLimit && !this.growTop(iovaPage + pages)) {
+    if (physPage >= PHYSICAL_PAGES || (iovaPage + pages > this.pageLimit && !this.growTop(iovaPage + pages))) {
       this.error = ERANGE;
       return 0;
     }
