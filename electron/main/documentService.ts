@@ -7,41 +7,16 @@ import { basename, dirname } from 'node:path';
 import type { LabFile } from '../../engine/lab/container.ts';
 import type { RunResult } from '../../engine/lab/runTypes.ts';
 import type { DocumentState, Outcome, RecoveryOffer } from '../ipc/api.ts';
-import type { FileStamp } from '../workers/fileProtocol.ts';
-import type { LabDialogs } from './dialogs.ts';
 import { chooseTarget } from './chooseTarget.ts';
 import { cancelled, DesktopError, done, failed, failureOf } from './failures.ts';
-import type { RunFileTask } from './fileWorker.ts';
 import { readLabFile, sameStamp, stampOf } from './labFiles.ts';
 import { labExtension } from './launchArguments.ts';
 import { describeError } from './describeError.ts';
 import { OpenDocument } from './openDocument.ts';
 import { discardRecovery, findRecoveries, Journal, loadRecovery, type JournalEntry } from './recovery.ts';
-import { changedLab, replayJournal, type LabEditor } from './replayJournal.ts';
-import { withRecent, type SettingsStore } from './settings.ts';
-
-export interface DocumentSurroundings extends LabEditor {
-  readonly task: RunFileTask;
-  readonly dialogs: LabDialogs;
-  readonly settings: SettingsStore;
-  readonly recoveryFolder: string;
-  readonly homeFolder: string;
-  /** Calls back when the file may have changed; gives the way to stop. */
-  watch(path: string, changed: () => void): () => void;
-  changed(): void;
-  /** A line for the log pane. */
-  readonly say: (severity: 'info' | 'warning' | 'error', text: string) => void;
-}
-
-type RunIds = ReadonlyMap<string, string>;
-
-interface Home {
-  readonly contents: LabFile;
-  /** The bytes that the document was read from or saved as: what a journal builds on. */
-  readonly source: Uint8Array;
-  readonly path: string | null;
-  readonly stamp: FileStamp | null;
-}
+import type { DocumentSurroundings, Home, RunIds } from './documentSurroundings.ts';
+import { changedLab, replayJournal } from './replayJournal.ts';
+import { withRecent } from './settings.ts';
 
 export class DocumentService {
   private readonly surroundings: DocumentSurroundings;
