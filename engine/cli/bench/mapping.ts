@@ -3,23 +3,15 @@
  * invalidation queue included. The bare loop writes and clears one array element for each page.
  */
 import { DMA_BIDIRECTIONAL } from '../../dma/attributes.ts';
-import { createDmaDevice, type DmaDevice, type DomainType } from '../../dma/device.ts';
-import { DmaApi } from '../../dma/dmaApi.ts';
-import { kernelProfile } from '../../dma/profiles.ts';
+import type { DomainType } from '../../dma/device.ts';
 import { ScatterList } from '../../dma/scatterList.ts';
 import { DmaIovaState } from '../../dma/twoStep.ts';
-import { Iommu } from '../../iommu/iommu.ts';
-import { resolveCosts } from '../../lab/presets.ts';
 import { PAGE_SIZE } from '../../memory/addresses.ts';
-import { FrameAllocator } from '../../memory/frameAllocator.ts';
-import { PhysicalMemory } from '../../memory/physicalMemory.ts';
-import { Counters } from '../../metrics/counters.ts';
 import { Cpu } from '../../time/cpu.ts';
 import { RandomStream } from '../../time/random.ts';
+import { benchMachine, type BenchMachine } from './benchMachine.ts';
 import { measurePairs, type PairFigure } from './pairs.ts';
 
-const MEMORY_BYTES = 2 ** 30;
-const PROFILE = '7.3';
 /** Pages of one operation where it maps many: 128 KiB, the largest range that the IOVA cache keeps. */
 export const PAGES_PER_OPERATION = 32;
 const SINGLE_OPERATIONS = 1 << 18;
@@ -27,45 +19,19 @@ const MANY_OPERATIONS = 1 << 14;
 /** Scattered pages that operations take in turn. */
 const POOL_PAGES = 4_096;
 
-interface MappingMachine {
-  readonly api: DmaApi;
+interface MappingMachine extends BenchMachine {
   readonly cpu: Cpu;
-  readonly device: DmaDevice;
   /** Physical addresses, no two of them adjacent. */
   readonly pool: Float64Array;
 }
 
 function mappingMachine(domain: DomainType): MappingMachine {
-  const memory = new PhysicalMemory(MEMORY_BYTES);
-  const frames = new FrameAllocator(memory, 1, MEMORY_BYTES / PAGE_SIZE - 1);
-  const counters = new Counters();
-  const costs = resolveCosts({ preset: 'default', overrides: {} }, PROFILE);
-  const geometry = {
-    iotlb: { entries4K: 128, entries2M: 32, entries1G: 4, ways: 4 },
-    pagingCache: { entries512G: 8, entries1G: 16, entries2M: 64 },
-    contextCacheEntries: 16,
-    walkers: 6,
-  };
-  const shared = { memory, frames, counters, log: null };
-  const iommu = new Iommu({ ...shared, name: 'iommu0', geometry, costs: costs.hardware });
-  const api = new DmaApi({
-    ...shared,
-    profile: kernelProfile(PROFILE),
-    costs: costs.dma,
-    iommu,
-    levels: 4,
-    trace: null,
-    timers: null,
-    cpus: 1,
-  });
-  const device = createDmaDevice({ name: '0000:01:00.0', sourceId: 0x100 });
-  api.attach(device, domain);
   const random = new RandomStream(1);
   const pool = Float64Array.from(
     { length: POOL_PAGES },
     (_, index) => (2 * index + 2 * POOL_PAGES * random.below(16)) * PAGE_SIZE,
   );
-  return { api, cpu: new Cpu(0), device, pool };
+  return { ...benchMachine(domain), cpu: new Cpu(0), pool };
 }
 
 function bareLoop(operations: number, pages: number, pool: Float64Array): () => number {
