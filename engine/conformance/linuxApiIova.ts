@@ -13,7 +13,8 @@ export const iod: Word = (replay, command) => {
   const granule = command.number('granule', LARGEST_GRANULE);
   const start = command.number('start', MOST_PAGES);
   const caches = command.number('rcache', 1, 0);
-  replay.iovaDomain = new IovaTree(start);
+  if (granule < 1) throw command.error('its granule holds nothing.');
+  replay.iovaDomain = new IovaTree(start, 2 ** (32 - Math.floor(Math.log2(granule))));
   return { fn: 'init_iova_domain', granule, start_pfn: start, rcaches: caches, ret: 0 };
 };
 

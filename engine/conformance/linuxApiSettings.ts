@@ -9,12 +9,15 @@ import type { ApiReplay, Word } from './linuxApiReplay.ts';
 import { type ApiFields, hexadecimal } from './linuxApiValue.ts';
 
 const ULONG_MAX = 2n ** 64n - 1n;
+/** ULONG_MAX as a double. */
+const NO_BOUNDARY = 2 ** 64;
+const DEFAULT_SEGMENT_SIZE = 65_536;
 /** `IOMMU_DOMAIN_DMA`, `IOMMU_DOMAIN_DMA_FQ`, `IOMMU_DOMAIN_IDENTITY`. */
 const DOMAIN_TYPES = { strict: '0x3', lazy: '0xb', passthrough: '0x4' } as const;
 const VTD_PAGE_SIZES = '0x40201000';
 /** Every power of two from 4 KiB to 2 MiB and on, but 512 GiB. */
 const AMD_PAGE_SIZES = '0xfff7ffffff000';
-const VTD_APERTURE_ENDS = { 3: '0x7fffffffff', 4: '0xffffffffffff' } as const;
+const VTD_APERTURE_ENDS = { 3: '0x7fffffffff', 4: '0xffffffffffff', 5: '0x1ffffffffffffff' } as const;
 const AMD_APERTURE_END = '0xffffffffffffffff';
 
 /** Where the pages lie is the recorded machine's to say. */
@@ -42,15 +45,18 @@ export const mask: Word = (replay, command) => {
   return { fn: 'dma_set_mask_and_coherent', ret };
 };
 
+/** 0 says that the driver sets no limit: then the default holds (`dma_get_max_seg_size`). */
 export const segsize: Word = (replay, command) => {
   const bytes = command.argument(0xffff_ffff);
-  replay.machine.device.maxSegmentSize = bytes;
+  replay.machine.device.maxSegmentSize = bytes === 0 ? DEFAULT_SEGMENT_SIZE : bytes;
   return { fn: 'dma_set_max_seg_size', now: replay.machine.device.maxSegmentSize };
 };
 
+/** 0 says that there is no boundary (`dma_get_seg_boundary`). */
 export const segbound: Word = (replay, command) => {
-  replay.machine.device.segBoundaryMask = command.argument(2 ** 52);
-  return { fn: 'dma_set_seg_boundary', now: hexadecimal(replay.machine.device.segBoundaryMask) };
+  const boundary = command.argument(NO_BOUNDARY);
+  replay.machine.device.segBoundaryMask = boundary === 0 ? NO_BOUNDARY : boundary;
+  return { fn: 'dma_set_seg_boundary', now: maskText(replay.machine.device.segBoundaryMask) };
 };
 
 export const minalign: Word = (replay, command) => {
@@ -78,7 +84,7 @@ export const env: Word = (replay) => {
     max_mapping_size: sizeValue(api.dmaMaxMappingSize(device)),
     merge_boundary: hexadecimal(api.dmaGetMergeBoundary(device)),
     max_seg_size: device.maxSegmentSize,
-    seg_boundary: hexadecimal(device.segBoundaryMask),
+    seg_boundary: maskText(device.segBoundaryMask),
     ...(profile.twoStepAvailable ? { need_unmap: api.dmaNeedUnmap(device) ? 1 : 0 } : {}),
     ...domainFields(replay),
     untrusted: device.untrusted ? 1 : 0,

@@ -5,6 +5,7 @@
  */
 import { DMA_ATTR_MMIO } from '../dma/attributes.ts';
 import { ENOMEM } from '../dma/errno.ts';
+import { dmaMapPage, pageAttributes } from '../dma/mapPage.ts';
 import { DMA_MAPPING_ERROR } from '../memory/addresses.ts';
 import type { CommandReader, MappingObject } from './linuxApiObjects.ts';
 import { type ApiReplay, UNKNOWN_OBJECT, type Word } from './linuxApiReplay.ts';
@@ -28,8 +29,13 @@ function mapAs(replay: ApiReplay, command: CommandReader, call: MappingObject['c
   const size = command.bytes('size');
   const direction = command.direction();
   const given = command.attributes();
-  const attributes = call === 'resource' ? given | DMA_ATTR_MMIO : given;
-  const address = api.dmaMapPhys(replay.cpu, device, phys.address, size, direction, attributes);
+  let attributes = given;
+  if (call === 'resource') attributes |= DMA_ATTR_MMIO;
+  else if (call === 'page') attributes = pageAttributes(api, given);
+  const address =
+    call === 'page'
+      ? dmaMapPage(replay.cpu, api, device, phys.address, size, direction, attributes)
+      : api.dmaMapPhys(replay.cpu, device, phys.address, size, direction, attributes);
   const failed = address === DMA_MAPPING_ERROR;
   if (failed) objects.delete(command.name);
   else objects.set(command.name, { kind: 'mapping', call, address, size, direction, attributes });

@@ -30,8 +30,8 @@ export interface ApiSystem {
   readonly domain: DomainType;
   readonly iommu: 'vtd' | 'amd' | null;
   readonly cachingMode: boolean;
-  /** Levels of VT-d's tables: 3 for an address width of 39 bits. */
-  readonly levels: 3 | 4;
+  /** Levels of VT-d's tables: 3 for an address width of 39 bits, 5 for one of 57. */
+  readonly levels: 3 | 4 | 5;
   readonly forceDac: boolean;
   readonly swiotlbForce: boolean;
   readonly swiotlbSlots: number;
@@ -87,7 +87,7 @@ export function readApiSystem(file: string, runJson: string, iomem: string): Api
     domain: domainOf(file, iommu !== null, words),
     iommu,
     cachingMode: run.iommu?.includes('caching-mode=on') === true,
-    levels: run.iommu?.includes('aw-bits=39') === true ? 3 : 4,
+    levels: levelsOf(run.iommu ?? ''),
     forceDac: isOn(lastValue(words, 'iommu.forcedac')),
     swiotlbForce: swiotlb.includes('force'),
     swiotlbSlots: swiotlbSlots(swiotlb[0]),
@@ -125,6 +125,11 @@ function iommuOf(where: string, text: string | null, words: readonly string[]): 
     `there is no IOMMU like "${text}" here.`,
     'Known: intel-iommu, amd-iommu, or null for none.',
   );
+}
+
+function levelsOf(iommu: string): ApiSystem['levels'] {
+  if (iommu.includes('aw-bits=39')) return 3;
+  return iommu.includes('aw-bits=57') ? 5 : 4;
 }
 
 function domainOf(file: string, translated: boolean, words: readonly string[]): DomainType {

@@ -104,7 +104,9 @@ export class DmaIommu implements FlushQueueOwner {
       const bits = Math.round(Math.log2(limit + 1));
       this.log?.add(cpu.now, 'info', this.device.name, `Using ${bits}-bit DMA addresses`);
     }
-    const limitPfn = Math.min(Math.floor(limit / PAGE_SIZE), LIMIT_64_BIT);
+    // a mask of more than 53 bits is a power of two here, one byte beyond what it stands for
+    const pages = Number.isSafeInteger(limit) ? Math.floor(limit / PAGE_SIZE) : limit / PAGE_SIZE - 1;
+    const limitPfn = Math.min(pages, LIMIT_64_BIT);
     return this.allocFast(cpu, bytes, limitPfn, true) * PAGE_SIZE;
   }
 

@@ -159,3 +159,22 @@ describe('dma_map_sg behind an IOMMU (iommu_dma_map_sg, __finalise_sg)', () => {
     );
   });
 });
+
+describe('segment boundaries that no hardware has (dma_set_seg_boundary takes any mask)', () => {
+  const pages = (count: number): [number, number][] =>
+    Array.from({ length: count }, (_, index): [number, number] => [0x1000_0000 + index * 2 * PAGE, PAGE]);
+
+  test('the bits of the mask decide, one by one, where an entry may not join', () => {
+    // of the pages from ffff8000 on, only the first and the third have both bits clear
+    const { segments } = mapSg(pages(8), { segBoundaryMask: 0x5000, maxSegmentSize: 0xffff_ffff });
+    expect(segments).toEqual([
+      [0xffff_8000, 2 * PAGE],
+      [0xffff_a000, 6 * PAGE],
+    ]);
+  });
+
+  test('no boundary at all', () => {
+    const { segments } = mapSg(pages(8), { segBoundaryMask: 2 ** 64, maxSegmentSize: 0xffff_ffff });
+    expect(segments).toEqual([[0xffff_8000, 8 * PAGE]]);
+  });
+});

@@ -80,9 +80,19 @@ export function iommuUnmapSg(
   dma.unmapRange(cpu, start, list.dmaAddress[last]! + list.dmaLength[last]! - start);
 }
 
-/** For a divisor that is a power of two: exact, and much faster than `%` beyond 32 bits. */
-function remainder(value: number, divisor: number): number {
-  return value - Math.floor(value / divisor) * divisor;
+/**
+ * The bits of a number of 64 bits that a boundary mask names. A mask of low bits alone, as every real one is, is one less than
+ * the divisor of which they are the remainder: exact, and much faster than `%` beyond 32 bits.
+ */
+function masked(value: number, mask: number): number {
+  if (!Number.isSafeInteger(mask)) return value;
+  const boundary = mask + 1;
+  if (isPowerOfTwo(boundary)) return value - Math.floor(value / boundary) * boundary;
+  return Number(BigInt.asUintN(64, BigInt(value)) & BigInt(mask));
+}
+
+function isPowerOfTwo(value: number): boolean {
+  return value <= 2 ** 32 ? ((value - 1) & value) === 0 : Number.isInteger(Math.log2(value));
 }
 
 /** Which entries are a peer's memory that needs no mapping; false when one cannot be reached at all. */
@@ -105,7 +115,6 @@ function findBusAddresses(dma: DmaIommu, list: ScatterList): boolean {
 /** First pass: where each entry will lie. Returns the bytes of IOVA that the list needs. */
 function layOut(list: ScatterList, boundaryMask: number): number {
   const { count, phys, length, hasBusAddresses } = list;
-  const boundary = boundaryMask + 1;
   let total = 0;
   let previous = 0;
   for (let index = 0; index < count; index += 1) {
@@ -113,8 +122,7 @@ function layOut(list: ScatterList, boundaryMask: number): number {
     const offset = phys[index]! & PAGE_OFFSET;
     const padded = Math.ceil((offset + length[index]!) / PAGE_SIZE) * PAGE_SIZE;
     // an entry that would cross the boundary starts on it: the one before is stretched up to there
-    const over = remainder(total, boundary);
-    const padding = over === 0 ? 0 : boundary - over;
+    const padding = total === 0 ? 0 : masked(boundaryMask + 1 - total, boundaryMask);
     if (padding !== 0 && padding < padded - 1) {
       paddedLength[previous]! += padding;
       total += padding;
@@ -159,7 +167,7 @@ function mapRuns(cpu: Cpu, dma: DmaIommu, list: ScatterList, iova: number, direc
  */
 function finalise(list: ScatterList, iova: number, device: DmaDevice): number {
   const { count, phys, length, dmaAddress, dmaLength, busAddress, hasBusAddresses } = list;
-  const boundary = device.segBoundaryMask + 1;
+  const { segBoundaryMask } = device;
   let address = iova;
   let segment = -1;
   let currentLength = 0;
@@ -175,7 +183,7 @@ function finalise(list: ScatterList, iova: number, device: DmaDevice): number {
       continue;
     }
     const room = (device.maxSegmentSize - currentLength) >>> 0;
-    if (currentLength !== 0 && offset === 0 && remainder(address, boundary) !== 0 && room >= entryLength) {
+    if (currentLength !== 0 && offset === 0 && masked(address, segBoundaryMask) !== 0 && room >= entryLength) {
       currentLength = (currentLength + entryLength) >>> 0;
     } else {
       segment += 1;

@@ -104,10 +104,10 @@ export class IommuDomain implements TableWatcher {
       if (iova + size > this.apertureEnd) error = EFAULT;
     } else if (size === 0) {
       error = EINVAL;
-    } else if (iova + size > this.apertureEnd) {
-      error = ERANGE;
     } else if (misaligned) {
       error = ENXIO;
+    } else if (iova + size > this.apertureEnd) {
+      error = ERANGE;
     }
     let charge = costs.pageTableMapCall as number;
     if (error === 0) {

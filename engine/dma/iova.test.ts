@@ -142,3 +142,26 @@ describe('the IOVA tree (drivers/iommu/iova.c)', () => {
     );
   });
 });
+
+describe('an IOVA tree of other sizes (drivers/iommu/iova.c, init_iova_domain)', () => {
+  test('aligns ranges of 8 TiB and more to their size', () => {
+    expect([2 ** 31, 2 ** 31 + 1, 2 ** 33, 2 ** 33 + 1].map(roundUpPowerOfTwo)).toEqual([
+      2 ** 31,
+      2 ** 32,
+      2 ** 33,
+      2 ** 34,
+    ]);
+    const tree = new IovaTree();
+    tree.allocate(1, 2 ** 36 - 1);
+    expect(tree.allocate(2 ** 33 + 1, 2 ** 36 - 1)).toBe(3 * 2 ** 34);
+  });
+
+  test('has its 32-bit shortcut at 4 GiB, however large its granule', () => {
+    const tree = new IovaTree(1, 2 ** 16);
+    expect(tree.allocate(4, 2 ** 20 - 1)).toBe(2 ** 20 - 4);
+    // at the limit of 4 GiB the search begins anew, above it where the last one ended
+    expect(tree.allocate(4, 2 ** 16 - 1)).toBe(2 ** 16 - 4);
+    expect(tree.allocate(2 ** 16, 2 ** 16 - 1)).toBe(0);
+    expect(tree.allocate(4, 2 ** 20 - 1)).toBe(2 ** 20 - 8);
+  });
+});

@@ -7,22 +7,30 @@
  * Leaves out: the per-CPU cache in front of it, which is in iovaRcache.ts.
  */
 
-/** Pages below 4 GiB (`dma_32bit_pfn`). */
+/** Granules of 4 KiB below 4 GiB (`dma_32bit_pfn`). */
 export const DMA_32BIT_PFN = 0x10_0000;
 
 const ANCHOR = 0;
 const NONE = -1;
 const INITIAL_NODES = 256;
+/** Beyond it a 32-bit count of leading zeros says nothing. */
+const LARGEST_SHIFTED = 2 ** 31;
 
 /** `size_aligned`: the alignment of a range of this many pages, the next power of two. */
 export function roundUpPowerOfTwo(pages: number): number {
-  return pages <= 1 ? 1 : 2 ** (32 - Math.clz32(pages - 1));
+  if (pages <= 1) return 1;
+  if (pages <= LARGEST_SHIFTED) return 2 ** (32 - Math.clz32(pages - 1));
+  let rounded = LARGEST_SHIFTED;
+  while (rounded < pages) rounded *= 2;
+  return rounded;
 }
 
 export class IovaTree {
   /** Neighbours passed by the last search, the first one not counted. */
   lastSteps = 0;
   private readonly startPfn: number;
+  /** Granules below 4 GiB. */
+  private readonly dma32BitPfn: number;
   private lo = new Float64Array(INITIAL_NODES);
   private hi = new Float64Array(INITIAL_NODES);
   private left = new Int32Array(INITIAL_NODES);
@@ -32,10 +40,13 @@ export class IovaTree {
   private readonly nodeOf = new Map<number, number>();
   private cachedNode = ANCHOR;
   private cached32Node = ANCHOR;
-  private max32AllocSize = DMA_32BIT_PFN;
+  private max32AllocSize: number;
 
-  constructor(startPfn = 1) {
+  /** `dma32BitPfn` follows from the granule, in which all else counts. */
+  constructor(startPfn = 1, dma32BitPfn = DMA_32BIT_PFN) {
     this.startPfn = startPfn;
+    this.dma32BitPfn = dma32BitPfn;
+    this.max32AllocSize = dma32BitPfn;
     this.lo[ANCHOR] = Infinity;
     this.hi[ANCHOR] = Infinity;
     this.left[ANCHOR] = NONE;
@@ -50,10 +61,10 @@ export class IovaTree {
   /** `alloc_iova`: first page of a new range, 0 when nothing below the limit is free. */
   allocate(pages: number, limitPfn: number, sizeAligned = true): number {
     this.lastSteps = 0;
-    if (limitPfn < DMA_32BIT_PFN && pages >= this.max32AllocSize) return 0;
+    if (limitPfn < this.dma32BitPfn && pages >= this.max32AllocSize) return 0;
     const { lo, hi, left } = this;
     const align = sizeAligned ? roundUpPowerOfTwo(pages) : 1;
-    let current = limitPfn <= DMA_32BIT_PFN ? this.cached32Node : this.cachedNode;
+    let current = limitPfn <= this.dma32BitPfn ? this.cached32Node : this.cachedNode;
     const retryPfn = hi[current]!;
     let lowPfn = this.startPfn;
     let highPfn = limitPfn + 1;
@@ -70,7 +81,7 @@ export class IovaTree {
       } while (current !== NONE && newPfn <= hi[current]! && newPfn >= lowPfn);
       if (highPfn >= pages && newPfn >= lowPfn) {
         const node = this.insertBelow(above, newPfn, newPfn + pages - 1);
-        if (newPfn + pages - 1 < DMA_32BIT_PFN) this.cached32Node = node;
+        if (newPfn + pages - 1 < this.dma32BitPfn) this.cached32Node = node;
         else this.cachedNode = node;
         this.lastSteps -= 1;
         return newPfn;
@@ -90,10 +101,10 @@ export class IovaTree {
     if (node === undefined) return false;
     const lo = this.lo[node]!;
     const next = this.right[node]!;
-    if (node === this.cached32Node || (this.hi[node]! < DMA_32BIT_PFN && lo >= this.lo[this.cached32Node]!)) {
+    if (node === this.cached32Node || (this.hi[node]! < this.dma32BitPfn && lo >= this.lo[this.cached32Node]!)) {
       this.cached32Node = next;
     }
-    if (lo < DMA_32BIT_PFN) this.max32AllocSize = DMA_32BIT_PFN;
+    if (lo < this.dma32BitPfn) this.max32AllocSize = this.dma32BitPfn;
     if (lo >= this.lo[this.cachedNode]!) this.cachedNode = next;
     this.remove(node);
     return true;

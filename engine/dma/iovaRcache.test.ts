@@ -11,6 +11,13 @@ describe('the cache of IOVA ranges (drivers/iommu/iova.c, iova_rcache)', () => {
     expect([1, 3, 17, 31, 32, 33, 100].map(iovaCacheableSize)).toEqual([1, 4, 32, 32, 32, 33, 100]);
   });
 
+  test('keeps nothing of a range of 16 TiB and more, whatever its low bits', () => {
+    expect([2 ** 32 + 1, 2 ** 32 + 5, 2 ** 40].map(iovaSizeClass)).toEqual([6, 6, 6]);
+    const cache = new IovaRcache(1);
+    cache.insert(0, 100, 8);
+    expect(cache.get(0, 2 ** 32 + 8, NO_LIMIT)).toBe(0);
+  });
+
   test('gives back the range that came last', () => {
     const cache = new IovaRcache(1);
     cache.insert(0, 100, 1);

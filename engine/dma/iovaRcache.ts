@@ -13,8 +13,9 @@ export const IOVA_RANGE_CACHE_MAX_PAGES = 1 << (IOVA_RANGE_CACHE_MAX_SIZE - 1);
 /** `IOVA_MAG_SIZE`. */
 export const IOVA_MAG_SIZE = 127;
 
-/** `order_base_2`: the size class of a range; classes from IOVA_RANGE_CACHE_MAX_SIZE on are not cached. */
+/** `order_base_2`: the size class of a range; IOVA_RANGE_CACHE_MAX_SIZE stands for all that are not cached. */
 export function iovaSizeClass(pages: number): number {
+  if (pages > IOVA_RANGE_CACHE_MAX_PAGES) return IOVA_RANGE_CACHE_MAX_SIZE;
   return pages <= 1 ? 0 : 32 - Math.clz32(pages - 1);
 }
 

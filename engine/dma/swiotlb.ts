@@ -149,7 +149,8 @@ export class Swiotlb {
     cpu.spend(this.options.costs.bounceUnmapCall);
     if ((attributes & DMA_ATTR_SKIP_CPU_SYNC) === 0) this.syncForCpu(cpu, device, bounce, size, direction);
     const offset = bounce & device.minAlignMask & (IO_TLB_SIZE - 1);
-    const dataSlot = (bounce - offset - this.pool.start) / IO_TLB_SIZE;
+    // of a device whose alignment has changed since the map, the address may lie inside a slot
+    const dataSlot = Math.floor((bounce - offset - this.pool.start) / IO_TLB_SIZE);
     const first = dataSlot - this.padding[dataSlot]!;
     const slots = Math.ceil((this.allocated[first]! + offset) / IO_TLB_SIZE);
     this.padding[dataSlot] = 0;

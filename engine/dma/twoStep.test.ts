@@ -226,3 +226,28 @@ describe('the two-step API (drivers/iommu/dma-iommu.c)', () => {
     }
   });
 });
+
+describe('sizes and masks at the ends of 64 bits', () => {
+  test('a size that no address space holds is asked of the allocator, one with bit 63 is not', () => {
+    const two = new TwoStep();
+    expect(two.alloc(2 ** 62)).toBe(false);
+    expect(two.events().filter((event) => event.startsWith('alloc'))).not.toEqual([]);
+    expect(two.alloc(2 ** 63)).toBe(false);
+    expect(two.events()).toEqual([]);
+  });
+
+  test.each([54, 56, 63])('AMD: a mask of %s bits ends where it says', (bits) => {
+    const two = new TwoStep({ vendor: 'amd', device: { dmaMask: 2 ** bits, forceDac: true } });
+    expect(two.alloc(PAGE)).toBe(true);
+    expect(two.state.address).toBe(2 ** bits - PAGE);
+  });
+
+  test('an unmap that ends beyond the tables removes nothing (generic_pt, pt_check_range)', () => {
+    const two = new TwoStep({ vendor: 'amd' });
+    two.alloc(PAGE);
+    two.link(0x1000, 0, PAGE);
+    two.machine.takeEvents();
+    two.unlink(0, 2 ** 39);
+    expect(two.events()).toEqual(['unmap fffff000 549755813888 0']);
+  });
+});

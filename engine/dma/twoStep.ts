@@ -38,8 +38,8 @@ export class DmaIovaState {
   }
 }
 
-/** The largest size that the state can hold beside its flag in bit 63. */
-const MAX_STATE_SIZE = Number.MAX_SAFE_INTEGER;
+/** Bit 63 of a size, which is the state's flag. */
+const FIRST_FLAGGED_SIZE = 2 ** 63;
 
 /** False: no range of IOVA is free, or the size is impossible; the caller maps piece by piece. */
 export function dmaIovaTryAlloc(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, phys: number, size: number): boolean {
@@ -51,7 +51,7 @@ export function dmaIovaTryAlloc(cpu: Cpu, dma: DmaIommu, state: DmaIovaState, ph
   }
   cpu.spend(dma.costs.iovaTryAllocCall);
   state.reset();
-  if (size === 0 || size > MAX_STATE_SIZE) {
+  if (size === 0 || size >= FIRST_FLAGGED_SIZE) {
     dma.warn(cpu, `dma_iova_try_alloc of ${size} bytes`);
     return false;
   }

@@ -52,8 +52,9 @@ export class GenericPageTable extends PageTable {
   unmap(iovaPage: number, pages: number): number {
     this.leafWrites = 0;
     this.unmapNext = iovaPage;
-    if (pages > 0 && iovaPage < this.pageLimit) {
-      const last = Math.min(iovaPage + pages, this.pageLimit) - 1;
+    // a range that ends beyond the tables is refused as a whole (`pt_check_range`)
+    if (pages > 0 && iovaPage + pages <= this.pageLimit) {
+      const last = iovaPage + pages - 1;
       const recent = this.recentTable(iovaPage);
       const oneTable = tableIndex(iovaPage, 0) + pages <= ENTRIES_PER_TABLE && pages < ENTRIES_PER_TABLE;
       if (recent !== -1 && oneTable) this.unmapLeaves(recent, iovaPage, last);
