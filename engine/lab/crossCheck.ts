@@ -34,6 +34,8 @@ export function crossCheck(lab: LabDocument, recordings: ReadonlySet<string> | n
     ...topologyProblems(lab.topology.parts),
     ...workloadProblems(lab, recordings),
     ...comparisonProblems(lab),
+    ...bounceProblems(lab),
+    ...iommuProblems(lab.topology.parts),
     ...driverFaultProblems(lab),
     ...overrideProblems(lab.costs, lab.kernelProfile),
   ];
@@ -178,6 +180,55 @@ function comparisonProblems(lab: LabDocument): LabProblem[] {
         },
       ];
     return [];
+  });
+}
+
+/** A drive that can't be mapped without bounce buffers needs a pool of them. */
+function bounceProblems(lab: LabDocument): LabProblem[] {
+  const { parts } = lab.topology;
+  const memory = parts.find((part) => part.kind === 'memory');
+  if (memory === undefined) return [];
+  const size = memory.swiotlb?.sizeMiB ?? 0;
+  if (size * 2 ** 20 > (memory.sizeGiB * 2 ** 30) / 2) {
+    return [
+      {
+        path: `topology.parts[${memory.id}].swiotlb.sizeMiB`,
+        problem: `${size} MiB are more than half of the machine's ${memory.sizeGiB} GiB.`,
+        remedy: 'Use a smaller size, or more sizeGiB.',
+      },
+    ];
+  }
+  const remedy = `Add topology.parts[${memory.id}].swiotlb, such as { "sizeMiB": 64 }.`;
+  const untranslated = lab.comparison.find((run) => run.domain === 'passthrough');
+  return parts.flatMap((part): LabProblem[] => {
+    if (part.kind !== 'nvme') return [];
+    const path = `topology.parts[${part.id}]`;
+    const { untrusted = false, dmaMaskBits = 64 } = part;
+    const reach = 2 ** dmaMaskBits;
+    if (size > 0) {
+      if (untranslated === undefined || reach >= 2 * size * 2 ** 20) return [];
+      const problem = `${dmaMaskBits} bits do not reach ${size} MiB of bounce buffers and the queues beside them.`;
+      return [{ path: `${path}.dmaMaskBits`, problem, remedy: 'Use more bits, or fewer bounce buffers.' }];
+    }
+    if (untrusted && lab.comparison.some((run) => run.domain !== 'passthrough')) {
+      return [{ path: `${path}.untrusted`, problem: 'there are no bounce buffers for its partial pages.', remedy }];
+    }
+    if (untranslated === undefined || reach >= memory.sizeGiB * 2 ** 30) return [];
+    const problem = `in comparison[${untranslated.id}] ${dmaMaskBits} bits do not reach all of ${memory.sizeGiB} GiB, and there are no bounce buffers.`;
+    return [{ path: `${path}.dmaMaskBits`, problem, remedy }];
+  });
+}
+
+function iommuProblems(parts: readonly Part[]): LabProblem[] {
+  return parts.flatMap((part): LabProblem[] => {
+    if (part.kind !== 'iommu' || part.vendor !== 'amd' || part.cachingMode !== true) return [];
+    return [
+      {
+        path: `topology.parts[${part.id}].cachingMode`,
+        problem: "caching mode is VT-d's.",
+        remedy: 'Use the vendor vtd, or leave cachingMode out.',
+      },
+    ];
   });
 }
 

@@ -5,10 +5,12 @@
  */
 import { NVME_DRIVE_DEFAULTS, NvmeDrive } from '../devices/nvmeDrive.ts';
 import type { ApiChecker } from '../dma/checker/apiChecker.ts';
-import { createDmaDevice, type DmaDevice } from '../dma/device.ts';
+import { createDmaDevice, dmaBitMask, type DmaDevice } from '../dma/device.ts';
 import type { DmaApi } from '../dma/dmaApi.ts';
 import type { LedgerClock } from '../dma/iovaLedger.ts';
 import { kernelProfile } from '../dma/profiles.ts';
+import { Swiotlb, swiotlbAreas } from '../dma/swiotlb.ts';
+import { IO_TLB_SIZE } from '../dma/swiotlbPool.ts';
 import type { DmaTrace } from '../dma/trace.ts';
 import { CpuWork } from '../drivers/cpuWork.ts';
 import { NvmeDriver } from '../drivers/nvmeDriver.ts';
@@ -69,7 +71,8 @@ export function buildMachine(
   const metrics = new Metrics();
   const { counters, log } = metrics;
   const events = new EventQueue();
-  const memoryBytes = onePart(parts, 'memory').sizeGiB * GIB;
+  const memoryPart = onePart(parts, 'memory');
+  const memoryBytes = memoryPart.sizeGiB * GIB;
   const memory = new PhysicalMemory(memoryBytes);
   // Page 0 stays free: an address of 0 is a mistake, here as in a kernel.
   const frames = new FrameAllocator(memory, 1, memoryBytes / PAGE_SIZE - 1);
@@ -83,6 +86,23 @@ export function buildMachine(
 
   const cpus = Array.from({ length: socket.cpus }, (_, id) => new Cpu(id));
   const work = new CpuWork(events, cpus);
+  const trace = listen?.(work) ?? null;
+  const pool = memoryPart.swiotlb;
+  const slots = ((pool?.sizeMiB ?? 0) * MIB) / IO_TLB_SIZE;
+  const swiotlb =
+    pool === undefined
+      ? null
+      : new Swiotlb({
+          memory,
+          firstPage: placeBouncePool(frames, memoryPart.id, pool.sizeMiB),
+          slots,
+          areas: swiotlbAreas(socket.cpus, slots),
+          force: pool.force,
+          costs: costs.dma,
+          counters,
+          trace,
+          log,
+        });
   const dma = checking.createDma({
     profile,
     costs: costs.dma,
@@ -91,12 +111,21 @@ export function buildMachine(
     iommu,
     levels: iommuPart?.levels ?? 4,
     counters,
-    trace: listen?.(work) ?? null,
+    trace,
     timers: events,
     cpus: socket.cpus,
     log,
+    swiotlb,
+    cachingMode: iommuPart?.cachingMode ?? false,
   });
-  const device = createDmaDevice({ name: DRIVE_ADDRESS, sourceId: DRIVE_SOURCE_ID });
+  const mask = dmaBitMask(drivePart.dmaMaskBits ?? 64);
+  const device = createDmaDevice({
+    name: DRIVE_ADDRESS,
+    sourceId: DRIVE_SOURCE_ID,
+    dmaMask: mask,
+    coherentDmaMask: mask,
+    untrusted: drivePart.untrusted ?? false,
+  });
   dma.attach(device, iommu === null ? 'none' : comparison.domain);
   const driver = new NvmeDriver(
     { dma, memory, work, counters, metrics, log },
@@ -155,7 +184,22 @@ function buildIommu(
     contextCacheEntries: part.contextCacheEntries,
     walkers: part.walkers,
   };
-  return new Iommu({ name: part.id, memory, frames, geometry, costs, counters, log });
+  const { id, vendor = 'vtd', cachingMode = false } = part;
+  return new Iommu({ name: id, memory, frames, geometry, costs, counters, log, vendor, cachingMode });
+}
+
+/** Where every device with 32 bits of address finds it; on the boundary of a segment, as far as the kernel can. */
+function placeBouncePool(frames: FrameAllocator, name: string, sizeMiB: number): number {
+  const pages = (sizeMiB * MIB) / PAGE_SIZE;
+  const first = frames.allocateBelow(pages, (256 * KIB) / PAGE_SIZE, (4 * GIB) / PAGE_SIZE);
+  if (first === -1) {
+    throw new LabError(
+      `topology.parts[${name}].swiotlb.sizeMiB`,
+      `no room for ${sizeMiB} MiB of bounce buffers.`,
+      'Use a smaller size, or more sizeGiB.',
+    );
+  }
+  return first;
 }
 
 function buildDrive(

@@ -15,6 +15,7 @@ z.config({ jitless: true });
 export const FORMAT_VERSION = 1;
 
 const SCHEMES = ['map_sg', 'two_step'] as const;
+const IOMMU_VENDORS = ['vtd', 'amd'] as const;
 const DOMAINS = ['strict', 'lazy', 'passthrough'] as const;
 const IO_PATTERNS = ['read', 'write', 'randread', 'randwrite', 'readwrite', 'randrw'] as const;
 
@@ -43,7 +44,16 @@ const socketPart = z
   .describe('A processor socket: its CPUs run the kernel code.');
 
 const memoryPart = z
-  .strictObject({ ...partBase, kind: z.literal('memory'), parent: id, sizeGiB: count(1, 4096).default(16) })
+  .strictObject({
+    ...partBase,
+    kind: z.literal('memory'),
+    parent: id,
+    sizeGiB: count(1, 4096).default(16),
+    swiotlb: z
+      .strictObject({ sizeMiB: powerOfTwo(1, 1024).default(64), force: z.boolean().default(false) })
+      .optional()
+      .describe('Bounce buffers below 4 GiB; force: every untranslated mapping is bounced. Left out: none.'),
+  })
   .describe('The memory of one socket.');
 
 const iommuPart = z
@@ -52,6 +62,14 @@ const iommuPart = z
     kind: z.literal('iommu'),
     parent: id,
     model: z.literal('vtd').default('vtd'),
+    vendor: z
+      .enum(IOMMU_VENDORS)
+      .optional()
+      .describe("Whose tables and commands the kernel writes. Left out: VT-d. AMD's tables grow; levels is VT-d's."),
+    cachingMode: z
+      .boolean()
+      .optional()
+      .describe('VT-d keeps what was not present, so every map flushes. Left out: it does not.'),
     levels: z.union([z.literal(3), z.literal(4)]).default(4),
     iotlbEntries4K: count(1, 65_536).default(128),
     iotlbEntries2M: count(1, 65_536).default(32),
@@ -93,6 +111,11 @@ const nvmePart = z
     maxIops: z.number().min(1).max(1_000_000_000).default(1_000_000),
     sgl: z.boolean().default(true),
     maxTransferKiB: count(4, 16_384).default(1024),
+    untrusted: z
+      .boolean()
+      .optional()
+      .describe('Behind an external port: pages that a buffer shares are bounced. Left out: trusted.'),
+    dmaMaskBits: count(24, 64).optional().describe('Address bits that the drive can use. Left out: 64.'),
   })
   .describe('An NVMe drive.');
 

@@ -38,10 +38,15 @@ export function partFacts(part: Part): Fact[] {
     case 'socket':
       return [fact('cpus', count(part.cpus))];
     case 'memory':
-      return [fact('sizeGiB', bytes(part.sizeGiB * 2 ** 30))];
+      return [
+        fact('sizeGiB', bytes(part.sizeGiB * 2 ** 30)),
+        ...(part.swiotlb === undefined ? [] : [fact('swiotlb', bytes(part.swiotlb.sizeMiB * 2 ** 20))]),
+        ...(part.swiotlb?.force === true ? [fact('swiotlbForce', words.yes)] : []),
+      ];
     case 'iommu':
       return [
-        fact('model', words.vtd),
+        fact('model', part.vendor === 'amd' ? words.amdVi : words.vtd),
+        ...(part.cachingMode === undefined ? [] : [fact('cachingMode', part.cachingMode ? words.yes : words.no)]),
         fact('levels', count(part.levels)),
         fact('iotlbEntries4K', withUnit(part.iotlbEntries4K, words.entries)),
         fact('iotlbEntries2M', withUnit(part.iotlbEntries2M, words.entries)),
@@ -74,6 +79,8 @@ export function partFacts(part: Part): Fact[] {
         fact('maxIops', `${count(part.maxIops)}${SPACE}/s`),
         fact('maxTransferKiB', bytes(part.maxTransferKiB * 1024)),
         fact('sgl', part.sgl ? words.yes : words.no),
+        ...(part.untrusted === undefined ? [] : [fact('untrusted', part.untrusted ? words.yes : words.no)]),
+        ...(part.dmaMaskBits === undefined ? [] : [fact('dmaMaskBits', count(part.dmaMaskBits))]),
       ];
   }
 }

@@ -1,0 +1,92 @@
+/** Machines that a lab may ask for besides the usual one: another vendor's IOMMU, caching mode, drives that are bounced. */
+import { describe, expect, test } from 'vitest';
+import type { Metrics } from '../metrics/metrics.ts';
+import { checkLab } from './check.ts';
+import { buildMachine } from './machine.ts';
+import { runId } from './runIdentity.ts';
+import { sampleDocument, sampleLab } from './testing/sampleLab.ts';
+
+type Fields = Record<string, Record<string, unknown>>;
+
+/** The sample's parts with fields added by the part's id. */
+function topologyWith(fields: Fields): Record<string, unknown> {
+  const { parts } = sampleDocument()['topology'] as { parts: readonly { readonly id: string }[] };
+  return { parts: parts.map((part) => ({ ...part, ...fields[part.id] })) };
+}
+
+function run(fields: Fields, domain: 'strict' | 'passthrough' = 'strict', scheme = 'two_step'): Metrics {
+  const lab = sampleLab({ topology: topologyWith(fields), comparison: [{ id: 'only', scheme, domain }] });
+  const machine = buildMachine(lab, lab.comparison[0]!, new Map());
+  for (const workload of machine.workloads) workload.start();
+  while (machine.events.step());
+  for (const workload of machine.workloads) expect(workload.done).toBe(true);
+  return machine.metrics;
+}
+
+describe('optional fields of a topology', () => {
+  test('left out, they are no part of the document or of the identity of a run', () => {
+    const lab = sampleLab();
+    expect(JSON.stringify(lab.topology)).not.toMatch(/vendor|cachingMode|untrusted|dmaMaskBits|swiotlb/);
+    const amd = sampleLab({ topology: topologyWith({ iommu0: { vendor: 'amd' } }) });
+    const ids = [lab, amd].map((each) => runId(each, each.comparison[0]!, new Map()));
+    expect(new Set(ids).size).toBe(2);
+  });
+
+  test.each(['map_sg', 'two_step'])("AMD's IOMMU carries a whole workload without a fault, %s", (scheme) => {
+    const { counters } = run({ iommu0: { vendor: 'amd' } }, 'strict', scheme);
+    expect([counters.get('faults'), counters.get('staleWindowAccesses')]).toEqual([0, 0]);
+    expect(counters.get('iotlbLookups')).toBeGreaterThan(0);
+  });
+
+  test('caching mode costs a flush for each map, and no fault', () => {
+    const usual = run({}).counters;
+    const caching = run({ iommu0: { cachingMode: true } }).counters;
+    expect(caching.get('faults')).toBe(0);
+    expect(caching.get('iotlbSyncs')).toBeGreaterThanOrEqual(2 * usual.get('iotlbSyncs'));
+  });
+
+  test('a drive of 31 bits is bounced where nothing translates, and not where the IOMMU does', () => {
+    const fields = { dram0: { swiotlb: { sizeMiB: 64 } }, nvme0: { dmaMaskBits: 31 } };
+    const bounced = run(fields, 'passthrough', 'map_sg').counters;
+    expect(bounced.get('bounces')).toBeGreaterThan(0);
+    expect(bounced.get('bytesBounced')).toBeGreaterThan(0);
+    expect(run(fields, 'strict').counters.get('bounces')).toBe(0);
+  });
+
+  test('force bounces every mapping that is not translated', () => {
+    const fields = { dram0: { swiotlb: { sizeMiB: 64, force: true } } };
+    expect(run(fields, 'passthrough', 'map_sg').counters.get('bounces')).toBeGreaterThanOrEqual(200);
+  });
+
+  test('an untrusted drive works on a machine with bounce buffers', () => {
+    const fields = { dram0: { swiotlb: { sizeMiB: 64 } }, nvme0: { untrusted: true } };
+    expect(run(fields).counters.get('faults')).toBe(0);
+  });
+});
+
+describe('what these fields demand', () => {
+  const problems = (fields: Fields, domain = 'strict'): string[] => {
+    const comparison = [{ id: 'only', scheme: 'map_sg', domain }];
+    const document = { ...sampleDocument(), topology: topologyWith(fields), comparison };
+    const checked = checkLab(document, 'sample');
+    return checked.problems.map(({ path }) => path);
+  };
+
+  test.each([
+    [{ nvme0: { untrusted: true } }, 'strict', 'topology.parts[nvme0].untrusted'],
+    [{ nvme0: { dmaMaskBits: 30 } }, 'passthrough', 'topology.parts[nvme0].dmaMaskBits'],
+    [{ nvme0: { dmaMaskBits: 26 }, dram0: { swiotlb: {} } }, 'passthrough', 'topology.parts[nvme0].dmaMaskBits'],
+    [{ iommu0: { vendor: 'amd', cachingMode: true } }, 'strict', 'topology.parts[iommu0].cachingMode'],
+    [{ dram0: { sizeGiB: 1, swiotlb: { sizeMiB: 1024 } } }, 'strict', 'topology.parts[dram0].swiotlb.sizeMiB'],
+  ])('%o with %s is refused at %s', (fields: Fields, domain, path) => {
+    expect(problems(fields, domain)).toEqual([path]);
+  });
+
+  test.each([
+    [{ nvme0: { untrusted: true }, dram0: { swiotlb: {} } }, 'strict'],
+    [{ nvme0: { dmaMaskBits: 30 } }, 'strict'],
+    [{ nvme0: { dmaMaskBits: 32 } }, 'passthrough'],
+  ])('%o with %s is accepted', (fields: Fields, domain) => {
+    expect(problems(fields, domain)).toEqual([]);
+  });
+});
