@@ -120,8 +120,34 @@ describe('the pool of bounce buffers', () => {
     );
     const pools = bouncePools(system, records);
     expect(pools).toHaveLength(64);
-    expect(pools[0]).toEqual({ firstPage: 0x7a653, startIndex: 1 });
-    expect(pools[63]).toEqual({ firstPage: 0x7a653 - 63, startIndex: 127 });
+    expect(pools[0]).toEqual({ firstPage: 0x7a653, areas: 1, startIndex: [1] });
+    expect(pools[63]).toEqual({ firstPage: 0x7a653 - 63, areas: 1, startIndex: [127] });
+  });
+
+  it('has an area for each CPU, each with a first buffer of its own', () => {
+    const records = parseRecords(
+      'x',
+      [
+        '{"i":0,"cmd":"map m phys=0x1000 size=1 dir=0","dma":"0x7a010000","ev":[["bounce","0x1000",1]]}',
+        '{"i":1,"cmd":"cpu 1","fn":"cpu"}',
+        '{"i":2,"cmd":"map n phys=0x1000 size=1 dir=0","dma":"0x7c000800","ev":[["bounce","0x1000",1]]}',
+      ].join('\n'),
+    );
+    const pools = bouncePools({ ...system, cpus: 2 }, records);
+    // 32 MiB for each: the pool begins at 7a000000 at the latest, or area 1 could not reach down to its first buffer
+    expect(pools[0]).toEqual({ firstPage: 0x7a000, areas: 2, startIndex: [32, 1] });
+    expect(pools).toHaveLength(64);
+  });
+
+  it('is found from the entry of a list that was bounced, not from one that was not', () => {
+    const [pool] = bouncePools(
+      system,
+      parseRecords(
+        'x',
+        '{"i":0,"cmd":"sg g dir=0 list=A[0]:1,A[1]:1","in":[["0x1000",1],["0x100001000",1]],"out":[["0x1000",1],["0x7a010000",1]],"ev":[["bounce","0x100001000",1]]}',
+      ),
+    );
+    expect(pool).toEqual({ firstPage: 0x7a010, areas: 1, startIndex: [0] });
   });
 
   it('lies at the end of the RAM below 4 GiB where the recording never bounces', () => {

@@ -33,8 +33,8 @@ export interface SwiotlbOptions {
   readonly areas?: number;
   /** `swiotlb=force`: every mapping is bounced. */
   readonly force?: boolean;
-  /** The slot at which the first search begins: what drivers used before a recording. */
-  readonly startIndex?: number;
+  /** The slot at which the first search of area 0 begins, or of each area: what drivers used before a recording. */
+  readonly startIndex?: number | readonly number[];
   readonly costs: DmaCosts;
   readonly counters: Counters;
   readonly trace: DmaTrace | null;

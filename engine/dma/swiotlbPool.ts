@@ -41,14 +41,18 @@ export class SwiotlbPool {
   private readonly areaSlots: number;
   private readonly list: Uint8Array;
 
-  /** `start`: address of the first slot. `slots`: a multiple of 128 for each area. `startIndex`: where area 0 begins its search. */
-  constructor(start: number, slots: number, areas: number, startIndex: number) {
+  /**
+   * `start`: address of the first slot. `slots`: a multiple of 128 for each area. `startIndex`: where area 0 begins its search,
+   * or each area.
+   */
+  constructor(start: number, slots: number, areas: number, startIndex: number | readonly number[]) {
     this.start = start;
     this.slots = slots;
     this.areaSlots = slots / areas;
+    const startIndexes = typeof startIndex === 'number' ? [startIndex] : startIndex;
     this.areas = Array.from({ length: areas }, (_, index) => ({
       firstSlot: index * this.areaSlots,
-      index: index === 0 ? startIndex : 0,
+      index: startIndexes[index] ?? 0,
       used: 0,
     }));
     this.list = Uint8Array.from({ length: slots }, (_, slot) =>
