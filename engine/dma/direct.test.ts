@@ -12,6 +12,7 @@ import {
   DMA_BIDIRECTIONAL,
   DMA_FROM_DEVICE,
   DMA_TO_DEVICE,
+  type DmaDirection,
 } from './attributes.ts';
 import { dmaBitMask } from './device.ts';
 import { EIO, EREMOTEIO } from './errno.ts';
@@ -30,7 +31,7 @@ function direct(options: TestMachineOptions = {}): TestMachine {
   return new TestMachine({ domain: 'none', iommu: false, ...options });
 }
 
-function map(machine: TestMachine, phys: number, attributes = 0, direction = DMA_BIDIRECTIONAL): string {
+function map(machine: TestMachine, phys: number, attributes = 0, direction: DmaDirection = DMA_BIDIRECTIONAL): string {
   const { api, cpu, device } = machine;
   const address = api.dmaMapPhys(cpu, device, phys, PAGE, direction, attributes);
   if (address === DMA_MAPPING_ERROR) return 'error';
