@@ -1,13 +1,13 @@
 /**
  * The suite `linux-api`: replays recordings of single DMA API calls, made inside real kernels by a test module, and compares
  * every field and every event of every call. A record agrees when all of it does.
- * What the recording decides: where its pages lay, where coherent memory and the first bounce buffer were found, and when a
- * timer came. All else is the emulator's.
+ * What the recording decides: where its pages lay, where coherent memory and the first bounce buffer were found, how the
+ * device's domain was numbered, and when a timer came. All else is the emulator's.
  */
 import { kernelProfile } from '../dma/profiles.ts';
 import { LabError } from '../time/labError.ts';
 import { bouncePages, bouncePools } from './linuxApiBounce.ts';
-import { comparableEvents, ApiEventTrace, eventAsValue } from './linuxApiEvents.ts';
+import { comparableEvents, ApiEventTrace, eventAsValue, recordedDomainId } from './linuxApiEvents.ts';
 import { type ApiFiles, recordingText } from './linuxApiFiles.ts';
 import { ApiMachine } from './linuxApiMachine.ts';
 import { CommandReader, type PageRun, pageSet } from './linuxApiObjects.ts';
@@ -28,10 +28,11 @@ export function conformApiRecording(files: ApiFiles): FileResult {
   const system = readApiSystem(files.name, files.runJson, files.iomem);
   const records = parseRecords(files.name, recordingText(files));
   const pools = bouncePools(system, records);
+  const domainId = recordedDomainId(records);
   const used = [...usedPages(files.name, records), bouncePages(system, pools)];
   let best: Replayed | null = null;
   for (const pool of pools) {
-    const trace = new ApiEventTrace(!kernelProfile(system.profile).domainFlushTracesRange);
+    const trace = new ApiEventTrace(!kernelProfile(system.profile).domainFlushTracesRange, domainId);
     const replay = new ApiReplay(new ApiMachine(system, used, pool, trace), trace);
     const replayed = replayRecords(files.name, replay, records, best?.differsIn ?? null);
     if (replayed === null) continue;

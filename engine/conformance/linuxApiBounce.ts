@@ -20,7 +20,7 @@ const FOUR_GIB = 2 ** 32;
 export interface BouncePool {
   readonly firstPage: number;
   readonly areas: number;
-  /** The slot of each area at which its next search begins. */
+  /** The slot of each area at which its next search begins; none where the recording never bounces. */
   readonly startIndex: readonly number[];
 }
 

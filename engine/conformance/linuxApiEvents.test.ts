@@ -1,7 +1,7 @@
 /** The events of a call in the form of a recording, and the moments at which timers come in (data kept with recordings). */
 import { describe, expect, it } from 'vitest';
 import { ALL_ADDRESSES_END, type DmaTraceEvent } from '../dma/trace.ts';
-import { ApiEventTrace, eventAsValue, mappedPages } from './linuxApiEvents.ts';
+import { ApiEventTrace, eventAsValue, mappedPages, recordedDomainId } from './linuxApiEvents.ts';
 import type { ApiEvent } from './linuxApiRecord.ts';
 
 const TIMER: ApiEvent = { name: 'fq_timer', starred: true, values: [] };
@@ -163,5 +163,36 @@ describe('the pages of a map event', () => {
     ['nothing', map()],
   ])('are none of %s', (_what, event) => {
     expect(mappedPages(event)).toBeNull();
+  });
+});
+
+describe('the number of the domain', () => {
+  const descriptor = (word: string): { readonly events: readonly ApiEvent[] } => ({
+    events: [{ name: 'qi', starred: false, values: [word, '0x0'] }],
+  });
+
+  it.each([
+    ['agreed on', ['0x700f2', '0x700e2'], 7],
+    ['told once only', ['0x700f2'], null],
+    ['told twice, and not the same', ['0x400f2', '0x700f2', '0x400f2'], null],
+    ['that no hardware has', ['0x1000000f2', '0x1000000f2'], null],
+  ])('%s', (_case, words, domainId) => {
+    expect(recordedDomainId(words.map(descriptor))).toBe(domainId);
+  });
+
+  it('is printed as the recorded machine had it', () => {
+    const trace = new ApiEventTrace(false, 7);
+    trace.begin([], () => undefined);
+    trace.emit({ event: 'qi_submit', granularity: 'domain', domainId: 4, address: 0, mask: 0, hint: false });
+    expect(trace.events.map(eventAsValue)).toEqual([['qi', '0x700e2', '0x0']]);
+  });
+});
+
+describe('the pages of a map event', () => {
+  it.each([
+    ['hexadecimal in capitals', ['0X1000', '0x9000', 4096]],
+    ['one value too many', ['0x1000', '0x9000', 4096, 0]],
+  ])('none: %s', (_case, values) => {
+    expect(mappedPages({ name: 'map', starred: false, values })).toBeNull();
   });
 });

@@ -8,13 +8,14 @@
 import type { DmaTrace, DmaTraceEvent } from '../dma/trace.ts';
 import { ALL_ADDRESSES_END } from '../dma/trace.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
-import type { ApiEvent } from './linuxApiRecord.ts';
+import type { ApiEvent, ApiRecord } from './linuxApiRecord.ts';
 import { type ApiValue, hexadecimal } from './linuxApiValue.ts';
 
 const IOTLB_DESCRIPTOR_BY_PAGE = 0xf2;
 const IOTLB_DESCRIPTOR_BY_DOMAIN = 0xe2;
 const INVALIDATION_HINT = 0x40;
 const DOMAIN_SHIFT = 0x1_0000;
+const LARGEST_DOMAIN_ID = 0xffff;
 /** What the module prints when its own bookkeeping sees the timer; nothing of the kernel. */
 const TIMER_MARK = 'fq_timer';
 const QUEUE_MARK = 'fq_flush';
@@ -30,11 +31,16 @@ export class ApiEventTrace implements DmaTrace {
   private starred = false;
   private held = false;
   private readonly printsPages: boolean;
+  private readonly domainId: number | null;
   private onTimer: () => void = () => undefined;
 
-  /** `printsPages`: the recorded kernel prints the number of pages of a flush, not its mask. */
-  constructor(printsPages: boolean) {
+  /**
+   * `printsPages`: the recorded kernel prints the number of pages of a flush, not its mask. `domainId`: the device's domain as
+   * the recorded machine numbered it; null: as it is numbered here.
+   */
+  constructor(printsPages: boolean, domainId: number | null = null) {
     this.printsPages = printsPages;
+    this.domainId = domainId;
   }
 
   /** `onTimer` fires the flush queue's timer. Events of a timer that stand at the beginning happen at once. */
@@ -90,7 +96,8 @@ export class ApiEventTrace implements DmaTrace {
         const page = event.granularity === 'page';
         const kind = page ? IOTLB_DESCRIPTOR_BY_PAGE : IOTLB_DESCRIPTOR_BY_DOMAIN;
         const second = page ? event.address + (event.hint ? INVALIDATION_HINT : 0) + event.mask : 0;
-        this.add('qi', [hexadecimal(event.domainId * DOMAIN_SHIFT + kind), hexadecimal(second)]);
+        const domainId = this.domainId ?? event.domainId;
+        this.add('qi', [hexadecimal(domainId * DOMAIN_SHIFT + kind), hexadecimal(second)]);
         return;
       }
       case 'swiotlb_bounced':
@@ -117,6 +124,26 @@ export class ApiEventTrace implements DmaTrace {
   }
 }
 
+/**
+ * The number of the device's domain follows from all devices of that machine and the order in which they were found, of which
+ * a recording says nothing. So it is an input, if several descriptors agree on it; null: they do not.
+ */
+export function recordedDomainId(records: readonly Pick<ApiRecord, 'events'>[]): number | null {
+  let found: number | null = null;
+  let descriptors = 0;
+  for (const { events } of records) {
+    for (const { name, values } of events ?? []) {
+      const word = name === 'qi' && typeof values[0] === 'string' ? Number(values[0]) : NaN;
+      if (!Number.isSafeInteger(word)) continue;
+      const domainId = Math.floor(word / DOMAIN_SHIFT);
+      if (domainId < 1 || domainId > LARGEST_DOMAIN_ID || (found !== null && found !== domainId)) return null;
+      found = domainId;
+      descriptors += 1;
+    }
+  }
+  return descriptors > 1 ? found : null;
+}
+
 /** The recorded list without the marks of which nothing is to be learnt. */
 export function comparableEvents(events: readonly ApiEvent[]): ApiEvent[] {
   return events.filter((event) => event.name !== QUEUE_MARK);
@@ -128,8 +155,9 @@ export function eventAsValue(event: ApiEvent): ApiValue {
 
 /** Pages that a map event covers, with where each lies; null: it does not say so in whole pages. */
 export function mappedPages(event: ApiEvent): ReadonlyMap<number, number> | null {
-  const [iova, phys, size] = event.values;
+  const [iova, phys, size, ...others] = event.values;
   if (typeof iova !== 'string' || typeof phys !== 'string' || typeof size !== 'number') return null;
+  if (!/^0x[0-9a-f]+$/.test(iova) || !/^0x[0-9a-f]+$/.test(phys) || others.length > 0) return null;
   const from = Number(iova) / PAGE_SIZE;
   const to = Number(phys) / PAGE_SIZE;
   const count = size / PAGE_SIZE;

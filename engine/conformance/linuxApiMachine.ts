@@ -82,7 +82,7 @@ export class ApiMachine {
           });
     this.cpus = Array.from({ length: system.cpus }, (_, id) => new Cpu(id));
     const costs = resolveDmaCosts(dmaCostParameters('recorded-instructions', this.profile.name));
-    const swiotlb = new Swiotlb({
+    const bounceOptions = {
       memory,
       ...pool,
       slots: system.swiotlbSlots,
@@ -91,7 +91,8 @@ export class ApiMachine {
       counters,
       trace,
       log: null,
-    });
+    };
+    const swiotlb = system.swiotlbActive || pool.startIndex.length > 0 ? new Swiotlb(bounceOptions) : null;
     this.api = new DmaApi({
       profile: this.profile,
       costs,

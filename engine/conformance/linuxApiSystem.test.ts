@@ -65,6 +65,28 @@ describe('the machine of a recording', () => {
     expect(system()).toMatchObject({ forceDac: false, swiotlbForce: false, swiotlbSlots: 32_768 });
   });
 
+  it('has bounce buffers where RAM lies above 4 GiB or by force, and never by noforce', () => {
+    const lowRam = '00100000-7ffdffff : System RAM';
+    expect(system().swiotlbActive).toBe(true);
+    expect(system('DMA.x.jsonl', {}, lowRam).swiotlbActive).toBe(false);
+    expect(system('DMA.x.jsonl', { commandLine: 'swiotlb=force' }, lowRam).swiotlbActive).toBe(true);
+    expect(system('DMA.x.jsonl', { commandLine: 'swiotlb=noforce' }).swiotlbActive).toBe(false);
+  });
+
+  it('flushes at once where the hardware asks for it, whatever the command line says', () => {
+    const iommu = 'intel-iommu,caching-mode=on';
+    expect(system('keep.x.jsonl', { iommu, commandLine: 'intel_iommu=on iommu.strict=0' }).domain).toBe('strict');
+    expect(system('DMA-FQ.x.jsonl', { iommu }).domain).toBe('lazy');
+  });
+
+  it.each([
+    ['aw-bits=39', 3],
+    ['aw-bits=48', 4],
+    ['aw-bits=57', 5],
+  ])('%s: tables of %i levels', (width, levels) => {
+    expect(system('DMA.x.jsonl', { iommu: `intel-iommu,${width}` }).levels).toBe(levels);
+  });
+
   it('finds memory, windows and the first window of the device in /proc/iomem', () => {
     const { iomem } = system('DMA.x.jsonl', { devices: ['nvme,addr=03.0', 'edu,addr=04.0'] });
     expect(iomem.ram.at(-1)).toEqual({ start: 0x1_0000_0000, end: 0x1_3fff_ffff });

@@ -14,6 +14,7 @@ const LONGEST_TABLE = 4 * 1024 * 1024;
 const DEFAULT_SWIOTLB_SLOTS = 32_768;
 const MOST_SWIOTLB_SLOTS = 2 ** 20;
 const HIGHEST_ADDRESS = 2 ** 52;
+const FOUR_GIB = 2 ** 32;
 
 const runJsonSchema = z.object({
   kernel: z.string().max(200),
@@ -35,6 +36,8 @@ export interface ApiSystem {
   readonly forceDac: boolean;
   readonly swiotlbForce: boolean;
   readonly swiotlbSlots: number;
+  /** Whether the kernel keeps a pool of bounce buffers: where RAM lies above 4 GiB, or by force. */
+  readonly swiotlbActive: boolean;
   readonly cpus: number;
   /** PCI devices of the machine that stand before the recorded one and have a domain of their own. */
   readonly devicesBefore: number;
@@ -81,20 +84,24 @@ export function readApiSystem(file: string, runJson: string, iomem: string): Api
   const position = devices.findIndex((device) => device.startsWith(RECORDED_DEVICE));
   const address = /(?:^|,)addr=([0-9a-f]{2}\.[0-7])(?:,|$)/.exec(devices[position] ?? '')?.[1] ?? '04.0';
   const swiotlb = lastValue(words, 'swiotlb')?.split(',') ?? [];
+  const table = readIomem(`${file} (iomem.txt)`, iomem, address);
+  const highRam = (table.ram.at(-1)?.end ?? 0) >= FOUR_GIB;
+  const cachingMode = run.iommu?.includes('caching-mode=on') === true;
   return {
     kernelRelease: run.kernel,
     profile: nearestProfile(where, run.kernel),
-    domain: domainOf(file, iommu !== null, words),
+    domain: domainOf(file, iommu !== null, words, cachingMode),
     iommu,
-    cachingMode: run.iommu?.includes('caching-mode=on') === true,
+    cachingMode,
     levels: levelsOf(run.iommu ?? ''),
     forceDac: isOn(lastValue(words, 'iommu.forcedac')),
     swiotlbForce: swiotlb.includes('force'),
     swiotlbSlots: swiotlbSlots(swiotlb[0]),
+    swiotlbActive: !swiotlb.includes('noforce') && (highRam || swiotlb.includes('force')),
     cpus: run.cpus,
     devicesBefore: devices.slice(0, Math.max(position, 0)).filter((device) => IOMMU_DEVICES.test(device)).length,
     address,
-    iomem: readIomem(`${file} (iomem.txt)`, iomem, address),
+    iomem: table,
   };
 }
 
@@ -132,7 +139,7 @@ function levelsOf(iommu: string): ApiSystem['levels'] {
   return iommu.includes('aw-bits=57') ? 5 : 4;
 }
 
-function domainOf(file: string, translated: boolean, words: readonly string[]): DomainType {
+function domainOf(file: string, translated: boolean, words: readonly string[], cachingMode: boolean): DomainType {
   const name = file.split(/[/\\]/).at(-1) ?? file;
   const mode = name.split('.')[0] ?? '';
   switch (mode) {
@@ -151,7 +158,8 @@ function domainOf(file: string, translated: boolean, words: readonly string[]): 
     case 'keep':
       if (!translated) return 'none';
       if (words.includes('iommu=pt') || isOn(lastValue(words, 'iommu.passthrough'))) return 'passthrough';
-      return isOn(lastValue(words, 'iommu.strict')) ? 'strict' : 'lazy';
+      // "IOMMU batching disallowed due to virtualization" (intel_iommu_init)
+      return cachingMode || isOn(lastValue(words, 'iommu.strict')) ? 'strict' : 'lazy';
     default:
       throw new LabError(
         file,

@@ -56,7 +56,7 @@ export class UnpredictableRecords {
     this.system = system;
     const firstCall = records.find((record) => !ANYWHERE.has(record.word));
     const pinned = records.find((record) => record.word === 'cpu');
-    const pinnedFirst = pinned !== undefined && (firstCall === undefined || pinned.line < firstCall.line);
+    const pinnedFirst = firstCall === undefined || (pinned !== undefined && pinned.line < firstCall.line);
     this.unpinned = system.cpus > 1 && system.domain === 'lazy' && !pinnedFirst;
   }
 

@@ -7,7 +7,7 @@ import { PAGE_SIZE } from '../memory/addresses.ts';
 import { dmaBitMask, type DmaDevice } from './device.ts';
 import { EIO } from './errno.ts';
 import { IOVA_RANGE_CACHE_MAX_PAGES } from './iovaRcache.ts';
-import type { Swiotlb } from './swiotlb.ts';
+import { type Swiotlb, swiotlbMaxMappingSize } from './swiotlb.ts';
 
 /** `SIZE_MAX`: no limit. */
 export const SIZE_MAX = Number.MAX_SAFE_INTEGER;
@@ -24,9 +24,11 @@ export interface DeviceSurroundings {
 /** The largest single mapping: a segment of the bounce pool where bouncing is possible. */
 export function maxMappingSize(device: DmaDevice, around: DeviceSurroundings): number {
   const { swiotlb, translated } = around;
-  if (swiotlb === null) return SIZE_MAX;
-  const mayBounce = translated ? device.untrusted : swiotlb.force || addressingLimited(device, around);
-  return mayBounce ? swiotlb.maxMappingSize(device) : SIZE_MAX;
+  // behind an IOMMU nobody asks whether there is a pool (`iommu_dma_max_mapping_size`)
+  const mayBounce = translated
+    ? device.untrusted
+    : swiotlb !== null && (swiotlb.force || addressingLimited(device, around));
+  return mayBounce ? swiotlbMaxMappingSize(device) : SIZE_MAX;
 }
 
 /** The largest mapping that stays fast: what the IOVA cache holds. */

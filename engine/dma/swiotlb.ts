@@ -48,6 +48,11 @@ export function swiotlbAreas(cpus: number, slots: number): number {
   return areas;
 }
 
+/** `swiotlb_max_mapping_size`: a segment, less what the device's alignment may take of it. */
+export function swiotlbMaxMappingSize(device: DmaDevice): number {
+  return IO_TLB_SEGSIZE * IO_TLB_SIZE - Math.ceil(device.minAlignMask / IO_TLB_SIZE) * IO_TLB_SIZE;
+}
+
 export class Swiotlb {
   readonly force: boolean;
   private readonly pool: SwiotlbPool;
@@ -90,9 +95,9 @@ export class Swiotlb {
     return phys >= start && phys < start + slots * IO_TLB_SIZE;
   }
 
-  /** `swiotlb_max_mapping_size`: a segment, less what the device's alignment may take of it. */
+  /** See `swiotlbMaxMappingSize`. */
   maxMappingSize(device: DmaDevice): number {
-    return IO_TLB_SEGSIZE * IO_TLB_SIZE - Math.ceil(device.minAlignMask / IO_TLB_SIZE) * IO_TLB_SIZE;
+    return swiotlbMaxMappingSize(device);
   }
 
   /**

@@ -1,0 +1,74 @@
+/** Limits at the ends of what a device may be told, and words of which no recording at hand has an example. */
+import { describe, expect, it } from 'vitest';
+import { conformApiRecording } from './linuxApi.ts';
+import type { FileResult } from './report.ts';
+
+const IOMEM = '00000000-00000fff : Reserved\n00100000-7ffdffff : System RAM\n100000000-13fffffff : System RAM\n';
+
+function replay(mode: string, records: readonly object[], run: object = {}): FileResult {
+  const machine = { kernel: '7.3.4', commandLine: '', iommu: 'intel-iommu', cpus: 1, ...run };
+  return conformApiRecording({
+    name: `run/${mode}.x.jsonl`,
+    recording: Buffer.from(records.map((record, i) => JSON.stringify({ i, ...record })).join('\n')),
+    runJson: JSON.stringify(machine),
+    iomem: IOMEM,
+  });
+}
+
+function expectAgreement(result: FileResult, total: number): void {
+  expect(result.firstDifference).toBeNull();
+  expect(result).toMatchObject({ agree: total, total });
+}
+
+describe('the limits of a device (include/linux/dma-mapping.h)', () => {
+  it('0 stands for the default segment, and for no boundary', () => {
+    const none = '0xffffffffffffffff';
+    const result = replay('DMA', [
+      { cmd: 'segsize 0', fn: 'dma_set_max_seg_size', now: 65536, ev: [] },
+      { cmd: 'segbound 0', fn: 'dma_set_seg_boundary', now: none, ev: [] },
+      { cmd: `segbound ${none}`, fn: 'dma_set_seg_boundary', now: none, ev: [] },
+      { cmd: 'segbound 0x12fff', fn: 'dma_set_seg_boundary', now: '0x12fff', ev: [] },
+    ]);
+    expectAgreement(result, 4);
+  });
+
+  it('dma_map_page refuses registers', () => {
+    const fields = { fn: 'dma_map_page_attrs', phys: '0x200000', size: 4096, dir: 1, attrs: 1024 };
+    const failed = { dma: '0xffffffffffffffff', err: -12, ev: [] };
+    expectAgreement(
+      replay('DMA', [{ cmd: 'map m phys=0x200000 size=4096 dir=1 attrs=0x400', ...fields, ...failed }]),
+      1,
+    );
+  });
+});
+
+describe('several CPUs in a lazy domain', () => {
+  it('compare what needs no CPU', () => {
+    const records = [{ cmd: 'segsize 4096', fn: 'dma_set_max_seg_size', now: 4096, ev: [] }];
+    expectAgreement(replay('DMA-FQ', records, { cpus: 2 }), 1);
+  });
+});
+
+describe('a stand-alone IOVA domain with granules of 64 KiB', () => {
+  it('has 4 GiB at granule 65536', () => {
+    const alloc = (size: number, limit: string, lo: string | null, hi?: string): object => ({
+      cmd: `ioda size=${size} limit=${limit} aligned=1`,
+      fn: 'alloc_iova',
+      size,
+      limit_pfn: limit,
+      size_aligned: 1,
+      pfn_lo: lo,
+      ...(hi === undefined ? {} : { pfn_hi: hi }),
+      ev: [['iova_alloc_slow', size, limit, 1]],
+    });
+    const init = { fn: 'init_iova_domain', granule: 65536, start_pfn: 1, rcaches: 0, ret: 0, ev: [] };
+    const result = replay('DMA', [
+      { cmd: 'iod granule=65536 start=1 rcache=0', ...init },
+      alloc(2, '0x100000', '0xffffe', '0xfffff'),
+      alloc(1, '0xffff', '0xffff', '0xffff'),
+      alloc(65536, '0xffff', null),
+      alloc(1, '0x100000', '0xffffd', '0xffffd'),
+    ]);
+    expectAgreement(result, 5);
+  });
+});
