@@ -99,12 +99,15 @@ export class NaiveMap {
   error = 0;
   private readonly sizes: readonly number[];
   private readonly limit: number;
+  /** What the tables span so far: AMD's grow. */
+  private span: number;
 
   constructor(format: PageTableFormatName, levels: number) {
     const amd = format === 'amd-v1';
     const exponents = amd ? Array.from({ length: 40 }, (_, index) => index).filter((bits) => bits !== 27) : [0, 9, 18];
     this.sizes = exponents.map((bits) => 2 ** bits).reverse();
     this.limit = amd ? 2 ** 52 : 2 ** (9 * levels - (format === 'vtd-first-stage' ? 1 : 0));
+    this.span = amd ? 2 ** (9 * levels) : this.limit;
   }
 
   find(page: number): NaiveLeaf | null {
@@ -132,6 +135,7 @@ export class NaiveMap {
   map(first: number, pages: number, permissions: number, leaves: readonly NaiveLeaf[]): number {
     this.error = permissions === 0 ? EINVAL : first + pages > this.limit ? ERANGE : 0;
     if (this.error !== 0) return 0;
+    while (first + pages > this.span) this.span = Math.min(this.span * 512, this.limit);
     const near = [...this.leaves.values()].filter((leaf) => overlap(leaf, { first, pages }));
     let done = 0;
     for (const leaf of leaves) {
@@ -145,8 +149,9 @@ export class NaiveMap {
     return done;
   }
 
-  /** Pages removed: whole leaves from the first page on, up to a hole. */
+  /** Pages removed: whole leaves from the first page on, up to a hole; none of a range that ends beyond the tables. */
   unmap(first: number, pages: number): number {
+    if (first + pages > this.span) return 0;
     let at = first;
     while (at < first + pages) {
       const leaf = this.leaves.get(at);
