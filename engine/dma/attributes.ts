@@ -1,7 +1,8 @@
 /**
  * Directions and attributes of a DMA mapping (Linux include/linux/dma-direction.h, include/linux/dma-mapping.h).
  * The attributes are bit masks, as a driver passes them.
- * Leaves out: DMA_NONE, which no mapping may have, and attributes of memory allocation.
+ * Leaves out: DMA_NONE, which no mapping may have, attributes of memory allocation, and those that change
+ * nothing here (WEAK_ORDERING, WRITE_COMBINE, PRIVILEGED).
  */
 export const DMA_BIDIRECTIONAL = 0;
 export const DMA_TO_DEVICE = 1;
@@ -9,12 +10,9 @@ export const DMA_FROM_DEVICE = 2;
 
 export type DmaDirection = 0 | 1 | 2;
 
-/** The device's accesses may pass each other; changes nothing here. */
-export const DMA_ATTR_WEAK_ORDERING = 1 << 1;
 /** The caller cares for the CPU's caches, and for copies to and from bounce buffers, by itself. */
 export const DMA_ATTR_SKIP_CPU_SYNC = 1 << 5;
 export const DMA_ATTR_NO_WARN = 1 << 8;
-export const DMA_ATTR_PRIVILEGED = 1 << 9;
 /** Not memory but a device's registers or memory: no caches, no bounce. */
 export const DMA_ATTR_MMIO = 1 << 10;
 /** The mapping must be the memory itself: refuse rather than bounce, and refuse devices that are not coherent. */

@@ -10,7 +10,7 @@ import { IOVA_RANGE_CACHE_MAX_PAGES } from './iovaRcache.ts';
 import { type Swiotlb, swiotlbMaxMappingSize } from './swiotlb.ts';
 
 /** `SIZE_MAX`: no limit. */
-export const SIZE_MAX = Number.MAX_SAFE_INTEGER;
+const SIZE_MAX = Number.MAX_SAFE_INTEGER;
 /** `zone_dma_limit` of x86: the smallest zone that memory can be taken from. */
 const SMALLEST_ZONE_MASK = dmaBitMask(24);
 

@@ -16,8 +16,6 @@ import type { DmaDevice } from './device.ts';
 import { bits, IO_TLB_SEGSIZE, IO_TLB_SIZE, NO_SLOT, SwiotlbPool } from './swiotlbPool.ts';
 import type { DmaTrace } from './trace.ts';
 
-/** `IO_TLB_DEFAULT_SIZE`: 64 MiB. */
-export const DEFAULT_SWIOTLB_SLOTS = (64 * 2 ** 20) / IO_TLB_SIZE;
 /** What `map` returns when it finds no room. */
 export const NO_BOUNCE_BUFFER = -1;
 const COPY_BYTES = 64 * 1024;

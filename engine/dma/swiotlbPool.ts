@@ -6,7 +6,7 @@
  * Leaves out: locks, and pools that are added while the system runs.
  */
 
-export const IO_TLB_SHIFT = 11;
+const IO_TLB_SHIFT = 11;
 export const IO_TLB_SIZE = 1 << IO_TLB_SHIFT;
 export const IO_TLB_SEGSIZE = 128;
 

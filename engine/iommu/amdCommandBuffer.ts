@@ -9,19 +9,14 @@
  * INVALIDATE_IOMMU_ALL (8).
  * Leaves out: device TLBs, interrupt tables, prefetch, page requests, guest PASIDs.
  */
-import type { FrameAllocator } from '../memory/frameAllocator.ts';
-import type { PhysicalMemory } from '../memory/physicalMemory.ts';
-import { COUNTER, type Counters } from '../metrics/counters.ts';
-import type { Picoseconds } from '../time/picoseconds.ts';
-import type { InvalidatedCaches, InvalidationCosts } from './invalidationQueue.ts';
+import { COUNTER } from '../metrics/counters.ts';
+import { CommandRing, STATUS_DONE } from './commandRing.ts';
 
-const COMMAND_WORDS = 4;
-const RING_COMMANDS = 256;
 const OPCODE_SHIFT = 28;
-export const COMPLETION_WAIT = 1;
-export const INVALIDATE_DEVTAB_ENTRY = 2;
-export const INVALIDATE_IOMMU_PAGES = 3;
-export const INVALIDATE_IOMMU_ALL = 8;
+const COMPLETION_WAIT = 1;
+const INVALIDATE_DEVTAB_ENTRY = 2;
+const INVALIDATE_IOMMU_PAGES = 3;
+const INVALIDATE_IOMMU_ALL = 8;
 const STORE = 1;
 const SIZE_IN_ADDRESS = 1;
 const UPPER_LEVELS_TOO = 2;
@@ -29,7 +24,6 @@ const LOW_PAGES = 2 ** 20;
 /** Bits 63:12 all ones but the highest: every page. */
 const ALL_PAGES_LOW = 0xffff_f000;
 const ALL_PAGES_HIGH = 0x7fff_ffff;
-const WAIT_DONE = 2;
 /** Pages of the largest range that the driver names short of everything: 2^52 bytes. */
 const LARGEST_SPAN = 2 ** 40;
 /** Pages of the address space. */
@@ -66,57 +60,8 @@ export function invalidateDeviceCommand(command: Uint32Array, sourceId: number):
   command[1] = (INVALIDATE_DEVTAB_ENTRY << OPCODE_SHIFT) >>> 0;
 }
 
-export class AmdCommandBuffer {
-  /** The page that holds the ring, and the page in which a wait stores. */
-  readonly ringPage: number;
-  readonly statusPage: number;
-  private readonly memory: PhysicalMemory;
-  private readonly caches: InvalidatedCaches;
-  private readonly costs: InvalidationCosts;
-  private readonly counters: Counters;
-  private tail = 0;
-  private busyUntil = 0;
-
-  constructor(
-    memory: PhysicalMemory,
-    frames: FrameAllocator,
-    caches: InvalidatedCaches,
-    costs: InvalidationCosts,
-    counters: Counters,
-  ) {
-    this.memory = memory;
-    this.caches = caches;
-    this.costs = costs;
-    this.counters = counters;
-    this.ringPage = frames.allocatePage();
-    this.statusPage = frames.allocatePage();
-  }
-
-  /**
-   * `count` commands of four words each, followed by a wait. The caches change at once; returns when the CPU that submitted at
-   * `at` sees what the wait stores.
-   */
-  submit(commands: Uint32Array, count: number, at: Picoseconds): Picoseconds {
-    const { memory, costs } = this;
-    for (let index = 0; index < count; index += 1) this.enqueue(commands, index * COMMAND_WORDS);
-    memory.writeWord(this.statusPage, 0, 0);
-    this.enqueueWait();
-    if (memory.readWord(this.statusPage, 0) !== WAIT_DONE) throw new Error('the command buffer lost its wait command');
-    const start = Math.max(at, this.busyUntil);
-    this.busyUntil = start + costs.invalidationService * count;
-    return (start + costs.invalidationWait + costs.invalidationDescriptor * (count - 1)) as Picoseconds;
-  }
-
-  private enqueue(words: Uint32Array, from: number): void {
-    const slot = this.tail * COMMAND_WORDS;
-    for (let word = 0; word < COMMAND_WORDS; word += 1) {
-      this.memory.writeWord(this.ringPage, slot + word, words[from + word]!);
-    }
-    this.serve();
-  }
-
-  private enqueueWait(): void {
-    const slot = this.tail * COMMAND_WORDS;
+export class AmdCommandBuffer extends CommandRing {
+  protected writeWait(slot: number): void {
     const { memory, ringPage, statusPage } = this;
     memory.writeWord(ringPage, slot, (((statusPage % LOW_PAGES) << 12) | STORE) >>> 0);
     memory.writeWord(
@@ -124,20 +69,16 @@ export class AmdCommandBuffer {
       slot + 1,
       ((COMPLETION_WAIT << OPCODE_SHIFT) | Math.floor(statusPage / LOW_PAGES)) >>> 0,
     );
-    memory.writeWord(ringPage, slot + 2, WAIT_DONE);
+    memory.writeWord(ringPage, slot + 2, STATUS_DONE);
     memory.writeWord(ringPage, slot + 3, 0);
-    this.serve();
   }
 
-  /** The hardware's side: the command at the tail, from its bits. */
-  private serve(): void {
-    const { memory, ringPage, counters, caches } = this;
-    const slot = this.tail * COMMAND_WORDS;
-    const first = memory.readWord(ringPage, slot);
-    const second = memory.readWord(ringPage, slot + 1);
-    const low = memory.readWord(ringPage, slot + 2);
-    const high = memory.readWord(ringPage, slot + 3);
-    this.tail = (this.tail + 1) % RING_COMMANDS;
+  protected waiting(): void {
+    // nobody watches
+  }
+
+  protected serve(first: number, second: number, low: number, high: number): void {
+    const { memory, counters, caches } = this;
     switch (second >>> OPCODE_SHIFT) {
       case COMPLETION_WAIT:
         counters.values[COUNTER.invalidationWaits]! += 1;

@@ -10,16 +10,8 @@
  * Wait (type 5): status write 5, data 63:32; second half the status address.
  * Leaves out: device-TLB, PASID-cache and interrupt-entry descriptors; errors of the queue.
  */
-import type { FrameAllocator } from '../memory/frameAllocator.ts';
-import type { PhysicalMemory } from '../memory/physicalMemory.ts';
-import { COUNTER, type Counters } from '../metrics/counters.ts';
-import type { Picoseconds } from '../time/picoseconds.ts';
-import type { ContextCache } from './contextCache.ts';
-import type { Iotlb } from './iotlb.ts';
-import type { PagingStructureCache } from './pagingStructureCache.ts';
-
-const DESCRIPTOR_WORDS = 4;
-const QUEUE_DESCRIPTORS = 256;
+import { COUNTER } from '../metrics/counters.ts';
+import { CommandRing, STATUS_DONE } from './commandRing.ts';
 
 const TYPE_MASK = 0xf;
 const TYPE_CONTEXT_CACHE = 1;
@@ -29,26 +21,9 @@ const TYPE_PASID_IOTLB = 6;
 const GRANULARITY_GLOBAL = 1;
 const GRANULARITY_DOMAIN = 2;
 const WAIT_STATUS_WRITE = 1 << 5;
-const STATUS_DONE = 2;
 const INVALIDATION_HINT = 1 << 6;
 const ADDRESS_MASK_BITS = 0x3f;
 const LOW_PAGES = 2 ** 20;
-
-/** All in picoseconds. */
-export interface InvalidationCosts {
-  /** From the tail register write to the status word that the CPU sees. */
-  readonly invalidationWait: Picoseconds;
-  /** What the hardware needs per descriptor; the queue serves one after the other, whichever CPU submitted it. */
-  readonly invalidationService: Picoseconds;
-  /** Added to the wait for each descriptor of a submission beyond the first. */
-  readonly invalidationDescriptor: Picoseconds;
-}
-
-export interface InvalidatedCaches {
-  readonly iotlb: Iotlb;
-  readonly pagingCache: PagingStructureCache;
-  readonly contextCache: ContextCache;
-}
 
 /** Sees what the hardware takes from the ring. */
 export interface InvalidationObserver {
@@ -65,86 +40,24 @@ export interface InvalidationObserver {
 
 const GRANULARITY_NAMES = ['page', 'global', 'domain', 'page'] as const;
 
-export class InvalidationQueue {
+export class InvalidationQueue extends CommandRing {
   /** Null in runs. */
   observer: InvalidationObserver | null = null;
-  /** The page that holds the ring, and the page whose first word is the status. */
-  readonly ringPage: number;
-  readonly statusPage: number;
-  private readonly memory: PhysicalMemory;
-  private readonly caches: InvalidatedCaches;
-  private readonly costs: InvalidationCosts;
-  private readonly counters: Counters;
-  private tail = 0;
-  private head = 0;
-  private busyUntil = 0;
 
-  constructor(
-    memory: PhysicalMemory,
-    frames: FrameAllocator,
-    caches: InvalidatedCaches,
-    costs: InvalidationCosts,
-    counters: Counters,
-  ) {
-    this.memory = memory;
-    this.caches = caches;
-    this.costs = costs;
-    this.counters = counters;
-    this.ringPage = frames.allocatePage();
-    this.statusPage = frames.allocatePage();
-  }
-
-  /**
-   * `qi_submit_sync`: `count` descriptors of four words each, followed by a wait. The caches change at once; returns when the
-   * CPU that submitted at `at` sees the status word.
-   */
-  submit(descriptors: Uint32Array, count: number, at: Picoseconds): Picoseconds {
-    const { memory, costs } = this;
-    for (let index = 0; index < count; index += 1) this.enqueue(descriptors, index * DESCRIPTOR_WORDS);
-    memory.writeWord(this.statusPage, 0, 0);
-    this.enqueueWait();
-    while (this.head !== this.tail) this.process();
-    if (memory.readWord(this.statusPage, 0) !== STATUS_DONE)
-      throw new Error('the invalidation queue lost its wait descriptor');
-    if (this.observer !== null) this.observer.waiting();
-    const start = Math.max(at, this.busyUntil);
-    this.busyUntil = start + costs.invalidationService * count;
-    return (start + costs.invalidationWait + costs.invalidationDescriptor * (count - 1)) as Picoseconds;
-  }
-
-  private enqueue(words: Uint32Array, from: number): void {
-    const slot = this.tail * DESCRIPTOR_WORDS;
-    for (let word = 0; word < DESCRIPTOR_WORDS; word += 1) {
-      this.memory.writeWord(this.ringPage, slot + word, words[from + word]!);
-    }
-    this.advanceTail();
-  }
-
-  private enqueueWait(): void {
-    const slot = this.tail * DESCRIPTOR_WORDS;
+  protected writeWait(slot: number): void {
     const { memory, ringPage, statusPage } = this;
     memory.writeWord(ringPage, slot, TYPE_WAIT | WAIT_STATUS_WRITE);
     memory.writeWord(ringPage, slot + 1, STATUS_DONE);
     memory.writeWord(ringPage, slot + 2, ((statusPage % LOW_PAGES) << 12) >>> 0);
     memory.writeWord(ringPage, slot + 3, Math.floor(statusPage / LOW_PAGES));
-    this.advanceTail();
   }
 
-  /** A full ring has one empty slot; software then waits until the hardware has taken a descriptor. */
-  private advanceTail(): void {
-    this.tail = (this.tail + 1) % QUEUE_DESCRIPTORS;
-    if ((this.tail + 1) % QUEUE_DESCRIPTORS === this.head) this.process();
+  protected waiting(): void {
+    if (this.observer !== null) this.observer.waiting();
   }
 
-  /** The hardware's side: one descriptor, from its bits. */
-  private process(): void {
-    const { memory, ringPage, counters } = this;
-    const slot = this.head * DESCRIPTOR_WORDS;
-    const first = memory.readWord(ringPage, slot);
-    const second = memory.readWord(ringPage, slot + 1);
-    const low = memory.readWord(ringPage, slot + 2);
-    const high = memory.readWord(ringPage, slot + 3);
-    this.head = (this.head + 1) % QUEUE_DESCRIPTORS;
+  protected serve(first: number, second: number, low: number, high: number): void {
+    const { memory, counters } = this;
     switch (first & TYPE_MASK) {
       case TYPE_CONTEXT_CACHE:
         counters.values[COUNTER.invalidationsContext]! += 1;

@@ -23,7 +23,8 @@ import {
   FAULT_WRITE_NOT_ALLOWED,
   FaultRecorder,
 } from './faults.ts';
-import { InvalidationQueue, type InvalidationCosts } from './invalidationQueue.ts';
+import type { InvalidationCosts } from './commandRing.ts';
+import { InvalidationQueue } from './invalidationQueue.ts';
 import { Iotlb, type IotlbGeometry } from './iotlb.ts';
 import { READ, READ_WRITE, WRITE } from './pageTableFormat.ts';
 import { PagingStructureCache, type PagingCacheGeometry } from './pagingStructureCache.ts';

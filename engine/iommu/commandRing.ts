@@ -1,0 +1,102 @@
+/**
+ * What the queues of all vendors have in common: a ring of 16-byte commands in memory, served in order by one hardware, and at
+ * the end of each submission a wait command that writes a status word on which the CPU spins (VT-d specification 6.5.2; AMD
+ * specification 48882, 2.4). What the bits of a command mean is the vendor's.
+ * Leaves out: errors of the queue.
+ */
+import type { FrameAllocator } from '../memory/frameAllocator.ts';
+import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import type { Counters } from '../metrics/counters.ts';
+import type { Picoseconds } from '../time/picoseconds.ts';
+import type { ContextCache } from './contextCache.ts';
+import type { Iotlb } from './iotlb.ts';
+import type { PagingStructureCache } from './pagingStructureCache.ts';
+
+const COMMAND_WORDS = 4;
+const RING_COMMANDS = 256;
+/** What a wait command writes. */
+export const STATUS_DONE = 2;
+
+/** All in picoseconds. */
+export interface InvalidationCosts {
+  /** From the tail register write to the status word that the CPU sees. */
+  readonly invalidationWait: Picoseconds;
+  /** What the hardware needs per command; the queue serves one after the other, whichever CPU submitted it. */
+  readonly invalidationService: Picoseconds;
+  /** Added to the wait for each command of a submission beyond the first. */
+  readonly invalidationDescriptor: Picoseconds;
+}
+
+export interface InvalidatedCaches {
+  readonly iotlb: Iotlb;
+  readonly pagingCache: PagingStructureCache;
+  readonly contextCache: ContextCache;
+}
+
+export abstract class CommandRing {
+  /** The page that holds the ring, and the page whose first word is the status. */
+  readonly ringPage: number;
+  readonly statusPage: number;
+  protected readonly memory: PhysicalMemory;
+  protected readonly caches: InvalidatedCaches;
+  protected readonly counters: Counters;
+  private readonly costs: InvalidationCosts;
+  private tail = 0;
+  private busyUntil = 0;
+
+  constructor(
+    memory: PhysicalMemory,
+    frames: FrameAllocator,
+    caches: InvalidatedCaches,
+    costs: InvalidationCosts,
+    counters: Counters,
+  ) {
+    this.memory = memory;
+    this.caches = caches;
+    this.costs = costs;
+    this.counters = counters;
+    this.ringPage = frames.allocatePage();
+    this.statusPage = frames.allocatePage();
+  }
+
+  /**
+   * `count` commands of four words each, followed by a wait. The caches change at once; returns when the CPU that submitted at
+   * `at` sees the status word.
+   */
+  submit(commands: Uint32Array, count: number, at: Picoseconds): Picoseconds {
+    const { memory, costs, ringPage } = this;
+    for (let index = 0; index < count; index += 1) {
+      const slot = this.tail * COMMAND_WORDS;
+      for (let word = 0; word < COMMAND_WORDS; word += 1) {
+        memory.writeWord(ringPage, slot + word, commands[index * COMMAND_WORDS + word]!);
+      }
+      this.serveTail();
+    }
+    memory.writeWord(this.statusPage, 0, 0);
+    this.writeWait(this.tail * COMMAND_WORDS);
+    this.serveTail();
+    if (memory.readWord(this.statusPage, 0) !== STATUS_DONE) throw new Error('the queue lost its wait command');
+    this.waiting();
+    const start = Math.max(at, this.busyUntil);
+    this.busyUntil = start + costs.invalidationService * count;
+    return (start + costs.invalidationWait + costs.invalidationDescriptor * (count - 1)) as Picoseconds;
+  }
+
+  /** Writes a wait command at a word of the ring. */
+  protected abstract writeWait(slot: number): void;
+
+  /** The hardware's side: carries out a command, from its four words. */
+  protected abstract serve(first: number, second: number, low: number, high: number): void;
+
+  /** Everything was served, and the CPU has not seen the status word yet. */
+  protected abstract waiting(): void;
+
+  /** The hardware takes each command as soon as the tail has moved past it. */
+  private serveTail(): void {
+    const { memory, ringPage } = this;
+    const base = memory.locate(ringPage) + this.tail * COMMAND_WORDS;
+    const { words } = memory;
+    this.tail = (this.tail + 1) % RING_COMMANDS;
+    this.serve(words[base]!, words[base + 1]!, words[base + 2]!, words[base + 3]!);
+  }
+}
