@@ -240,3 +240,11 @@ describe('the DMA API', () => {
     expect(api.translatedDevice(other)!.domain.domainId).not.toBe(api.translatedDevice(device)!.domain.domainId);
   });
 });
+
+describe('coherent memory behind an IOMMU (__iommu_dma_alloc_noncontiguous)', () => {
+  test('does not mind an alignment that a streaming mapping could not keep', () => {
+    const { api, cpu, device } = new TestMachine({ device: { minAlignMask: 8191 } });
+    expect(api.dmaMapPhys(cpu, device, 0x1000, 4096, 0, 0)).toBe(DMA_MAPPING_ERROR);
+    expect(api.dmaAllocCoherent(cpu, device, 8192)?.address).toBe(0xffff_e000);
+  });
+});

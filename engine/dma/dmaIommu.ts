@@ -170,9 +170,23 @@ export class DmaIommu implements FlushQueueOwner {
     if (phys !== -1) this.bounceBuffers.syncForDevice(cpu, phys, size, direction);
   }
 
-  /** Maps coherent memory: one run, both directions, below the coherent mask. */
+  /**
+   * `__iommu_dma_alloc_noncontiguous`: maps coherent memory, one run, both directions, below the coherent mask. It is made of
+   * whole pages, so no constraint on alignment matters.
+   */
   mapCoherent(cpu: Cpu, phys: number, size: number): DmaAddr {
-    return this.mapRange(cpu, phys, pageAlign(size), DMA_BIDIRECTIONAL, this.device.coherentDmaMask);
+    const { domain } = this;
+    const bytes = pageAlign(size);
+    const iova = this.allocIova(cpu, bytes, this.device.coherentDmaMask);
+    if (iova === 0) return DMA_MAPPING_ERROR;
+    if (domain.map(cpu, iova, phys, bytes, DMA_BIDIRECTIONAL) !== 0) {
+      // mapped as a list of runs, of which none came before
+      domain.unmap(cpu, iova, 0, false);
+      this.freeIova(cpu, iova, bytes);
+      return DMA_MAPPING_ERROR;
+    }
+    domain.syncMap(cpu, iova, bytes);
+    return iova as DmaAddr;
   }
 
   /** `__iommu_dma_unmap`: unmap, flush now or later, free. */

@@ -178,3 +178,26 @@ describe('segment boundaries that no hardware has (dma_set_seg_boundary takes an
     expect(segments).toEqual([[0xffff_8000, 8 * PAGE]]);
   });
 });
+
+describe('a list that meets a mapping which somebody left (iommu_map_sg)', () => {
+  test.each([
+    ['at once', 0, ['map ffffc000 1000 0', 'unmap ffffc000 0 0', 'unmap ffffc000 0 0']],
+    [
+      'at its second run',
+      1,
+      ['map ffffc000 1000 4096', 'map ffffd000 9000 0', 'unmap ffffd000 0 0', 'unmap ffffc000 4096 4096'],
+    ],
+  ])('undoes what it did before and gives the range back: %s', (_when, page, undone) => {
+    const machine = new TestMachine();
+    const { api, cpu, device } = machine;
+    const leftBehind = api.translatedDevice(device)!.domain;
+    leftBehind.map(cpu, 0xffff_c000 + page * PAGE, 0x7000, PAGE, DMA_FROM_DEVICE);
+    machine.takeEvents();
+    const list = new ScatterList(3);
+    for (const phys of [0x1000, 0x9000, 0x5000]) list.add(phys, PAGE);
+    expect(api.dmaMapSg(cpu, device, list, DMA_FROM_DEVICE, 0)).toBe(EINVAL);
+    const events = machine.takeEvents();
+    expect(events.filter((event) => /^(un)?map/.test(event))).toEqual(undone);
+    expect(events.filter((event) => event.startsWith('free'))).toEqual(['free ffffc 3']);
+  });
+});

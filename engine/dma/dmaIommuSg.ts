@@ -146,7 +146,8 @@ function mapRuns(cpu: Cpu, dma: DmaIommu, list: ScatterList, iova: number, direc
     if (runLength > 0 && start !== runStart + runLength) {
       const error = domain.map(cpu, iova + mapped, runStart, runLength, direction);
       if (error !== 0) {
-        if (mapped > 0) domain.unmap(cpu, iova, mapped, false);
+        // what came before goes too, even where that is nothing
+        domain.unmap(cpu, iova, mapped, false);
         domain.sync(cpu);
         return error;
       }

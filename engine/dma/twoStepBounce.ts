@@ -61,7 +61,8 @@ export function unlinkBounced(
   attributes: number,
 ): void {
   let done = 0;
-  while (done < size) {
+  // a range of no bytes loses the buffer that it begins in
+  do {
     const at = address + done;
     const phys = dma.domain.iovaToPhys(at);
     if (phys === -1) {
@@ -71,7 +72,7 @@ export function unlinkBounced(
     const length = Math.min(size - done, PAGE_SIZE - (at & PAGE_OFFSET));
     dma.bounceBuffers.unmap(cpu, phys, length, direction, attributes);
     done += length;
-  }
+  } while (done < size);
 }
 
 /** One page of the range, backed by a bounce buffer. */
