@@ -49,6 +49,41 @@ describe('several CPUs in a lazy domain', () => {
   });
 });
 
+describe('a timer armed on a CPU that has nothing more to do', () => {
+  const fields = { fn: 'dma_map_page_attrs', phys: '0x200000', size: 4096, dir: 1, attrs: 0 };
+  const gone = { fn: 'dma_unmap_page_attrs', dma: '0xfffff000', size: 4096, dir: 1 };
+  const map = (iova: string, ...slow: unknown[][]): object => ({
+    cmd: 'map m phys=0x200000 size=4096 dir=1',
+    ...fields,
+    dma: `${iova}000`,
+    err: 0,
+    ev: [...slow, ['iova_alloc', 1, '0xfffff', 0, iova], ['map', `${iova}000`, '0x200000', 4096]],
+  });
+  const tree = ['iova_alloc_slow', 1, '0xfffff', 1];
+  const before = [
+    { cmd: 'cpu 0', fn: 'cpu', ret: 0, now: 0 },
+    map('0xfffff', tree),
+    { cmd: 'unmap m', ...gone, ev: [['unmap', '0xfffff000', 4096, 4096]] },
+    { cmd: 'cpu 1', fn: 'cpu', ret: 0, now: 1 },
+    {
+      cmd: 'delay 20',
+      ev: [
+        ['fq_timer*'],
+        ['flush*', '0x0', '0xffffffffffffffff', '0x0', 52],
+        ['qi*', '0x300e2', '0x0'],
+        ['iova_free*', '0xfffff', 1],
+      ],
+    },
+  ];
+  const onTwoCpus = (last: object): FileResult => replay('DMA-FQ', [...before, last], { cpus: 2 });
+
+  it('may run there or where the next call is made', () => {
+    expectAgreement(onTwoCpus(map('0xffffe', tree)), 6);
+    expectAgreement(onTwoCpus(map('0xfffff')), 6);
+    expect(onTwoCpus(map('0xffffd')).agree).toBe(5);
+  });
+});
+
 describe('a stand-alone IOVA domain with granules of 64 KiB', () => {
   it('has 4 GiB at granule 65536', () => {
     const alloc = (size: number, limit: string, lo: string | null, hi?: string): object => ({

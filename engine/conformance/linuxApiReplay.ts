@@ -24,11 +24,14 @@ export class ApiReplay {
   cpu: Cpu;
   /** Where the recording had a page of coherent memory, by where it lies here. */
   readonly relocated = new Map<number, number>();
+  private readonly timerFollowsCaller: boolean;
   private timerCpu: Cpu | null = null;
   private filledBytes = 0;
 
-  constructor(machine: ApiMachine, trace: ApiEventTrace) {
+  /** `timerFollowsCaller`: timers run where the calls are made, not where they were armed. */
+  constructor(machine: ApiMachine, trace: ApiEventTrace, timerFollowsCaller = false) {
     this.machine = machine;
+    this.timerFollowsCaller = timerFollowsCaller;
     this.trace = trace;
     this.objects = new ApiObjects(machine.system.iomem.bar0);
     this.cpu = this.cpuAt(0);
@@ -45,10 +48,14 @@ export class ApiReplay {
     return this.machine.system.domain === 'strict' || this.machine.system.domain === 'lazy';
   }
 
-  /** The flush queue's timer runs on the CPU that armed it (`mod_timer` in `queue_iova`). */
+  /**
+   * The flush queue's timer runs on the CPU that armed it (`mod_timer` in `queue_iova`), unless that one sleeps: then another
+   * CPU may run it in its place (Linux kernel/time/timer_migration.c).
+   */
   fireTimer(): void {
     const { api, device } = this.machine;
-    api.flushQueueTimer(this.timerCpu ?? this.cpu, device);
+    const armed = this.timerFollowsCaller ? null : this.timerCpu;
+    api.flushQueueTimer(armed ?? this.cpu, device);
     this.timerCpu = null;
   }
 
