@@ -43,6 +43,13 @@ describe('the cache of IOVA ranges (drivers/iommu/iova.c, iova_rcache)', () => {
     expect(cache.get(0, 1, NO_LIMIT)).toBe(600);
   });
 
+  test('a limit smaller than the range itself limits nothing', () => {
+    const cache = new IovaRcache(1);
+    cache.insert(0, 500, 32);
+    expect(cache.get(0, 32, 31)).toBe(0);
+    expect(cache.get(0, 32, 15)).toBe(500);
+  });
+
   test('does not look beyond the loaded magazine when nothing in it fits', () => {
     const cache = new IovaRcache(1);
     for (let index = 0; index < IOVA_MAG_SIZE; index += 1) cache.insert(0, 1 + index, 1);

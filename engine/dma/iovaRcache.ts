@@ -101,7 +101,8 @@ export class IovaRcache {
       }
     }
     const { loaded } = cache;
-    const highest = limitPfn + 1 - pages;
+    // unsigned in the kernel: of a limit that the range does not even fit below, every cached range is within
+    const highest = limitPfn + 1 < pages ? Infinity : limitPfn + 1 - pages;
     let index = loaded.size - 1;
     while (index >= 0 && loaded.pfns[index]! > highest) index -= 1;
     if (index < 0) return 0;
