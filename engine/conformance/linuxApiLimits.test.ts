@@ -5,11 +5,19 @@ import type { FileResult } from './report.ts';
 
 const IOMEM = '00000000-00000fff : Reserved\n00100000-7ffdffff : System RAM\n100000000-13fffffff : System RAM\n';
 
-function replay(mode: string, records: readonly object[], run: object = {}): FileResult {
+/** `exact`: texts to put in place of others, such as numbers that JSON.stringify cannot write. */
+function replay(
+  mode: string,
+  records: readonly object[],
+  run: object = {},
+  exact: readonly (readonly [string, string])[] = [],
+): FileResult {
+  let text = records.map((record, i) => JSON.stringify({ i, ...record })).join('\n');
+  for (const [from, to] of exact) text = text.replace(from, to);
   const machine = { kernel: '7.3.4', commandLine: '', iommu: 'intel-iommu', cpus: 1, ...run };
   return conformApiRecording({
     name: `run/${mode}.x.jsonl`,
-    recording: Buffer.from(records.map((record, i) => JSON.stringify({ i, ...record })).join('\n')),
+    recording: Buffer.from(text),
     runJson: JSON.stringify(machine),
     iomem: IOMEM,
   });
@@ -39,6 +47,26 @@ describe('the limits of a device (include/linux/dma-mapping.h)', () => {
       replay('DMA', [{ cmd: 'map m phys=0x200000 size=4096 dir=1 attrs=0x400', ...fields, ...failed }]),
       1,
     );
+  });
+});
+
+describe('sizes that no range of IOVA can have', () => {
+  const refused = (size: string, ev: readonly unknown[]): FileResult => {
+    const state = { addr: '0x0', size: 0, raw_size: '0x0', swiotlb: 0 };
+    const fields = { fn: 'dma_iova_try_alloc', phys: '0x200000', size: 'SIZE', ret: 0, use_iova: 0, state, ev };
+    return replay('DMA', [{ cmd: `alloc S phys=0x200000 size=${size}`, ...fields }], {}, [['"SIZE"', size]]);
+  };
+
+  it('bit 63 is a flag and refused at once', () => {
+    expectAgreement(refused('9223372036854775808', []), 1);
+  });
+
+  it('less than that is searched for, in vain', () => {
+    const pages = 2 ** 50;
+    const search = (limit: string): unknown[] => ['iova_alloc_slow', pages, limit, 1];
+    const low = [search('0xfffff'), ['iova_alloc', pages, '0xfffff', 0, '0x0']];
+    const high = [search('0xfffffffff'), search('0xfffffffff'), ['iova_alloc', pages, '0xfffffffff', 1, '0x0']];
+    expectAgreement(refused('4611686018427387904', [...low, ...high]), 1);
   });
 });
 

@@ -5,7 +5,7 @@
  * Leaves out: what a command means (linuxApiWords.ts).
  */
 import { LabError } from '../time/labError.ts';
-import { type ApiValue, isFields, isList } from './linuxApiValue.ts';
+import { type ApiValue, exactNumber, isFields, isList } from './linuxApiValue.ts';
 
 /** The longest lines of real recordings have some ten thousand characters. */
 const LONGEST_LINE = 8 * 1024 * 1024;
@@ -115,7 +115,7 @@ function parseExactly(file: string, line: number, text: string): ApiValue {
       marked === text
         ? undefined
         : (_name: string, part: unknown): unknown =>
-            typeof part === 'string' && part.startsWith(LONG_MARK) ? longInteger(part.slice(1)) : part;
+            typeof part === 'string' && part.startsWith(LONG_MARK) ? exactNumber(part.slice(1)) : part;
     return JSON.parse(marked, reviver) as ApiValue;
   } catch (error) {
     const reason = error instanceof Error ? error.message.replace(/\s+/g, ' ').slice(0, 120) : 'unreadable';
@@ -126,12 +126,6 @@ function parseExactly(file: string, line: number, text: string): ApiValue {
       'Copy the recording again: the line is cut off or damaged.',
     );
   }
-}
-
-function longInteger(digits: string): number | bigint {
-  const exact = BigInt(digits);
-  const number = Number(exact);
-  return Number.isSafeInteger(number) ? number : exact;
 }
 
 function bound(file: string, line: number, value: ApiValue, depth: number, size: { values: number }): void {

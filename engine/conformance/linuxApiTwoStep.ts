@@ -5,7 +5,7 @@
 import { DmaIovaState } from '../dma/twoStep.ts';
 import { LARGEST_MAPPING, type CommandReader } from './linuxApiObjects.ts';
 import { type ApiReplay, UNKNOWN_OBJECT, type Word } from './linuxApiReplay.ts';
-import { type ApiFields, hexadecimal } from './linuxApiValue.ts';
+import { type ApiFields, exactNumber, hexadecimal } from './linuxApiValue.ts';
 
 /** Bit 63 of the size: some part of the range was bounced (`DMA_IOVA_USE_SWIOTLB`). */
 const USE_SWIOTLB = 1n << 63n;
@@ -24,7 +24,7 @@ export const alloc: Word = (replay, command) => {
   return {
     fn: 'dma_iova_try_alloc',
     phys: hexadecimal(phys.address),
-    size,
+    size: exactNumber(command.text('size')),
     ret: allocated ? 1 : 0,
     use_iova: state.inUse ? 1 : 0,
     state: stateFields(state),

@@ -17,6 +17,13 @@ export function hexadecimal(value: number | bigint): string {
   return `0x${BigInt.asUintN(SIXTY_FOUR_BITS, BigInt(value)).toString(16)}`;
 }
 
+/** A whole number as the recording's reader has it: of any size, and exact. */
+export function exactNumber(digits: string): number | bigint {
+  const exact = BigInt(digits);
+  const number = Number(exact);
+  return Number.isSafeInteger(number) ? number : exact;
+}
+
 /** Where two values differ first; null: nowhere. `path` is the empty string for the values themselves. */
 export interface ValueDifference {
   readonly path: string;
