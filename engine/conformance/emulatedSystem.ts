@@ -5,12 +5,12 @@
  * Leaves out: data, time.
  */
 import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_TO_DEVICE } from '../dma/attributes.ts';
-import { dmaCostParameters, resolveDmaCosts } from '../dma/costs.ts';
+import { dmaCostParameters, resolveDmaCosts } from '../dma/kernels/costs.ts';
 import { createDmaDevice, type DmaDevice } from '../dma/device.ts';
 import { DmaApi } from '../dma/dmaApi.ts';
 import type { DmaIommu } from '../dma/dmaIommu.ts';
-import { iovaCacheableSize } from '../dma/iovaRcache.ts';
-import { kernelProfile } from '../dma/profiles.ts';
+import { iovaCacheableSize } from '../dma/iova/iovaRcache.ts';
+import { kernelProfile } from '../dma/kernels/profiles.ts';
 import { ScatterList } from '../dma/scatterList.ts';
 import type { DmaTrace } from '../dma/trace.ts';
 import { DmaIovaState } from '../dma/twoStep.ts';

@@ -4,7 +4,7 @@
  * What the recording decides: where its pages lay, where coherent memory and the first bounce buffer were found, how the
  * device's domain was numbered, when a timer came, and whether timers stayed on the CPU that armed them. All else is the emulator's.
  */
-import { kernelProfile } from '../dma/profiles.ts';
+import { kernelProfile } from '../dma/kernels/profiles.ts';
 import { LabError } from '../time/labError.ts';
 import { bouncePages, bouncePools } from './linuxApiBounce.ts';
 import { comparableEvents, ApiEventTrace, eventAsValue, recordedDomainId } from './linuxApiEvents.ts';

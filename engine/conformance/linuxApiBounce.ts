@@ -5,8 +5,8 @@
  * All later addresses follow (Linux kernel/dma/swiotlb.c, `swiotlb_search_pool_area`).
  * Leaves out: where the pool ends, which a recording shows only by going all the way round.
  */
-import { swiotlbAreas } from '../dma/swiotlb.ts';
-import { IO_TLB_SEGSIZE, IO_TLB_SIZE } from '../dma/swiotlbPool.ts';
+import { swiotlbAreas } from '../dma/swiotlb/swiotlb.ts';
+import { IO_TLB_SEGSIZE, IO_TLB_SIZE } from '../dma/swiotlb/swiotlbPool.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { wholeNumber } from './linuxApiObjects.ts';
 import type { ApiRecord } from './linuxApiRecord.ts';

@@ -2,7 +2,7 @@
  * The words of a stand-alone IOVA domain, as a driver may have one of its own: `iod`, `ioda`, `iodp` are `init_iova_domain`,
  * `alloc_iova` and `put_iova_domain` (Linux drivers/iommu/iova.c). Only the tree: `alloc_iova` never asks a cache.
  */
-import { IovaTree } from '../dma/iova.ts';
+import { IovaTree } from '../dma/iova/iova.ts';
 import { UNKNOWN_OBJECT, type Word } from './linuxApiReplay.ts';
 import { hexadecimal } from './linuxApiValue.ts';
 

@@ -5,11 +5,11 @@
  * Leaves out: time (nothing here costs anything) and the other devices, but for the domain ids that they took.
  */
 import { EduDevice } from '../devices/eduDevice.ts';
-import { dmaCostParameters, resolveDmaCosts } from '../dma/costs.ts';
+import { dmaCostParameters, resolveDmaCosts } from '../dma/kernels/costs.ts';
 import { createDmaDevice, type DmaDevice, type ReservedRegion } from '../dma/device.ts';
 import { DmaApi } from '../dma/dmaApi.ts';
-import { kernelProfile, type KernelProfile } from '../dma/profiles.ts';
-import { Swiotlb } from '../dma/swiotlb.ts';
+import { kernelProfile, type KernelProfile } from '../dma/kernels/profiles.ts';
+import { Swiotlb } from '../dma/swiotlb/swiotlb.ts';
 import type { DmaTrace } from '../dma/trace.ts';
 import { Iommu, type IommuCosts, type IommuGeometry } from '../iommu/iommu.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';

@@ -2,7 +2,7 @@
  * One recording while it is replayed: the emulated machine, what the commands have named so far, and on which CPU the next
  * call is made. The words (linuxApiWords.ts) work on it.
  */
-import type { IovaTree } from '../dma/iova.ts';
+import type { IovaTree } from '../dma/iova/iova.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { ApiEventTrace } from './linuxApiEvents.ts';

@@ -6,7 +6,7 @@
  */
 import { z } from 'zod';
 import type { DomainType, ReservedRegion } from '../dma/device.ts';
-import { KERNEL_PROFILE_NAMES, type KernelProfileName } from '../dma/profiles.ts';
+import { KERNEL_PROFILE_NAMES, type KernelProfileName } from '../dma/kernels/profiles.ts';
 import { LabError } from '../time/labError.ts';
 
 const LONGEST_TABLE = 4 * 1024 * 1024;

@@ -6,7 +6,7 @@
 import { PAGE_SIZE, pageAlign, type DmaAddr, type PhysAddr } from '../memory/addresses.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PageKinds } from '../memory/pageKinds.ts';
-import { roundUpPowerOfTwo } from './iova.ts';
+import { roundUpPowerOfTwo } from './iova/iova.ts';
 
 /** `MAX_PAGE_ORDER` 10: 4 MiB. */
 const LARGEST_BLOCK_PAGES = 1024;

@@ -6,8 +6,8 @@
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { dmaBitMask, type DmaDevice } from './device.ts';
 import { EIO } from './errno.ts';
-import { IOVA_RANGE_CACHE_MAX_PAGES } from './iovaRcache.ts';
-import { type Swiotlb, swiotlbMaxMappingSize } from './swiotlb.ts';
+import { IOVA_RANGE_CACHE_MAX_PAGES } from './iova/iovaRcache.ts';
+import { type Swiotlb, swiotlbMaxMappingSize } from './swiotlb/swiotlb.ts';
 
 /** `SIZE_MAX`: no limit. */
 const SIZE_MAX = Number.MAX_SAFE_INTEGER;

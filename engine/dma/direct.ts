@@ -19,12 +19,12 @@ import {
   DMA_TO_DEVICE,
   type DmaDirection,
 } from './attributes.ts';
-import type { DmaCosts } from './costs.ts';
+import type { DmaCosts } from './kernels/costs.ts';
 import type { DmaDevice } from './device.ts';
 import { EIO, EREMOTEIO } from './errno.ts';
 import type { MemoryEncryption } from './memoryEncryption.ts';
 import type { ScatterList } from './scatterList.ts';
-import { NO_BOUNCE_BUFFER, type Swiotlb } from './swiotlb.ts';
+import { NO_BOUNCE_BUFFER, type Swiotlb } from './swiotlb/swiotlb.ts';
 
 const NEVER_BOUNCED = DMA_ATTR_MMIO | DMA_ATTR_REQUIRE_COHERENT;
 

@@ -25,7 +25,7 @@ import { DmaIommu } from './dmaIommu.ts';
 import { iommuMapSg, iommuUnmapSg } from './dmaIommuSg.ts';
 import { EOPNOTSUPP } from './errno.ts';
 import type { DmaApiOptions } from './dmaApiOptions.ts';
-import type { KernelProfile } from './profiles.ts';
+import type { KernelProfile } from './kernels/profiles.ts';
 import type { ScatterList } from './scatterList.ts';
 import type { DmaTrace } from './trace.ts';
 import {

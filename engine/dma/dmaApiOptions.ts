@@ -9,11 +9,11 @@ import type { Counters } from '../metrics/counters.ts';
 import type { EventLog } from '../metrics/eventLog.ts';
 import type { P2pdmaTopology } from '../pcie/p2pdma.ts';
 import type { EventQueue } from '../time/eventQueue.ts';
-import type { DmaCosts } from './costs.ts';
+import type { DmaCosts } from './kernels/costs.ts';
 import type { MemoryEncryption } from './memoryEncryption.ts';
-import type { KernelProfile } from './profiles.ts';
+import type { KernelProfile } from './kernels/profiles.ts';
 import type { RemappingHardware } from './remappingHardware.ts';
-import type { Swiotlb } from './swiotlb.ts';
+import type { Swiotlb } from './swiotlb/swiotlb.ts';
 import type { DmaTrace } from './trace.ts';
 
 export interface DmaApiOptions {

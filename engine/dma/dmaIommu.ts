@@ -20,16 +20,16 @@ import {
   DMA_BIDIRECTIONAL,
   type DmaDirection,
 } from './attributes.ts';
-import { BounceBuffers } from './bounceBuffers.ts';
-import type { DmaCosts } from './costs.ts';
+import { BounceBuffers } from './swiotlb/bounceBuffers.ts';
+import type { DmaCosts } from './kernels/costs.ts';
 import { MSI_WINDOW, type DmaDevice, type ReservedRegion } from './device.ts';
-import { FlushQueue, type FlushQueueOwner } from './flushQueue.ts';
+import { FlushQueue, type FlushQueueOwner } from './iova/flushQueue.ts';
 import { IommuDomain, type IommuDomainOptions } from './iommuDomain.ts';
-import { IovaDepotTrimmer } from './iovaDepotTrimmer.ts';
-import { IovaDomain } from './iovaDomain.ts';
-import { IOVA_RANGE_CACHE_MAX_PAGES } from './iovaRcache.ts';
-import type { KernelProfile } from './profiles.ts';
-import { NO_BOUNCE_BUFFER, type Swiotlb } from './swiotlb.ts';
+import { IovaDepotTrimmer } from './iova/iovaDepotTrimmer.ts';
+import { IovaDomain } from './iova/iovaDomain.ts';
+import { IOVA_RANGE_CACHE_MAX_PAGES } from './iova/iovaRcache.ts';
+import type { KernelProfile } from './kernels/profiles.ts';
+import { NO_BOUNCE_BUFFER, type Swiotlb } from './swiotlb/swiotlb.ts';
 import type { DmaTrace } from './trace.ts';
 
 const FOUR_GIB = 2 ** 32;

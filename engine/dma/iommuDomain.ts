@@ -17,14 +17,14 @@ import type { EventLog } from '../metrics/eventLog.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { picoseconds } from '../time/picoseconds.ts';
 import { deviceMayRead, deviceMayWrite, type DmaDirection } from './attributes.ts';
-import { AmdInvalidation } from './amdInvalidation.ts';
-import type { DmaCosts } from './costs.ts';
-import type { DomainInvalidation } from './domainInvalidation.ts';
+import { AmdInvalidation } from './invalidation/amdInvalidation.ts';
+import type { DmaCosts } from './kernels/costs.ts';
+import type { DomainInvalidation } from './invalidation/domainInvalidation.ts';
 import { EFAULT, EINVAL, ENXIO, ERANGE } from './errno.ts';
-import type { KernelProfile } from './profiles.ts';
+import type { KernelProfile } from './kernels/profiles.ts';
 import type { RemappingHardware } from './remappingHardware.ts';
 import type { DmaTrace } from './trace.ts';
-import { VtdInvalidation } from './vtdInvalidation.ts';
+import { VtdInvalidation } from './invalidation/vtdInvalidation.ts';
 import { VTD_SECOND_STAGE } from '../iommu/vtdSecondStage.ts';
 
 export interface IommuDomainOptions {

@@ -5,7 +5,7 @@
 import { describe, expect, test } from 'vitest';
 import { DMA_MAPPING_ERROR } from '../memory/addresses.ts';
 import { DMA_FROM_DEVICE } from './attributes.ts';
-import type { KernelProfileName } from './profiles.ts';
+import type { KernelProfileName } from './kernels/profiles.ts';
 import { ScatterList } from './scatterList.ts';
 import { TestMachine, type TestMachineOptions } from './testMachine.ts';
 import { takeWork, work } from './testMeter.ts';

@@ -13,12 +13,12 @@ import type { P2pdmaTopology } from '../pcie/p2pdma.ts';
 import { Cpu } from '../time/cpu.ts';
 import type { EventQueue } from '../time/eventQueue.ts';
 import { picoseconds } from '../time/picoseconds.ts';
-import { dmaCostParameters, resolveDmaCosts } from './costs.ts';
+import { dmaCostParameters, resolveDmaCosts } from './kernels/costs.ts';
 import { createDmaDevice, type DmaDevice, type DomainType } from './device.ts';
 import { DmaApi } from './dmaApi.ts';
 import type { MemoryEncryption } from './memoryEncryption.ts';
-import { kernelProfile, type KernelProfile, type KernelProfileName } from './profiles.ts';
-import { Swiotlb } from './swiotlb.ts';
+import { kernelProfile, type KernelProfile, type KernelProfileName } from './kernels/profiles.ts';
+import { Swiotlb } from './swiotlb/swiotlb.ts';
 import type { DmaTraceEvent } from './trace.ts';
 
 const MEMORY_BYTES = 2 ** 33;

@@ -11,7 +11,7 @@ import type { Cpu } from '../time/cpu.ts';
 import { DMA_ATTR_MMIO, DMA_ATTR_REQUIRE_COHERENT, type DmaDirection } from './attributes.ts';
 import type { DmaIommu } from './dmaIommu.ts';
 import { describeErrno, EIO, EOPNOTSUPP, EPERM } from './errno.ts';
-import type { FlushQueue } from './flushQueue.ts';
+import type { FlushQueue } from './iova/flushQueue.ts';
 import type { DestroyCallEvent, FreeCallEvent, LinkCallEvent, TryAllocCallEvent } from './trace.ts';
 import { linkBounced, unlinkBounced } from './twoStepBounce.ts';
 

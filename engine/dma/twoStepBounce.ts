@@ -11,7 +11,7 @@ import type { DmaDirection } from './attributes.ts';
 import type { DmaIommu } from './dmaIommu.ts';
 import { ENOMEM } from './errno.ts';
 import { PAGE_OFFSET } from './pageOffset.ts';
-import { NO_BOUNCE_BUFFER } from './swiotlb.ts';
+import { NO_BOUNCE_BUFFER } from './swiotlb/swiotlb.ts';
 import { dmaIovaUnlink, type DmaIovaState } from './twoStep.ts';
 
 /** 0 or a negative errno; on failure nothing of this link stays mapped. */

@@ -6,7 +6,7 @@
  */
 import type { EventHandler } from '../time/eventQueue.ts';
 import type { Picoseconds } from '../time/picoseconds.ts';
-import type { KernelProfile } from '../dma/profiles.ts';
+import type { KernelProfile } from '../dma/kernels/profiles.ts';
 
 /** `BIO_MAX_VECS`. */
 const BIO_MAX_VECS = 256;

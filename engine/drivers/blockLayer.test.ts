@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { kernelProfile, type KernelProfileName } from '../dma/profiles.ts';
+import { kernelProfile, type KernelProfileName } from '../dma/kernels/profiles.ts';
 import { MappingRequest } from '../schemes/mappingRequest.ts';
 import type { SchemeName } from '../schemes/scheme.ts';
 import { Bio } from './bio.ts';

@@ -6,7 +6,7 @@
  */
 import type { MappingRequest } from '../schemes/mappingRequest.ts';
 import { DMA_FROM_DEVICE, DMA_TO_DEVICE } from '../dma/attributes.ts';
-import { kernelProfile, type KernelProfile } from '../dma/profiles.ts';
+import { kernelProfile, type KernelProfile } from '../dma/kernels/profiles.ts';
 import type { SchemeName } from '../schemes/scheme.ts';
 import { LOGICAL_BLOCK_BYTES, NVME_CTRL_PAGE_SIZE } from '../devices/nvmeSpecification.ts';
 import type { Bio } from './bio.ts';

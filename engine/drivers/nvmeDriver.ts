@@ -26,7 +26,7 @@ import {
 } from '../devices/nvmeSpecification.ts';
 import type { DmaDevice } from '../dma/device.ts';
 import type { DmaApi } from '../dma/dmaApi.ts';
-import type { KernelProfile } from '../dma/profiles.ts';
+import type { KernelProfile } from '../dma/kernels/profiles.ts';
 import { dmaAddr } from '../memory/addresses.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Counters } from '../metrics/counters.ts';

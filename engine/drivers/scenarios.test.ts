@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { NvmeDataPointerWalk } from '../devices/nvmeDataPointer.ts';
 import { NVME_CMD_SGL_METABUF, NVME_SC_SUCCESS, SQE_DPTR } from '../devices/nvmeSpecification.ts';
 import { DMA_FROM_DEVICE } from '../dma/attributes.ts';
-import { kernelProfile, type KernelProfileName } from '../dma/profiles.ts';
+import { kernelProfile, type KernelProfileName } from '../dma/kernels/profiles.ts';
 import { ScatterList } from '../dma/scatterList.ts';
 import { TestMachine, type TestMachineOptions } from '../dma/testMachine.ts';
 import { takeWork, work } from '../dma/testMeter.ts';

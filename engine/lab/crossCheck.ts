@@ -2,7 +2,7 @@
  * What one place of a lab demands of another: parents that exist, an IOMMU where a domain translates, a device for every
  * workload, a kernel that has the API of the scheme. Runs on a document that the schema has accepted.
  */
-import { kernelProfile, kernelProfileTitle } from '../dma/profiles.ts';
+import { kernelProfile, kernelProfileTitle } from '../dma/kernels/profiles.ts';
 import { DRIVER_FAULTS, type DriverFault } from '../dma/checker/driverFaults.ts';
 import type { LabProblem } from './check.ts';
 import { suggestNames } from './nearestNames.ts';

@@ -2,7 +2,7 @@
  * A lab made from a recording: a machine large enough for what was recorded, the recording as its workload, and each mapping
  * scheme that the recorded kernel has, strict and lazy, side by side; passthrough too where that is what was recorded.
  */
-import { kernelProfile } from '../dma/profiles.ts';
+import { kernelProfile } from '../dma/kernels/profiles.ts';
 import type { Recording, RecordingFiles } from '../workloads/recordedRequest.ts';
 import { parseLab } from './check.ts';
 import type { LabFile } from './container.ts';

@@ -1,6 +1,6 @@
 /** The IOVA space at a moment: what the allocator holds, whose each range is, and the same whenever it is asked. */
 import { describe, expect, it } from 'vitest';
-import type { IovaRange, IovaSnapshot } from '../dma/iovaSnapshot.ts';
+import type { IovaRange, IovaSnapshot } from '../dma/iova/iovaSnapshot.ts';
 import { LabError } from '../time/labError.ts';
 import { IovaInspection } from './iovaInspection.ts';
 import { LabRun } from './run.ts';

@@ -3,8 +3,8 @@
  * with a listener that notes who took each range, which gives exactly what was there, since a run depends on its inputs alone.
  * Stepped in slices like a run, so that whoever waits can give up.
  */
-import { IovaLedger } from '../dma/iovaLedger.ts';
-import { iovaSnapshot, type IovaSnapshot } from '../dma/iovaSnapshot.ts';
+import { IovaLedger } from '../dma/iova/iovaLedger.ts';
+import { iovaSnapshot, type IovaSnapshot } from '../dma/iova/iovaSnapshot.ts';
 import { LabError } from '../time/labError.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { DomainType } from '../dma/device.ts';
-import type { KernelProfileName } from '../dma/profiles.ts';
+import type { KernelProfileName } from '../dma/kernels/profiles.ts';
 import { Bio } from '../drivers/bio.ts';
 import { fillPattern, patternTag } from '../memory/dataPattern.ts';
 import type { SchemeName } from '../schemes/scheme.ts';

@@ -12,8 +12,8 @@ import {
   type DmaCostName,
   type DmaCostPreset,
   type DmaCosts,
-} from '../dma/costs.ts';
-import type { KernelProfileName } from '../dma/profiles.ts';
+} from '../dma/kernels/costs.ts';
+import type { KernelProfileName } from '../dma/kernels/profiles.ts';
 import { nvmeCostParameters, resolveNvmeCosts, type NvmeCostName, type NvmeCosts } from '../drivers/nvmeCosts.ts';
 import { nanoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import type { LabProblem } from './check.ts';

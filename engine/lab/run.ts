@@ -4,7 +4,7 @@
  * of them. Leaves out: threads, clocks and pausing, which belong to whoever steps it.
  */
 import { ApiMisuseError } from '../dma/checker/apiMisuseError.ts';
-import type { LedgerClock } from '../dma/iovaLedger.ts';
+import type { LedgerClock } from '../dma/iova/iovaLedger.ts';
 import type { DmaTrace } from '../dma/trace.ts';
 import { LabError } from '../time/labError.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';

@@ -4,7 +4,7 @@
  * in check.ts. Leaves out: runs and recordings, which are entries of the container beside lab.json.
  */
 import { z } from 'zod';
-import { KERNEL_PROFILE_NAMES } from '../dma/profiles.ts';
+import { KERNEL_PROFILE_NAMES } from '../dma/kernels/profiles.ts';
 import { DRIVER_FAULT_NAMES } from '../dma/checker/driverFaults.ts';
 import { CHECKER_MODES } from '../dma/checker/misuse.ts';
 import { LIMITS } from './limits.ts';

@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { DMA_FROM_DEVICE } from '../dma/attributes.ts';
-import { dmaCostParameters, resolveDmaCosts } from '../dma/costs.ts';
+import { dmaCostParameters, resolveDmaCosts } from '../dma/kernels/costs.ts';
 import { createDmaDevice, type DmaDevice } from '../dma/device.ts';
 import { DmaApi } from '../dma/dmaApi.ts';
 import { EADDRINUSE, ENOMEM } from '../dma/errno.ts';
-import { kernelProfile } from '../dma/profiles.ts';
+import { kernelProfile } from '../dma/kernels/profiles.ts';
 import { ScatterList } from '../dma/scatterList.ts';
 import { DmaIovaState } from '../dma/twoStep.ts';
 import { DMA_MAPPING_ERROR, dmaAddr, type DmaAddr } from '../memory/addresses.ts';

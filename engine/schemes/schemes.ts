@@ -3,7 +3,7 @@
  */
 import type { DmaDevice } from '../dma/device.ts';
 import type { DmaApi } from '../dma/dmaApi.ts';
-import type { KernelProfile } from '../dma/profiles.ts';
+import type { KernelProfile } from '../dma/kernels/profiles.ts';
 import { LabError } from '../time/labError.ts';
 import { MapSgScheme } from './mapSg.ts';
 import type { MappingScheme, SchemeName } from './scheme.ts';

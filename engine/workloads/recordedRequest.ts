@@ -5,7 +5,7 @@
  * Leaves out: everything that the emulator produces by itself (calls, IOVAs, page-table operations, invalidations), and
  * time, which in recordings made under software emulation of the CPU means nothing.
  */
-import type { KernelProfileName } from '../dma/profiles.ts';
+import type { KernelProfileName } from '../dma/kernels/profiles.ts';
 import type { PhysAddr } from '../memory/addresses.ts';
 
 /** One physically contiguous piece of a request's memory. */

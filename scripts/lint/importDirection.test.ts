@@ -54,13 +54,13 @@ describe('the arrows of the house', () => {
   });
 
   it('gives tests their tools and nothing else', () => {
-    expect(judge('engine/dma/iova.test.ts', 'fast-check')).toBeNull();
-    expect(judge('engine/dma/iova.ts', 'fast-check')).not.toBeNull();
-    expect(judge('engine/dma/iova.test.ts', '../lab/run.ts')).not.toBeNull();
+    expect(judge('engine/dma/iova/iova.test.ts', 'fast-check')).toBeNull();
+    expect(judge('engine/dma/iova/iova.ts', 'fast-check')).not.toBeNull();
+    expect(judge('engine/dma/iova/iova.test.ts', '../lab/run.ts')).not.toBeNull();
   });
 
   it('asks for the extension of a relative import', () => {
-    expect(judge('engine/dma/iova.ts', './errno')).toContain('whole file name');
+    expect(judge('engine/dma/iova/iova.ts', './errno')).toContain('whole file name');
   });
 
   it('gives every room a reason that ends as a sentence', () => {

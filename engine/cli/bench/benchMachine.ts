@@ -1,7 +1,7 @@
 /** The machine that the bench measures: a VT-d IOMMU of common size, kernel 7.3, one device, costs of the default preset. */
 import { createDmaDevice, type DmaDevice, type DomainType } from '../../dma/device.ts';
 import { DmaApi } from '../../dma/dmaApi.ts';
-import { kernelProfile } from '../../dma/profiles.ts';
+import { kernelProfile } from '../../dma/kernels/profiles.ts';
 import { Iommu } from '../../iommu/iommu.ts';
 import { resolveCosts } from '../../lab/presets.ts';
 import { PAGE_SIZE } from '../../memory/addresses.ts';

@@ -10,7 +10,7 @@ import { P2pdmaMapState } from '../../pcie/p2pdma.ts';
 import { DMA_FROM_DEVICE, DMA_TO_DEVICE, type DmaDirection } from '../attributes.ts';
 import type { DomainType } from '../device.ts';
 import { HmmDmaMap, hmmDmaMapAlloc, hmmDmaMapFree, hmmDmaMapPfn, hmmDmaUnmapPfn } from '../hmmDma.ts';
-import type { KernelProfileName } from '../profiles.ts';
+import type { KernelProfileName } from '../kernels/profiles.ts';
 import { ScatterList } from '../scatterList.ts';
 import { DmaIovaState } from '../twoStep.ts';
 import { CheckedMachine } from './testCheckedMachine.ts';

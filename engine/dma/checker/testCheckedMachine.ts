@@ -1,8 +1,8 @@
 /** The small machine of the DMA tests with the checker switched on, and its device's accesses watched. */
 import { PAGE_SIZE } from '../../memory/addresses.ts';
-import { dmaCostParameters, resolveDmaCosts } from '../costs.ts';
+import { dmaCostParameters, resolveDmaCosts } from '../kernels/costs.ts';
 import { createDmaDevice, type DmaDevice, type DomainType } from '../device.ts';
-import { kernelProfile, type KernelProfileName } from '../profiles.ts';
+import { kernelProfile, type KernelProfileName } from '../kernels/profiles.ts';
 import { TestMachine } from '../testMachine.ts';
 import { ApiChecker } from './apiChecker.ts';
 import { CheckedDmaApi } from './checkedDmaApi.ts';

@@ -3,10 +3,10 @@ import { describe, expect, test } from 'vitest';
 import { DMA_BIDIRECTIONAL } from '../attributes.ts';
 import { ApiChecker } from '../checker/apiChecker.ts';
 import { CheckedDmaApi } from '../checker/checkedDmaApi.ts';
-import { dmaCostParameters, resolveDmaCosts } from '../costs.ts';
+import { dmaCostParameters, resolveDmaCosts } from '../kernels/costs.ts';
 import { createDmaDevice, type DomainType } from '../device.ts';
 import { EADDRINUSE, EINVAL, EREMOTEIO } from '../errno.ts';
-import { kernelProfile } from '../profiles.ts';
+import { kernelProfile } from '../kernels/profiles.ts';
 import type { PhysicalRange } from './physicalRange.ts';
 import { RangeMapping } from './rangeMapping.ts';
 import {

@@ -3,10 +3,10 @@
  * by hand, so that a test of drive and driver does not depend on lab documents.
  */
 import { NVME_DRIVE_DEFAULTS, NvmeDrive } from '../../devices/nvmeDrive.ts';
-import { dmaCostParameters, resolveDmaCosts } from '../../dma/costs.ts';
+import { dmaCostParameters, resolveDmaCosts } from '../../dma/kernels/costs.ts';
 import { createDmaDevice, type DmaDevice, type DomainType } from '../../dma/device.ts';
 import { DmaApi } from '../../dma/dmaApi.ts';
-import { kernelProfile, type KernelProfileName } from '../../dma/profiles.ts';
+import { kernelProfile, type KernelProfileName } from '../../dma/kernels/profiles.ts';
 import { CpuWork } from '../../drivers/cpuWork.ts';
 import { resolveNvmeCosts } from '../../drivers/nvmeCosts.ts';
 import { NvmeDriver } from '../../drivers/nvmeDriver.ts';

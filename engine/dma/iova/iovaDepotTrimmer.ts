@@ -4,8 +4,8 @@
  * `iova_depot_work_func`, `IOVA_DEPOT_DELAY`). Each size class has its own.
  * Leaves out: the time that the worker takes, on a CPU that has nothing to do with DMA.
  */
-import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
-import { picoseconds, PICOSECONDS_PER_MILLISECOND, type Picoseconds } from '../time/picoseconds.ts';
+import type { EventHandler, EventQueue } from '../../time/eventQueue.ts';
+import { picoseconds, PICOSECONDS_PER_MILLISECOND, type Picoseconds } from '../../time/picoseconds.ts';
 import type { IovaDomain } from './iovaDomain.ts';
 
 const IOVA_DEPOT_DELAY = 100 * PICOSECONDS_PER_MILLISECOND;

@@ -4,14 +4,14 @@
  * that begins or ends inside a page, and a device that is not coherent would lose bytes that share a cache line with a small
  * object. Such buffers, and nothing else, move to a page of their own.
  */
-import type { PageKinds } from '../memory/pageKinds.ts';
-import { PAGE_SIZE } from '../memory/addresses.ts';
-import type { PhysicalMemory } from '../memory/physicalMemory.ts';
-import type { EventLog } from '../metrics/eventLog.ts';
-import type { Cpu } from '../time/cpu.ts';
-import { DMA_TO_DEVICE, type DmaDirection } from './attributes.ts';
-import type { DmaDevice } from './device.ts';
-import { PAGE_OFFSET } from './pageOffset.ts';
+import type { PageKinds } from '../../memory/pageKinds.ts';
+import { PAGE_SIZE } from '../../memory/addresses.ts';
+import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
+import type { EventLog } from '../../metrics/eventLog.ts';
+import type { Cpu } from '../../time/cpu.ts';
+import { DMA_TO_DEVICE, type DmaDirection } from '../attributes.ts';
+import type { DmaDevice } from '../device.ts';
+import { PAGE_OFFSET } from '../pageOffset.ts';
 import { NO_BOUNCE_BUFFER, type Swiotlb } from './swiotlb.ts';
 
 const ZEROS = new Uint8Array(PAGE_SIZE);

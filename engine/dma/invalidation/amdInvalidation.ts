@@ -4,13 +4,13 @@
  * the hardware keeps nothing that was not present. AMD's driver has no events of its own here.
  * Leaves out: device TLBs, and the flush after a map that emulated hardware asks for (NpCache).
  */
-import { invalidateDomainCommand, invalidatePagesCommand } from '../iommu/amdCommandBuffer.ts';
-import { PAGE_SIZE } from '../memory/addresses.ts';
-import { COUNTER, type Counters } from '../metrics/counters.ts';
-import type { Cpu } from '../time/cpu.ts';
-import type { DmaCosts } from './costs.ts';
+import { invalidateDomainCommand, invalidatePagesCommand } from '../../iommu/amdCommandBuffer.ts';
+import { PAGE_SIZE } from '../../memory/addresses.ts';
+import { COUNTER, type Counters } from '../../metrics/counters.ts';
+import type { Cpu } from '../../time/cpu.ts';
+import type { DmaCosts } from '../kernels/costs.ts';
 import type { DomainInvalidation } from './domainInvalidation.ts';
-import type { RemappingHardware } from './remappingHardware.ts';
+import type { RemappingHardware } from '../remappingHardware.ts';
 
 export interface AmdInvalidationOptions {
   readonly costs: DmaCosts;

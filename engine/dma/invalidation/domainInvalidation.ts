@@ -2,7 +2,7 @@
  * How a paging domain tells its IOMMU that translations changed: what every vendor's driver offers to the common code
  * (Linux include/linux/iommu.h, `iommu_domain_ops`: `iotlb_sync`, `flush_iotlb_all`, `iotlb_sync_map`).
  */
-import type { Cpu } from '../time/cpu.ts';
+import type { Cpu } from '../../time/cpu.ts';
 
 export interface DomainInvalidation {
   /**

@@ -4,9 +4,9 @@
  * was, and since when (Linux drivers/iommu/iova.c `alloc_iova_fast`, `free_iova_fast`; include/trace/events/dma.h).
  * Only an inspection attaches it: a run keeps no such records.
  */
-import { PAGE_SIZE } from '../memory/addresses.ts';
-import type { DmaDirection } from './attributes.ts';
-import type { DmaCallEvent, DmaTrace, DmaTraceEvent } from './trace.ts';
+import { PAGE_SIZE } from '../../memory/addresses.ts';
+import type { DmaDirection } from '../attributes.ts';
+import type { DmaCallEvent, DmaTrace, DmaTraceEvent } from '../trace.ts';
 
 /** What time it is, and who is executing. */
 export interface LedgerClock {

@@ -1,10 +1,10 @@
 /** Bounce buffers against a plain allocator and plain bytes (Linux kernel/dma/swiotlb.c). */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { PhysicalMemory } from '../memory/physicalMemory.ts';
-import { Counters } from '../metrics/counters.ts';
-import { EventLog } from '../metrics/eventLog.ts';
-import { Cpu } from '../time/cpu.ts';
+import { PhysicalMemory } from '../../memory/physicalMemory.ts';
+import { Counters } from '../../metrics/counters.ts';
+import { EventLog } from '../../metrics/eventLog.ts';
+import { Cpu } from '../../time/cpu.ts';
 import {
   DMA_ATTR_NO_WARN,
   DMA_ATTR_SKIP_CPU_SYNC,
@@ -12,11 +12,11 @@ import {
   DMA_FROM_DEVICE,
   DMA_TO_DEVICE,
   type DmaDirection,
-} from './attributes.ts';
-import { dmaCostParameters, resolveDmaCosts } from './costs.ts';
-import { createDmaDevice, type DmaDevice } from './device.ts';
+} from '../attributes.ts';
+import { dmaCostParameters, resolveDmaCosts } from '../kernels/costs.ts';
+import { createDmaDevice, type DmaDevice } from '../device.ts';
 import { NO_BOUNCE_BUFFER, Swiotlb, swiotlbAreas, type SwiotlbOptions } from './swiotlb.ts';
-import type { DmaTraceEvent } from './trace.ts';
+import type { DmaTraceEvent } from '../trace.ts';
 
 const SLOT = 2048;
 const SEGMENT = 128;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { EventQueue } from '../time/eventQueue.ts';
-import { picoseconds, PICOSECONDS_PER_MILLISECOND } from '../time/picoseconds.ts';
+import { EventQueue } from '../../time/eventQueue.ts';
+import { picoseconds, PICOSECONDS_PER_MILLISECOND } from '../../time/picoseconds.ts';
 import { IovaDepotTrimmer } from './iovaDepotTrimmer.ts';
 import { IovaDomain } from './iovaDomain.ts';
 import { IOVA_MAG_SIZE } from './iovaRcache.ts';

@@ -3,8 +3,8 @@
  * per run into picoseconds. Every layer charges its own part, so that the cost of a call is the sum of what it did.
  * Leaves out: what the hardware makes the CPU wait, which comes on top from the invalidation queue.
  */
-import { picoseconds, PICOSECONDS_PER_NANOSECOND, type Picoseconds } from '../time/picoseconds.ts';
-import { LabError } from '../time/labError.ts';
+import { picoseconds, PICOSECONDS_PER_NANOSECOND, type Picoseconds } from '../../time/picoseconds.ts';
+import { LabError } from '../../time/labError.ts';
 import { PUBLISHED_NANOSECONDS } from './costPresetPublished.ts';
 import { RECORDED_INSTRUCTIONS } from './costPresetRecorded.ts';
 import type { KernelProfileName } from './profiles.ts';

@@ -3,9 +3,9 @@
  * drivers/iommu/dma-iommu.c: `queue_iova`, `fq_ring_free_locked`, `fq_flush_iotlb`, `fq_flush_timeout`).
  * Leaves out: the single-queue variant for tables that a hypervisor shadows.
  */
-import type { Cpu } from '../time/cpu.ts';
-import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
-import { picoseconds, PICOSECONDS_PER_MILLISECOND } from '../time/picoseconds.ts';
+import type { Cpu } from '../../time/cpu.ts';
+import type { EventHandler, EventQueue } from '../../time/eventQueue.ts';
+import { picoseconds, PICOSECONDS_PER_MILLISECOND } from '../../time/picoseconds.ts';
 
 /** `IOVA_DEFAULT_FQ_SIZE`: one slot stays empty, so 255 ranges wait at most. */
 const FLUSH_QUEUE_SIZE = 256;

@@ -4,11 +4,11 @@
  */
 import { describe, expect, test } from 'vitest';
 import { dmaCostParameters, resolveDmaCosts, DMA_COST_NAMES, DMA_COST_PRESETS } from './costs.ts';
-import table from './executedInstructions.fixture.json' with { type: 'json' };
+import table from '../executedInstructions.fixture.json' with { type: 'json' };
 import { KERNEL_PROFILE_NAMES, type KernelProfileName } from './profiles.ts';
-import { ScatterList } from './scatterList.ts';
-import { TestMachine } from './testMachine.ts';
-import { DmaIovaState } from './twoStep.ts';
+import { ScatterList } from '../scatterList.ts';
+import { TestMachine } from '../testMachine.ts';
+import { DmaIovaState } from '../twoStep.ts';
 
 const PICOSECONDS_PER_INSTRUCTION = 140;
 const PAGE = 4096;

@@ -4,17 +4,17 @@
  * swiotlb:swiotlb_bounced). Bytes are really copied, in both directions.
  * Leaves out: restricted pools, and transient pools of dynamic mode.
  */
-import { PAGE_SIZE } from '../memory/addresses.ts';
-import type { PhysicalMemory } from '../memory/physicalMemory.ts';
-import { COUNTER, type Counters } from '../metrics/counters.ts';
-import type { EventLog } from '../metrics/eventLog.ts';
-import type { Cpu } from '../time/cpu.ts';
-import { picoseconds } from '../time/picoseconds.ts';
-import { DMA_ATTR_NO_WARN, DMA_ATTR_SKIP_CPU_SYNC, DMA_TO_DEVICE, type DmaDirection } from './attributes.ts';
-import type { DmaCosts } from './costs.ts';
-import type { DmaDevice } from './device.ts';
+import { PAGE_SIZE } from '../../memory/addresses.ts';
+import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
+import { COUNTER, type Counters } from '../../metrics/counters.ts';
+import type { EventLog } from '../../metrics/eventLog.ts';
+import type { Cpu } from '../../time/cpu.ts';
+import { picoseconds } from '../../time/picoseconds.ts';
+import { DMA_ATTR_NO_WARN, DMA_ATTR_SKIP_CPU_SYNC, DMA_TO_DEVICE, type DmaDirection } from '../attributes.ts';
+import type { DmaCosts } from '../kernels/costs.ts';
+import type { DmaDevice } from '../device.ts';
 import { bits, IO_TLB_SEGSIZE, IO_TLB_SIZE, NO_SLOT, SwiotlbPool } from './swiotlbPool.ts';
-import type { DmaTrace } from './trace.ts';
+import type { DmaTrace } from '../trace.ts';
 
 /** What `map` returns when it finds no room. */
 export const NO_BOUNCE_BUFFER = -1;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { RandomStream } from '../time/random.ts';
+import { RandomStream } from '../../time/random.ts';
 import { IovaDomain } from './iovaDomain.ts';
 
 const CPUS = 3;

@@ -4,16 +4,16 @@
  * 6.5.2.3). Without caching mode the hardware keeps nothing that was not present, and a map needs no flush.
  * Leaves out: device TLBs.
  */
-import { COUNTER, type Counters } from '../metrics/counters.ts';
-import type { PageTableFormat } from '../iommu/pageTableFormat.ts';
-import { VTD_FIRST_STAGE } from '../iommu/vtdFirstStage.ts';
-import type { Cpu } from '../time/cpu.ts';
-import type { DmaCosts } from './costs.ts';
+import { COUNTER, type Counters } from '../../metrics/counters.ts';
+import type { PageTableFormat } from '../../iommu/pageTableFormat.ts';
+import { VTD_FIRST_STAGE } from '../../iommu/vtdFirstStage.ts';
+import type { Cpu } from '../../time/cpu.ts';
+import type { DmaCosts } from '../kernels/costs.ts';
 import type { DomainInvalidation } from './domainInvalidation.ts';
-import type { KernelProfile } from './profiles.ts';
+import type { KernelProfile } from '../kernels/profiles.ts';
 import { AlignedRange } from './rangeInvalidation.ts';
-import type { RemappingHardware } from './remappingHardware.ts';
-import { ALL_ADDRESSES_END, type DmaTrace } from './trace.ts';
+import type { RemappingHardware } from '../remappingHardware.ts';
+import { ALL_ADDRESSES_END, type DmaTrace } from '../trace.ts';
 
 /** CAP.MAMV: the largest address mask that common hardware takes in one page-selective descriptor. */
 const DEFAULT_ADDRESS_MASK_LIMIT = 18;

@@ -3,8 +3,8 @@
  * drivers/iommu/intel/cache.c, `calculate_psi_aligned_address`). A range that is not aligned to its own size grows until its
  * first and last page share all higher bits, perhaps to the whole address space.
  */
-import { PAGE_OFFSET } from './pageOffset.ts';
-import { PAGE_SIZE } from '../memory/addresses.ts';
+import { PAGE_OFFSET } from '../pageOffset.ts';
+import { PAGE_SIZE } from '../../memory/addresses.ts';
 
 /** `MAX_AGAW_PFN_WIDTH`: the mask that stands for every page. */
 const MAX_ADDRESS_MASK = 52;

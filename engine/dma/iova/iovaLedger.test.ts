@@ -1,12 +1,12 @@
 /** Each range of a space knows whose it is, or was, and how far its mapping has come. */
 import { describe, expect, it } from 'vitest';
-import { PAGE_SIZE } from '../memory/addresses.ts';
-import { DMA_FROM_DEVICE, DMA_TO_DEVICE } from './attributes.ts';
+import { PAGE_SIZE } from '../../memory/addresses.ts';
+import { DMA_FROM_DEVICE, DMA_TO_DEVICE } from '../attributes.ts';
 import { IovaLedger } from './iovaLedger.ts';
 import { iovaSnapshot, type IovaRange } from './iovaSnapshot.ts';
-import { ScatterList } from './scatterList.ts';
-import { TestMachine, type TestMachineOptions } from './testMachine.ts';
-import { DmaIovaState } from './twoStep.ts';
+import { ScatterList } from '../scatterList.ts';
+import { TestMachine, type TestMachineOptions } from '../testMachine.ts';
+import { DmaIovaState } from '../twoStep.ts';
 
 const PHYS = 0x100_0000;
 

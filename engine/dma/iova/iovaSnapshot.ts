@@ -3,9 +3,9 @@
  * mapping has it, queued while it waits for the flush of a lazy domain, cached while the allocator keeps it for the next
  * request of its size, and reserved when it is never handed out (Linux drivers/iommu/iova.c, drivers/iommu/dma-iommu.c).
  */
-import { PAGE_SIZE } from '../memory/addresses.ts';
-import type { DmaDevice } from './device.ts';
-import type { DmaIommu } from './dmaIommu.ts';
+import { PAGE_SIZE } from '../../memory/addresses.ts';
+import type { DmaDevice } from '../device.ts';
+import type { DmaIommu } from '../dmaIommu.ts';
 import type { IovaLedger, LedgerRecord, OwnerCall } from './iovaLedger.ts';
 
 export const IOVA_STATES = ['live', 'queued', 'cached', 'reserved'] as const;
