@@ -70,6 +70,7 @@ export const strings = {
     sizeGiB: 'Size',
     model: 'Model',
     cachingMode: 'Caching mode',
+    scalableMode: 'Scalable mode',
     swiotlb: 'Bounce buffers',
     swiotlbForce: 'Bounce everything',
     untrusted: 'Untrusted',

@@ -221,14 +221,20 @@ function bounceProblems(lab: LabDocument): LabProblem[] {
 
 function iommuProblems(parts: readonly Part[]): LabProblem[] {
   return parts.flatMap((part): LabProblem[] => {
-    if (part.kind !== 'iommu' || part.vendor !== 'amd' || part.cachingMode !== true) return [];
-    return [
-      {
-        path: `topology.parts[${part.id}].cachingMode`,
-        problem: "caching mode is VT-d's.",
-        remedy: 'Use the vendor vtd, or leave cachingMode out.',
-      },
-    ];
+    if (part.kind !== 'iommu') return [];
+    const path = `topology.parts[${part.id}]`;
+    const problems: LabProblem[] = [];
+    const refuse = (field: string, problem: string, remedy: string): void => {
+      problems.push({ path: `${path}.${field}`, problem, remedy });
+    };
+    if (part.vendor === 'amd') {
+      const remedy = 'Use the vendor vtd, or leave the field out.';
+      if (part.cachingMode === true) refuse('cachingMode', "caching mode is VT-d's.", remedy);
+      if (part.scalableMode === true) refuse('scalableMode', "scalable mode is VT-d's.", remedy);
+    } else if (part.scalableMode === true && part.levels === 3) {
+      refuse('levels', 'first-stage tables have four levels.', 'Use 4, or leave scalableMode out.');
+    }
+    return problems;
   });
 }
 

@@ -184,8 +184,8 @@ function buildIommu(
     contextCacheEntries: part.contextCacheEntries,
     walkers: part.walkers,
   };
-  const { id, vendor = 'vtd', cachingMode = false } = part;
-  return new Iommu({ name: id, memory, frames, geometry, costs, counters, log, vendor, cachingMode });
+  const { id, vendor = 'vtd', cachingMode = false, scalableMode = false } = part;
+  return new Iommu({ name: id, memory, frames, geometry, costs, counters, log, vendor, cachingMode, scalableMode });
 }
 
 /** Where every device with 32 bits of address finds it; on the boundary of a segment, as far as the kernel can. */

@@ -26,7 +26,7 @@ function run(fields: Fields, domain: 'strict' | 'passthrough' = 'strict', scheme
 describe('optional fields of a topology', () => {
   test('left out, they are no part of the document or of the identity of a run', () => {
     const lab = sampleLab();
-    expect(JSON.stringify(lab.topology)).not.toMatch(/vendor|cachingMode|untrusted|dmaMaskBits|swiotlb/);
+    expect(JSON.stringify(lab.topology)).not.toMatch(/vendor|cachingMode|scalableMode|untrusted|dmaMaskBits|swiotlb/);
     const amd = sampleLab({ topology: topologyWith({ iommu0: { vendor: 'amd' } }) });
     const ids = [lab, amd].map((each) => runId(each, each.comparison[0]!, new Map()));
     expect(new Set(ids).size).toBe(2);
@@ -37,6 +37,18 @@ describe('optional fields of a topology', () => {
     expect([counters.get('faults'), counters.get('staleWindowAccesses')]).toEqual([0, 0]);
     expect(counters.get('iotlbLookups')).toBeGreaterThan(0);
   });
+
+  test.each(['map_sg', 'two_step'])(
+    'VT-d in scalable mode does the same work with first-stage tables, %s',
+    (scheme) => {
+      const usual = run({}, 'strict', scheme).counters;
+      const { counters } = run({ iommu0: { scalableMode: true } }, 'strict', scheme);
+      expect([counters.get('faults'), counters.get('staleWindowAccesses')]).toEqual([0, 0]);
+      for (const name of ['iotlbLookups', 'iommuMaps', 'pteWrites', 'invalidationsPage'] as const) {
+        expect(counters.get(name)).toBe(usual.get(name));
+      }
+    },
+  );
 
   test('caching mode costs a flush for each map, and no fault', () => {
     const usual = run({}).counters;
@@ -77,6 +89,8 @@ describe('what these fields demand', () => {
     [{ nvme0: { dmaMaskBits: 30 } }, 'passthrough', 'topology.parts[nvme0].dmaMaskBits'],
     [{ nvme0: { dmaMaskBits: 26 }, dram0: { swiotlb: {} } }, 'passthrough', 'topology.parts[nvme0].dmaMaskBits'],
     [{ iommu0: { vendor: 'amd', cachingMode: true } }, 'strict', 'topology.parts[iommu0].cachingMode'],
+    [{ iommu0: { vendor: 'amd', scalableMode: true } }, 'strict', 'topology.parts[iommu0].scalableMode'],
+    [{ iommu0: { levels: 3, scalableMode: true } }, 'strict', 'topology.parts[iommu0].levels'],
     [{ dram0: { sizeGiB: 1, swiotlb: { sizeMiB: 1024 } } }, 'strict', 'topology.parts[dram0].swiotlb.sizeMiB'],
   ])('%o with %s is refused at %s', (fields: Fields, domain, path) => {
     expect(problems(fields, domain)).toEqual([path]);

@@ -70,6 +70,10 @@ const iommuPart = z
       .boolean()
       .optional()
       .describe('VT-d keeps what was not present, so every map flushes. Left out: it does not.'),
+    scalableMode: z
+      .boolean()
+      .optional()
+      .describe('VT-d walks first-stage tables, of four levels. Left out: second-stage tables.'),
     levels: z.union([z.literal(3), z.literal(4)]).default(4),
     iotlbEntries4K: count(1, 65_536).default(128),
     iotlbEntries2M: count(1, 65_536).default(32),

@@ -47,6 +47,7 @@ export function partFacts(part: Part): Fact[] {
       return [
         fact('model', part.vendor === 'amd' ? words.amdVi : words.vtd),
         ...(part.cachingMode === undefined ? [] : [fact('cachingMode', part.cachingMode ? words.yes : words.no)]),
+        ...(part.scalableMode === undefined ? [] : [fact('scalableMode', part.scalableMode ? words.yes : words.no)]),
         fact('levels', count(part.levels)),
         fact('iotlbEntries4K', withUnit(part.iotlbEntries4K, words.entries)),
         fact('iotlbEntries2M', withUnit(part.iotlbEntries2M, words.entries)),
