@@ -155,4 +155,14 @@ describe('a host that encrypts its memory', () => {
     expect(machine.swiotlb!.contains(address)).toBe(true);
     expect(world.deviceReads(address, 32)).toEqual(new Uint8Array(32).fill(0x44));
   });
+
+  test('one whose addresses end below the C-bit is told of the largest copy (dma_direct_get_required_mask)', () => {
+    const { api, cpu, device } = new EncryptingMachine('host', dmaBitMask(40)).machine;
+    expect(api.dmaGetRequiredMask(device)).toBe(dmaBitMask(C_BIT + 1));
+    expect(api.dmaAddressingLimited(device)).toBe(true);
+    const largest = api.dmaMaxMappingSize(device);
+    expect(largest).toBe(256 * 1024);
+    expect(api.dmaMapPhys(cpu, device, BUFFER, largest, DMA_TO_DEVICE, 0)).not.toBe(DMA_MAPPING_ERROR);
+    expect(api.dmaMapPhys(cpu, device, BUFFER, largest + 1, DMA_TO_DEVICE, 0)).toBe(DMA_MAPPING_ERROR);
+  });
 });

@@ -6,6 +6,7 @@
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { dmaBitMask, type DmaDevice } from './device.ts';
 import { EIO } from './errno.ts';
+import type { MemoryEncryption } from './memoryEncryption.ts';
 import { IOVA_RANGE_CACHE_MAX_PAGES } from './iova/iovaRcache.ts';
 import { type Swiotlb, swiotlbMaxMappingSize } from './swiotlb/swiotlb.ts';
 
@@ -19,6 +20,7 @@ export interface DeviceSurroundings {
   readonly swiotlb: Swiotlb | null;
   /** Bytes up to the end of RAM. */
   readonly memoryEnd: number;
+  readonly encryption: MemoryEncryption | null;
 }
 
 /** The largest single mapping: a segment of the bounce pool where bouncing is possible. */
@@ -37,15 +39,17 @@ export function optMappingSize(device: DmaDevice, around: DeviceSurroundings): n
   return around.translated ? Math.min(largest, IOVA_RANGE_CACHE_MAX_PAGES * PAGE_SIZE) : largest;
 }
 
-/** All ones up to what the device must be able to address. */
-export function requiredMask({ translated, memoryEnd }: DeviceSurroundings): number {
+/** All ones up to what the device must be able to address: the C-bit too, where its memory is encrypted. */
+export function requiredMask(device: DmaDevice, { translated, memoryEnd, encryption }: DeviceSurroundings): number {
   if (translated) return dmaBitMask(32);
-  return 2 ** (Math.floor(Math.log2(memoryEnd - 1)) + 1) - 1;
+  const last = memoryEnd - 1;
+  const highest = encryption === null || device.forceUnencrypted ? last : encryption.encrypted(last);
+  return 2 ** (Math.floor(Math.log2(highest)) + 1) - 1;
 }
 
 export function addressingLimited(device: DmaDevice, around: DeviceSurroundings): boolean {
   const { dmaMask, busDmaLimit } = device;
-  return (busDmaLimit === 0 ? dmaMask : Math.min(dmaMask, busDmaLimit)) < requiredMask(around);
+  return (busDmaLimit === 0 ? dmaMask : Math.min(dmaMask, busDmaLimit)) < requiredMask(device, around);
 }
 
 /** 0, or -EIO when no memory could ever be found for so narrow a mask; the masks are then as before. */

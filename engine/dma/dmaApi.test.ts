@@ -149,6 +149,25 @@ describe('lazy domains (queue_iova, fq_flush_timeout)', () => {
     expect(timers.size).toBe(0);
   });
 
+  test.each([
+    ['6.12', 'strict', false],
+    ['6.12', 'lazy', true],
+    ['7.3', 'strict', false],
+    ['7.3', 'lazy', true],
+    ['ideal', 'lazy', true],
+  ] as const)('%s, %s: whether a device still writes a page that was unmapped: %s', (profile, domain, stale) => {
+    const machine = new TestMachine({ profile, domain });
+    const { api, cpu, device, iommu, counters } = machine;
+    const address = api.dmaMapPhys(cpu, device, 0x5000_0000, PAGE, DMA_FROM_DEVICE, 0);
+    const writes = (): boolean => iommu.translate(device.sourceId, address / PAGE, true, 1, cpu.now);
+    expect(writes()).toBe(true);
+    api.dmaUnmapPhys(cpu, device, address, PAGE, DMA_FROM_DEVICE, 0);
+    expect(writes()).toBe(stale);
+    expect(counters.get('staleWindowAccesses')).toBe(stale ? 1 : 0);
+    api.flushQueueTimer(cpu, device);
+    expect(writes()).toBe(false);
+  });
+
   test('keeps the pages of cut-off tables until the flush', () => {
     const machine = new TestMachine({ domain: 'lazy' });
     const { api, cpu, device } = machine;

@@ -325,7 +325,7 @@ export class DmaApi {
   }
 
   dmaGetRequiredMask(device: DmaDevice): number {
-    return requiredMask(this.surroundings(device));
+    return requiredMask(device, this.surroundings(device));
   }
 
   /** Whether the device cannot reach all memory by itself. */
@@ -383,9 +383,9 @@ export class DmaApi {
   }
 
   private surroundings(device: DmaDevice): DeviceSurroundings {
-    const { memory, swiotlb } = this.options;
+    const { memory, swiotlb, encryption } = this.options;
     const translated = this.find(device).translated !== null;
-    return { translated, swiotlb: swiotlb ?? null, memoryEnd: memory.sizeBytes };
+    return { translated, swiotlb: swiotlb ?? null, memoryEnd: memory.sizeBytes, encryption: encryption ?? null };
   }
 
   private find(device: DmaDevice): Attachment {
