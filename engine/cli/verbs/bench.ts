@@ -65,8 +65,8 @@ export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> 
   print(row('map + unmap of one page, strict', mappings.singlePagesStrict));
   print(row('map + unmap of one page, lazy', mappings.singlePagesLazy));
   printManyPages('map_sg', mappings.scatterLists);
-  printManyPages('two-step, 32 links', mappings.twoStepPageByPage);
-  printManyPages('two-step, one link', mappings.twoStepOneLink);
+  printManyPages('two-step in 32 links', mappings.twoStepPageByPage);
+  printManyPages('two-step in one link', mappings.twoStepOneLink);
   print(row('whole timed run, accesses', run));
   const memory = 'memory, 10^7 over 10^5 accesses';
   print(
@@ -83,7 +83,7 @@ function printManyPages(name: string, figure: PairFigure): void {
     rate: figure.rate * PAGES_PER_OPERATION,
     bareRate: figure.bareRate * PAGES_PER_OPERATION,
   };
-  print(row(`${name} of ${PAGES_PER_OPERATION} pages`, figure));
+  print(row(`${name}, ${PAGES_PER_OPERATION} pages`, figure));
   print(row('  per page', perPage));
 }
 
