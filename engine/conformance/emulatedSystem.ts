@@ -18,7 +18,8 @@ import { ReplayedPool } from '../drivers/descriptorPool.ts';
 import { NvmeIod } from '../drivers/nvmeIod.ts';
 import { NvmeMapping } from '../drivers/nvmeMapping.ts';
 import { type InvalidationObserver, InvalidationQueue } from '../iommu/invalidationQueue.ts';
-import { Iommu, type IommuCosts, type IommuGeometry } from '../iommu/iommu.ts';
+import { FREE_IOMMU_COSTS } from '../iommu/freeCosts.ts';
+import { Iommu, type IommuGeometry } from '../iommu/iommu.ts';
 import type { RecordedSystem } from '../lab/recordingFiles.ts';
 import type { RecordedMemory } from '../lab/recordingVectors.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
@@ -29,7 +30,6 @@ import { MappedRequest } from '../schemes/mappedRequest.ts';
 import { MappingRequest } from '../schemes/mappingRequest.ts';
 import { createScheme } from '../schemes/schemes.ts';
 import { Cpu } from '../time/cpu.ts';
-import { picoseconds } from '../time/picoseconds.ts';
 import { RECORDED_IOTLB_ENTRIES } from './deviceEnds.ts';
 import type { DriveParts } from './emulatedDrive.ts';
 import type { RecordedAllocation } from './recordedAllocations.ts';
@@ -58,18 +58,6 @@ const GEOMETRY: IommuGeometry = {
   pagingCache: { entries512G: 4, entries1G: 4, entries2M: 16 },
   contextCacheEntries: 4,
   walkers: 1,
-};
-
-const NONE = picoseconds(0);
-const NO_TIME: IommuCosts = {
-  iotlbHit: NONE,
-  contextCacheHit: NONE,
-  pagingCacheLookup: NONE,
-  tableRead: NONE,
-  walkOverhead: NONE,
-  invalidationWait: NONE,
-  invalidationService: NONE,
-  invalidationDescriptor: NONE,
 };
 
 /** A request between its mapping and its unmapping; reused. */
@@ -102,7 +90,7 @@ export class EmulatedSystem {
       memory,
       frames,
       geometry: GEOMETRY,
-      costs: NO_TIME,
+      costs: FREE_IOMMU_COSTS,
       counters,
       log: null,
     });

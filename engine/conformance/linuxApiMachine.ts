@@ -11,7 +11,8 @@ import { DmaApi } from '../dma/dmaApi.ts';
 import { kernelProfile, type KernelProfile } from '../dma/kernels/profiles.ts';
 import { Swiotlb } from '../dma/swiotlb/swiotlb.ts';
 import type { DmaTrace } from '../dma/trace.ts';
-import { Iommu, type IommuCosts, type IommuGeometry } from '../iommu/iommu.ts';
+import { FREE_IOMMU_COSTS } from '../iommu/freeCosts.ts';
+import { Iommu, type IommuGeometry } from '../iommu/iommu.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { FrameAllocator } from '../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../memory/physicalMemory.ts';
@@ -38,16 +39,6 @@ const GEOMETRY: IommuGeometry = {
   walkers: 1,
 };
 const NONE = picoseconds(0);
-const NO_TIME: IommuCosts = {
-  iotlbHit: NONE,
-  contextCacheHit: NONE,
-  pagingCacheLookup: NONE,
-  tableRead: NONE,
-  walkOverhead: NONE,
-  invalidationWait: NONE,
-  invalidationService: NONE,
-  invalidationDescriptor: NONE,
-};
 const LINK = { generation: 1, lanes: 1, maxPayloadSize: 128, maxReadRequestSize: 128, propagation: NONE };
 
 export class ApiMachine {
@@ -74,7 +65,7 @@ export class ApiMachine {
             memory,
             frames,
             geometry: GEOMETRY,
-            costs: NO_TIME,
+            costs: FREE_IOMMU_COSTS,
             counters,
             log: null,
             vendor: system.iommu === 'amd' ? 'amd' : 'vtd',

@@ -7,6 +7,7 @@
 import { z } from 'zod';
 import type { DomainType, ReservedRegion } from '../dma/device.ts';
 import { KERNEL_PROFILE_NAMES, type KernelProfileName } from '../dma/kernels/profiles.ts';
+import { commandLineWords, isOn, lastValue, parseRunJson, runJsonSchema } from '../lab/runJson.ts';
 import { LabError } from '../time/labError.ts';
 
 const LONGEST_TABLE = 4 * 1024 * 1024;
@@ -16,10 +17,7 @@ const MOST_SWIOTLB_SLOTS = 2 ** 20;
 const HIGHEST_ADDRESS = 2 ** 52;
 const FOUR_GIB = 2 ** 32;
 
-const runJsonSchema = z.object({
-  kernel: z.string().max(200),
-  commandLine: z.string().max(4096),
-  iommu: z.string().max(200).nullish(),
+const apiRunSchema = runJsonSchema.extend({
   cpus: z.int().min(1).max(64),
   memory: z.string().max(32).optional(),
   devices: z.array(z.string().max(200)).max(64).optional(),
@@ -62,23 +60,8 @@ const RECORDED_DEVICE = 'edu';
 
 export function readApiSystem(file: string, runJson: string, iomem: string): ApiSystem {
   const where = `${file} (run.json)`;
-  let value: unknown;
-  try {
-    value = JSON.parse(runJson);
-  } catch {
-    throw new LabError(where, 'this is not JSON.', 'It is an object with kernel, commandLine, iommu and cpus.');
-  }
-  const parsed = runJsonSchema.safeParse(value);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw new LabError(
-      where,
-      `${issue?.path.join('.') ?? 'the object'}: ${issue?.message ?? 'not as expected'}.`,
-      'It is an object with kernel, commandLine, iommu and cpus.',
-    );
-  }
-  const run = parsed.data;
-  const words = run.commandLine.split(/\s+/);
+  const run = parseRunJson(where, runJson, apiRunSchema);
+  const words = commandLineWords(run.commandLine);
   const iommu = iommuOf(where, run.iommu ?? null, words);
   const devices = run.devices ?? [];
   const position = devices.findIndex((device) => device.startsWith(RECORDED_DEVICE));
@@ -167,15 +150,6 @@ function domainOf(file: string, translated: boolean, words: readonly string[], c
         'Names are MODE.SCRIPT.jsonl.gz with DMA, DMA-FQ, identity or keep.',
       );
   }
-}
-
-function lastValue(words: readonly string[], key: string): string | null {
-  const found = words.findLast((word) => word.startsWith(`${key}=`));
-  return found === undefined ? null : found.slice(key.length + 1);
-}
-
-function isOn(value: string | null): boolean {
-  return value !== null && ['1', 'y', 'Y', 'on', 'yes', 'true'].includes(value);
 }
 
 /** `swiotlb=<slots>`: rounded up to whole segments of 128 slots. */

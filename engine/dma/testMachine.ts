@@ -2,6 +2,7 @@
  * A small machine for the tests of this folder: memory, an IOMMU that costs nothing, CPUs, one device, and a list of
  * the events that its calls emitted.
  */
+import { FREE_IOMMU_COSTS } from '../iommu/freeCosts.ts';
 import { Iommu, type IommuVendor } from '../iommu/iommu.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { FrameAllocator } from '../memory/frameAllocator.ts';
@@ -12,7 +13,6 @@ import { EventLog } from '../metrics/eventLog.ts';
 import type { P2pdmaTopology } from '../pcie/p2pdma.ts';
 import { Cpu } from '../time/cpu.ts';
 import type { EventQueue } from '../time/eventQueue.ts';
-import { picoseconds } from '../time/picoseconds.ts';
 import { dmaCostParameters, resolveDmaCosts } from './kernels/costs.ts';
 import { createDmaDevice, type DmaDevice, type DomainType } from './device.ts';
 import { DmaApi } from './dmaApi.ts';
@@ -24,7 +24,6 @@ import type { DmaTraceEvent } from './trace.ts';
 const MEMORY_BYTES = 2 ** 33;
 /** Where the bounce buffers lie. */
 export const BOUNCE_POOL = 0x2000_0000;
-const FREE_TIME = picoseconds(0);
 
 export interface TestMachineOptions {
   readonly profile?: KernelProfileName;
@@ -82,16 +81,7 @@ export class TestMachine {
         contextCacheEntries: 4,
         walkers: 1,
       },
-      costs: {
-        iotlbHit: FREE_TIME,
-        contextCacheHit: FREE_TIME,
-        pagingCacheLookup: FREE_TIME,
-        tableRead: FREE_TIME,
-        walkOverhead: FREE_TIME,
-        invalidationWait: FREE_TIME,
-        invalidationService: FREE_TIME,
-        invalidationDescriptor: FREE_TIME,
-      },
+      costs: FREE_IOMMU_COSTS,
     });
     this.cpus = Array.from({ length: options.cpus ?? 1 }, (_, id) => new Cpu(id));
     this.device = createDmaDevice({ name: '0000:00:03.0', sourceId: 0x18, ...options.device });

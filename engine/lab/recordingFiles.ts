@@ -3,24 +3,17 @@
  * profile, the command line the kind of domain (Linux drivers/iommu/iommu.c `iommu_set_def_domain_type`,
  * `iommu_dma_setup`; x86 kernels are lazy unless told otherwise).
  * Input may be hostile: what a gzip'd file inflates to is bounded.
- * Leaves out: AMD-Vi, caching mode, and every kernel without a profile; each is refused by name.
+ * Leaves out: traces behind AMD's IOMMU or in caching mode, and every kernel without a profile; each is refused by name.
  */
 import { gunzipSync } from 'node:zlib';
-import { z } from 'zod';
 import { LabError } from '../time/labError.ts';
+import { commandLineWords, isOn, lastValue, parseRunJson, runJsonSchema } from './runJson.ts';
 import type { RecordedDomain, RecordedKernel, RecordingFiles } from '../workloads/recordedRequest.ts';
 
 /** Ten times the largest recording that a default trace buffer can hold. */
 export const LARGEST_TRACE_BYTES = 128 * 1024 * 1024;
 
 const PROFILES: readonly RecordedKernel[] = ['6.12', '6.16', '6.17', '6.18', '7.2', '7.3'];
-
-const runJsonSchema = z.object({
-  kernel: z.string().max(200),
-  commandLine: z.string().max(4096),
-  iommu: z.string().max(200).nullish(),
-  cpus: z.int().min(1).max(1024),
-});
 
 export interface RecordedSystem {
   readonly kernelRelease: string;
@@ -65,19 +58,9 @@ export function traceText(name: string, bytes: Uint8Array): string {
   return Buffer.from(plain.buffer, plain.byteOffset, plain.byteLength).toString('latin1');
 }
 
-function lastValue(words: readonly string[], key: string): string | null {
-  const found = words.findLast((word) => word.startsWith(`${key}=`));
-  return found === undefined ? null : found.slice(key.length + 1);
-}
-
-function isOn(value: string): boolean {
-  return ['1', 'y', 'Y', 'on', 'yes', 'true'].includes(value);
-}
-
 function domainOf(commandLine: string): RecordedDomain {
-  const words = commandLine.split(/\s+/);
-  const passthrough = lastValue(words, 'iommu.passthrough');
-  if (passthrough !== null && isOn(passthrough)) return 'passthrough';
+  const words = commandLineWords(commandLine);
+  if (isOn(lastValue(words, 'iommu.passthrough'))) return 'passthrough';
   if (words.includes('iommu=pt') || words.includes('intel_iommu=off') || words.includes('iommu=off')) {
     // Without an IOMMU the DMA API takes the same direct path as in passthrough.
     return 'passthrough';
@@ -87,45 +70,29 @@ function domainOf(commandLine: string): RecordedDomain {
   return words.some((word) => word.startsWith('intel_iommu=') && word.includes('strict')) ? 'strict' : 'lazy';
 }
 
-function isForcedDac(commandLine: string): boolean {
-  const value = lastValue(commandLine.split(/\s+/), 'iommu.forcedac');
-  return value !== null && isOn(value);
-}
-
 export function readRunJson(name: string, text: string): RecordedSystem {
   const where = `${name} (run.json)`;
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new LabError(where, 'this is not JSON.', 'It is an object with kernel, commandLine, iommu and cpus.');
-  }
-  const parsed = runJsonSchema.safeParse(value);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw new LabError(
-      where,
-      `${issue?.path.join('.') ?? 'the object'}: ${issue?.message ?? 'not as expected'}.`,
-      'It is an object with kernel, commandLine, iommu and cpus.',
-    );
-  }
-  const { kernel, commandLine, iommu, cpus } = parsed.data;
+  const { kernel, commandLine, iommu, cpus } = parseRunJson(where, text, runJsonSchema);
   const profile = PROFILES.find((candidate) => kernel === candidate || kernel.startsWith(`${candidate}.`));
   if (profile === undefined) {
     throw new LabError(where, `there is no kernel profile for Linux ${kernel}.`, `Profiles: ${PROFILES.join(', ')}.`);
   }
   if (iommu?.startsWith('amd') === true) {
-    throw new LabError(where, `recordings behind ${iommu} are not replayed.`, 'Only VT-d (intel-iommu) is emulated.');
+    throw new LabError(
+      where,
+      `traces of requests behind ${iommu} are not replayed.`,
+      'Record behind VT-d (intel-iommu).',
+    );
   }
   if (iommu?.includes('caching-mode=on') === true) {
-    throw new LabError(where, 'recordings in caching mode are not replayed.', 'Record with caching-mode=off.');
+    throw new LabError(where, 'traces of requests in caching mode are not replayed.', 'Record with caching-mode=off.');
   }
   return {
     kernelRelease: kernel,
     kernelProfile: profile,
     domain: domainOf(commandLine),
     cpus,
-    forceDac: isForcedDac(commandLine),
+    forceDac: isOn(lastValue(commandLineWords(commandLine), 'iommu.forcedac')),
   };
 }
 
