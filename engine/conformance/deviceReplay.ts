@@ -5,7 +5,7 @@
  * which is not there yet has it submitted first. Order and moment are the log's, so are the pages of the machine's past (queues,
  * descriptor pools, what the IOTLB held); all else is the emulator's.
  */
-import type { InvalidationObserver } from '../iommu/invalidationQueue.ts';
+import type { InvalidationObserver } from '../iommu/vtd/invalidationQueue.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { firstDifference, type ListDifference } from './compareLists.ts';
 import type { InvalidateUnit, InvalidationKey } from './deviceInvalidations.ts';

@@ -17,7 +17,7 @@ import { DmaIovaState } from '../dma/twoStep.ts';
 import { ReplayedPool } from '../drivers/descriptorPool.ts';
 import { NvmeIod } from '../drivers/nvmeIod.ts';
 import { NvmeMapping } from '../drivers/nvmeMapping.ts';
-import { type InvalidationObserver, InvalidationQueue } from '../iommu/invalidationQueue.ts';
+import { type InvalidationObserver, InvalidationQueue } from '../iommu/vtd/invalidationQueue.ts';
 import { FREE_IOMMU_COSTS } from '../iommu/freeCosts.ts';
 import { Iommu, type IommuGeometry } from '../iommu/iommu.ts';
 import type { RecordedSystem } from '../lab/recordingFiles.ts';

@@ -4,14 +4,14 @@
  * drivers/iommu/intel/iommu.c `domain_context_mapping_one`, pasid.c `intel_pasid_setup_first_level`; drivers/iommu/amd/iommu.c `set_dte_entry`, `amd_iommu_change_top`).
  * Leaves out: second-stage tables in scalable mode, devices that share one requester id.
  */
-import { invalidateDeviceCommand } from '../iommu/amdCommandBuffer.ts';
-import { allocateDeviceTable, writeDeviceTableEntry } from '../iommu/amdDeviceTable.ts';
-import { AMD_V1 } from '../iommu/amdV1.ts';
-import { writeContextEntry } from '../iommu/contextTable.ts';
-import type { PageTableFormat } from '../iommu/pageTableFormat.ts';
-import { writeScalableEntry } from '../iommu/scalableTable.ts';
-import { VTD_FIRST_STAGE } from '../iommu/vtdFirstStage.ts';
-import { VTD_SECOND_STAGE } from '../iommu/vtdSecondStage.ts';
+import { invalidateDeviceCommand } from '../iommu/amd/amdCommandBuffer.ts';
+import { allocateDeviceTable, writeDeviceTableEntry } from '../iommu/amd/amdDeviceTable.ts';
+import { AMD_V1 } from '../iommu/formats/amdV1.ts';
+import { writeContextEntry } from '../iommu/vtd/contextTable.ts';
+import type { PageTableFormat } from '../iommu/formats/pageTableFormat.ts';
+import { writeScalableEntry } from '../iommu/vtd/scalableTable.ts';
+import { VTD_FIRST_STAGE } from '../iommu/formats/vtdFirstStage.ts';
+import { VTD_SECOND_STAGE } from '../iommu/formats/vtdSecondStage.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Cpu } from '../time/cpu.ts';

@@ -2,7 +2,7 @@
  * The error numbers that the DMA API and the page-table code return, with the kernel's names and signs
  * (Linux include/uapi/asm-generic/errno*.h). Functions return them negative, as in the kernel; 0 is success.
  */
-import { EADDRINUSE, EINVAL, ENXIO, ERANGE } from '../iommu/tableErrors.ts';
+import { EADDRINUSE, EINVAL, ENXIO, ERANGE } from '../iommu/tables/tableErrors.ts';
 
 export { EADDRINUSE, EINVAL, ENXIO, ERANGE };
 export const EPERM = -1;

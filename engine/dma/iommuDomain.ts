@@ -4,11 +4,11 @@
  * What the hardware is told is the vendor's part, see domainInvalidation.ts.
  */
 import { PAGE_OFFSET } from './pageOffset.ts';
-import type { PageTableFormat } from '../iommu/pageTableFormat.ts';
-import { READ, WRITE } from '../iommu/pageTableFormat.ts';
-import { GenericPageTable } from '../iommu/tableOperationsGeneric.ts';
-import { LegacyPageTable } from '../iommu/tableOperationsLegacy.ts';
-import type { PageTable, TableWatcher } from '../iommu/tableOperations.ts';
+import type { PageTableFormat } from '../iommu/formats/pageTableFormat.ts';
+import { READ, WRITE } from '../iommu/formats/pageTableFormat.ts';
+import { GenericPageTable } from '../iommu/tables/tableOperationsGeneric.ts';
+import { LegacyPageTable } from '../iommu/tables/tableOperationsLegacy.ts';
+import type { PageTable, TableWatcher } from '../iommu/tables/tableOperations.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
@@ -25,7 +25,7 @@ import type { KernelProfile } from './kernels/profiles.ts';
 import type { RemappingHardware } from './remappingHardware.ts';
 import type { DmaTrace } from './trace.ts';
 import { VtdInvalidation } from './invalidation/vtdInvalidation.ts';
-import { VTD_SECOND_STAGE } from '../iommu/vtdSecondStage.ts';
+import { VTD_SECOND_STAGE } from '../iommu/formats/vtdSecondStage.ts';
 
 export interface IommuDomainOptions {
   readonly profile: KernelProfile;

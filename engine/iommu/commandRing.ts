@@ -8,9 +8,9 @@ import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Counters } from '../metrics/counters.ts';
 import type { Picoseconds } from '../time/picoseconds.ts';
-import type { ContextCache } from './contextCache.ts';
-import type { Iotlb } from './iotlb.ts';
-import type { PagingStructureCache } from './pagingStructureCache.ts';
+import type { ContextCache } from './caches/contextCache.ts';
+import type { Iotlb } from './caches/iotlb.ts';
+import type { PagingStructureCache } from './caches/pagingStructureCache.ts';
 
 const COMMAND_WORDS = 4;
 const RING_COMMANDS = 256;

@@ -2,9 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { Counters } from '../metrics/counters.ts';
 import { EventLog } from '../metrics/eventLog.ts';
 import { nanoseconds, picoseconds } from '../time/picoseconds.ts';
-import { writeContextEntry } from './contextTable.ts';
+import { writeContextEntry } from './vtd/contextTable.ts';
 import { Iommu } from './iommu.ts';
-import { TestTables } from './testTables.ts';
+import { TestTables } from './tables/testTables.ts';
 
 const COSTS = {
   iotlbHit: nanoseconds(2),

@@ -12,11 +12,11 @@ import { COUNTER, type Counters } from '../metrics/counters.ts';
 import type { EventLog } from '../metrics/eventLog.ts';
 import type { Translator } from '../pcie/translator.ts';
 import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
-import { ContextCache } from './contextCache.ts';
-import { AMD_V1 } from './amdV1.ts';
-import { AmdCommandBuffer } from './amdCommandBuffer.ts';
-import { DeviceTableReader } from './amdDeviceTable.ts';
-import { ContextReader, type DeviceContextReader } from './contextTable.ts';
+import { ContextCache } from './caches/contextCache.ts';
+import { AMD_V1 } from './formats/amdV1.ts';
+import { AmdCommandBuffer } from './amd/amdCommandBuffer.ts';
+import { DeviceTableReader } from './amd/amdDeviceTable.ts';
+import { ContextReader, type DeviceContextReader } from './vtd/contextTable.ts';
 import {
   FAULT_ADDRESS_BEYOND_WIDTH,
   FAULT_READ_NOT_ALLOWED,
@@ -24,14 +24,14 @@ import {
   FaultRecorder,
 } from './faults.ts';
 import type { InvalidationCosts } from './commandRing.ts';
-import { InvalidationQueue } from './invalidationQueue.ts';
-import { Iotlb, type IotlbGeometry } from './iotlb.ts';
-import { READ, READ_WRITE, WRITE } from './pageTableFormat.ts';
-import { PagingStructureCache, type PagingCacheGeometry } from './pagingStructureCache.ts';
-import { ScalableReader } from './scalableTable.ts';
-import { VTD_FIRST_STAGE } from './vtdFirstStage.ts';
-import { VTD_SECOND_STAGE } from './vtdSecondStage.ts';
-import { UNKNOWN_TABLE, Walker } from './walker.ts';
+import { InvalidationQueue } from './vtd/invalidationQueue.ts';
+import { Iotlb, type IotlbGeometry } from './caches/iotlb.ts';
+import { READ, READ_WRITE, WRITE } from './formats/pageTableFormat.ts';
+import { PagingStructureCache, type PagingCacheGeometry } from './caches/pagingStructureCache.ts';
+import { ScalableReader } from './vtd/scalableTable.ts';
+import { VTD_FIRST_STAGE } from './formats/vtdFirstStage.ts';
+import { VTD_SECOND_STAGE } from './formats/vtdSecondStage.ts';
+import { UNKNOWN_TABLE, Walker } from './walk/walker.ts';
 
 export interface IommuGeometry {
   readonly iotlb: IotlbGeometry;

@@ -2,10 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { FrameAllocator } from '../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../memory/physicalMemory.ts';
 import { Counters } from '../metrics/counters.ts';
-import { Iotlb } from './iotlb.ts';
-import { GenericPageTable } from './tableOperationsGeneric.ts';
-import { LegacyPageTable } from './tableOperationsLegacy.ts';
-import { VTD_SECOND_STAGE } from './vtdSecondStage.ts';
+import { Iotlb } from './caches/iotlb.ts';
+import { GenericPageTable } from './tables/tableOperationsGeneric.ts';
+import { LegacyPageTable } from './tables/tableOperationsLegacy.ts';
+import { VTD_SECOND_STAGE } from './formats/vtdSecondStage.ts';
 
 const READ = 1;
 const WRITE = 2;

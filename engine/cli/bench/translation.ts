@@ -1,8 +1,8 @@
 /** Functional translation: IOTLB hits, and walks of four levels over real table bits, against a bare array of addresses. */
 import { DMA_BIDIRECTIONAL } from '../../dma/attributes.ts';
 import type { Iommu } from '../../iommu/iommu.ts';
-import { VTD_SECOND_STAGE } from '../../iommu/vtdSecondStage.ts';
-import { Walker } from '../../iommu/walker.ts';
+import { VTD_SECOND_STAGE } from '../../iommu/formats/vtdSecondStage.ts';
+import { Walker } from '../../iommu/walk/walker.ts';
 import { PAGE_SIZE } from '../../memory/addresses.ts';
 import { Cpu } from '../../time/cpu.ts';
 import { RandomStream } from '../../time/random.ts';

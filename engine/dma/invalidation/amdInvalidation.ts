@@ -4,7 +4,7 @@
  * the hardware keeps nothing that was not present. AMD's driver has no events of its own here.
  * Leaves out: device TLBs, and the flush after a map that emulated hardware asks for (NpCache).
  */
-import { invalidateDomainCommand, invalidatePagesCommand } from '../../iommu/amdCommandBuffer.ts';
+import { invalidateDomainCommand, invalidatePagesCommand } from '../../iommu/amd/amdCommandBuffer.ts';
 import { PAGE_SIZE } from '../../memory/addresses.ts';
 import { COUNTER, type Counters } from '../../metrics/counters.ts';
 import type { Cpu } from '../../time/cpu.ts';

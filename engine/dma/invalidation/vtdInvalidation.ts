@@ -5,8 +5,8 @@
  * Leaves out: device TLBs.
  */
 import { COUNTER, type Counters } from '../../metrics/counters.ts';
-import type { PageTableFormat } from '../../iommu/pageTableFormat.ts';
-import { VTD_FIRST_STAGE } from '../../iommu/vtdFirstStage.ts';
+import type { PageTableFormat } from '../../iommu/formats/pageTableFormat.ts';
+import { VTD_FIRST_STAGE } from '../../iommu/formats/vtdFirstStage.ts';
 import type { Cpu } from '../../time/cpu.ts';
 import type { DmaCosts } from '../kernels/costs.ts';
 import type { DomainInvalidation } from './domainInvalidation.ts';

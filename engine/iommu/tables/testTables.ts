@@ -1,7 +1,7 @@
 /** For tests: second-stage tables written entry by entry, apart from the page-table code that they help to check. */
-import { FrameAllocator } from '../memory/frameAllocator.ts';
-import { PhysicalMemory } from '../memory/physicalMemory.ts';
-import { writeContextEntry } from './contextTable.ts';
+import { FrameAllocator } from '../../memory/frameAllocator.ts';
+import { PhysicalMemory } from '../../memory/physicalMemory.ts';
+import { writeContextEntry } from '../vtd/contextTable.ts';
 
 const TEST_PAGES = 2 ** 20;
 

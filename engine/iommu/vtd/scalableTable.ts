@@ -10,11 +10,11 @@
  * FSPTPTR (root of the first-stage table).
  * Leaves out: requests with a PASID, second-stage and nested translation, page requests, supervisor requests.
  */
-import type { FrameAllocator } from '../memory/frameAllocator.ts';
-import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import type { FrameAllocator } from '../../memory/frameAllocator.ts';
+import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import type { DeviceContextReader } from './contextTable.ts';
-import { FAULT_CONTEXT_NOT_PRESENT, FAULT_RESERVED_BITS, FAULT_ROOT_NOT_PRESENT, NO_FAULT } from './faults.ts';
-import { addressHigh, addressLow, addressPage } from './pageTableFormat.ts';
+import { FAULT_CONTEXT_NOT_PRESENT, FAULT_RESERVED_BITS, FAULT_ROOT_NOT_PRESENT, NO_FAULT } from '../faults.ts';
+import { addressHigh, addressLow, addressPage } from '../formats/pageTableFormat.ts';
 
 const PRESENT = 1;
 const ROOT_WORDS = 4;

@@ -1,11 +1,11 @@
 /** AMD's hardware side, bit by bit (AMD specification 48882, 2.2.2.1 device table entries, 2.4 commands). */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FrameAllocator } from '../memory/frameAllocator.ts';
-import { PhysicalMemory } from '../memory/physicalMemory.ts';
-import { Counters } from '../metrics/counters.ts';
-import { EventLog } from '../metrics/eventLog.ts';
-import { nanoseconds, picoseconds } from '../time/picoseconds.ts';
+import { FrameAllocator } from '../../memory/frameAllocator.ts';
+import { PhysicalMemory } from '../../memory/physicalMemory.ts';
+import { Counters } from '../../metrics/counters.ts';
+import { EventLog } from '../../metrics/eventLog.ts';
+import { nanoseconds, picoseconds } from '../../time/picoseconds.ts';
 import {
   AmdCommandBuffer,
   invalidateDeviceCommand,
@@ -13,11 +13,11 @@ import {
   invalidatePagesCommand,
 } from './amdCommandBuffer.ts';
 import { allocateDeviceTable, DeviceTableReader, writeDeviceTableEntry } from './amdDeviceTable.ts';
-import { AMD_V1 } from './amdV1.ts';
-import { FAULT_CONTEXT_NOT_PRESENT } from './faults.ts';
-import { Iommu } from './iommu.ts';
-import { readEntry, writeEntry } from './naiveTables.ts';
-import { GenericPageTable } from './tableOperationsGeneric.ts';
+import { AMD_V1 } from '../formats/amdV1.ts';
+import { FAULT_CONTEXT_NOT_PRESENT } from '../faults.ts';
+import { Iommu } from '../iommu.ts';
+import { readEntry, writeEntry } from '../formats/naiveTables.ts';
+import { GenericPageTable } from '../tables/tableOperationsGeneric.ts';
 
 const DEVICE = 0x1_23;
 const DOMAIN = 0xabc;

@@ -3,7 +3,7 @@
  * associative with least-recently-used replacement.
  * Leaves out: not-present entries, which are cached in caching mode only.
  */
-import type { DeviceContextReader } from './contextTable.ts';
+import type { DeviceContextReader } from '../vtd/contextTable.ts';
 
 const NOTHING = -1;
 

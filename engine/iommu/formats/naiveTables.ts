@@ -3,9 +3,9 @@
  * specifications and with nothing of the code that they help to check (VT-d specification 3.6, 3.7 and 9; AMD
  * specification 48882, 2.2.3).
  */
-import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import type { PageTableFormatName } from './pageTableFormat.ts';
-import { EADDRINUSE, EINVAL, ERANGE } from './tableErrors.ts';
+import { EADDRINUSE, EINVAL, ERANGE } from '../tables/tableErrors.ts';
 
 const ADDRESS_BITS = ((1n << 52n) - 1n) & ~0xfffn;
 

@@ -7,7 +7,7 @@
  * Leaves out: other replacement policies, hashed sets, page sizes sharing one array.
  */
 import { AssociativeArray, NO_ENTRY } from './associativeArray.ts';
-import { PAGES_PER_ENTRY } from './pageTableFormat.ts';
+import { PAGES_PER_ENTRY } from '../formats/pageTableFormat.ts';
 
 class IotlbArray {
   readonly span: number;

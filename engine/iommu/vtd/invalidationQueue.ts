@@ -10,8 +10,8 @@
  * Wait (type 5): status write 5, data 63:32; second half the status address.
  * Leaves out: device-TLB, PASID-cache and interrupt-entry descriptors; errors of the queue.
  */
-import { COUNTER } from '../metrics/counters.ts';
-import { CommandRing, STATUS_DONE } from './commandRing.ts';
+import { COUNTER } from '../../metrics/counters.ts';
+import { CommandRing, STATUS_DONE } from '../commandRing.ts';
 
 const TYPE_MASK = 0xf;
 const TYPE_CONTEXT_CACHE = 1;

@@ -6,9 +6,9 @@
  * the second-stage table), 66:64 AW (levels - 2), 87:72 DID (domain).
  * Leaves out: scalable mode, FPD, device TLBs (TT 1).
  */
-import type { FrameAllocator } from '../memory/frameAllocator.ts';
-import type { PhysicalMemory } from '../memory/physicalMemory.ts';
-import { FAULT_CONTEXT_NOT_PRESENT, FAULT_ROOT_NOT_PRESENT, NO_FAULT } from './faults.ts';
+import type { FrameAllocator } from '../../memory/frameAllocator.ts';
+import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
+import { FAULT_CONTEXT_NOT_PRESENT, FAULT_ROOT_NOT_PRESENT, NO_FAULT } from '../faults.ts';
 
 const PRESENT = 1;
 const TRANSLATION_TYPE_SHIFT = 2;

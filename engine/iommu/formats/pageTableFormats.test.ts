@@ -1,17 +1,17 @@
 /** All formats against readers and operations written from the specifications' bit tables alone (naiveTables.ts). */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FrameAllocator } from '../memory/frameAllocator.ts';
-import { PhysicalMemory } from '../memory/physicalMemory.ts';
-import { Counters } from '../metrics/counters.ts';
+import { FrameAllocator } from '../../memory/frameAllocator.ts';
+import { PhysicalMemory } from '../../memory/physicalMemory.ts';
+import { Counters } from '../../metrics/counters.ts';
 import { AMD_V1 } from './amdV1.ts';
 import { naiveWalk, NaiveMap, readEntry, writeEntry } from './naiveTables.ts';
 import { READ, READ_WRITE, WRITE, type PageTableFormat } from './pageTableFormat.ts';
-import { EADDRINUSE, EINVAL, ERANGE } from './tableErrors.ts';
-import { GenericPageTable } from './tableOperationsGeneric.ts';
+import { EADDRINUSE, EINVAL, ERANGE } from '../tables/tableErrors.ts';
+import { GenericPageTable } from '../tables/tableOperationsGeneric.ts';
 import { VTD_FIRST_STAGE } from './vtdFirstStage.ts';
 import { VTD_SECOND_STAGE } from './vtdSecondStage.ts';
-import { Walker } from './walker.ts';
+import { Walker } from '../walk/walker.ts';
 
 const MOST_LEAVES = 300;
 const KINDS: readonly { readonly format: PageTableFormat; readonly levels: number }[] = [

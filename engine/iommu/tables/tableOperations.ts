@@ -5,10 +5,10 @@
  * down to a table, and the making of tables on the way.
  * Leaves out: time (the DMA API charges for what was done) and invalidation (the caller is told what to invalidate).
  */
-import type { FrameAllocator } from '../memory/frameAllocator.ts';
-import type { PhysicalMemory } from '../memory/physicalMemory.ts';
-import { COUNTER, type Counters } from '../metrics/counters.ts';
-import { ENTRIES_PER_TABLE, PAGES_PER_ENTRY, tableIndex, type PageTableFormat } from './pageTableFormat.ts';
+import type { FrameAllocator } from '../../memory/frameAllocator.ts';
+import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
+import { COUNTER, type Counters } from '../../metrics/counters.ts';
+import { ENTRIES_PER_TABLE, PAGES_PER_ENTRY, tableIndex, type PageTableFormat } from '../formats/pageTableFormat.ts';
 
 /** The caller, told of changes that the IOMMU's caches must follow while the operation goes on. */
 export interface TableWatcher {

@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FrameAllocator } from '../memory/frameAllocator.ts';
-import { PhysicalMemory } from '../memory/physicalMemory.ts';
-import { Counters } from '../metrics/counters.ts';
+import { FrameAllocator } from '../../memory/frameAllocator.ts';
+import { PhysicalMemory } from '../../memory/physicalMemory.ts';
+import { Counters } from '../../metrics/counters.ts';
 import { EADDRINUSE, EINVAL } from './tableErrors.ts';
 import { largestLeaf, type PageTable } from './tableOperations.ts';
 import { GenericPageTable } from './tableOperationsGeneric.ts';
 import { batchPages, LegacyPageTable } from './tableOperationsLegacy.ts';
-import { VTD_SECOND_STAGE } from './vtdSecondStage.ts';
+import { VTD_SECOND_STAGE } from '../formats/vtdSecondStage.ts';
 
 const MEGA = 512;
 const GIGA = 512 * 512;

@@ -9,8 +9,8 @@
  * INVALIDATE_IOMMU_ALL (8).
  * Leaves out: device TLBs, interrupt tables, prefetch, page requests, guest PASIDs.
  */
-import { COUNTER } from '../metrics/counters.ts';
-import { CommandRing, STATUS_DONE } from './commandRing.ts';
+import { COUNTER } from '../../metrics/counters.ts';
+import { CommandRing, STATUS_DONE } from '../commandRing.ts';
 
 const OPCODE_SHIFT = 28;
 const COMPLETION_WAIT = 1;

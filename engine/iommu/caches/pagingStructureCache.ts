@@ -5,7 +5,7 @@
  * Leaves out: set-associative geometry, which no vendor documents for these caches.
  */
 import { AssociativeArray, NO_ENTRY } from './associativeArray.ts';
-import { PAGES_PER_ENTRY, READ_WRITE } from './pageTableFormat.ts';
+import { PAGES_PER_ENTRY, READ_WRITE } from '../formats/pageTableFormat.ts';
 
 class PrefixCache {
   readonly span: number;

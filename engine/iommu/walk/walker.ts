@@ -4,16 +4,23 @@
  * of iommu.ts.
  * Leaves out: nested translation; the reserved address bits above the width of the host.
  */
-import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import {
   FAULT_ADDRESS_BEYOND_WIDTH,
   FAULT_READ_NOT_ALLOWED,
   FAULT_RESERVED_BITS,
   FAULT_WRITE_NOT_ALLOWED,
   NO_FAULT,
-} from './faults.ts';
-import { PAGES_PER_ENTRY, READ, READ_WRITE, tableIndex, WRITE, type PageTableFormat } from './pageTableFormat.ts';
-import type { PagingStructureCache } from './pagingStructureCache.ts';
+} from '../faults.ts';
+import {
+  PAGES_PER_ENTRY,
+  READ,
+  READ_WRITE,
+  tableIndex,
+  WRITE,
+  type PageTableFormat,
+} from '../formats/pageTableFormat.ts';
+import type { PagingStructureCache } from '../caches/pagingStructureCache.ts';
 
 const LOWER_LEVELS_MASK = 512 ** 3 - 1;
 /** The IOTLB's largest pages, and the highest tables that paging-structure caches point at: 1 GiB leaves, 512 GiB tables. */

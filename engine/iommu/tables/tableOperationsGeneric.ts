@@ -3,7 +3,7 @@
  * `unmap_range`): it refuses to map over a leaf, replaces empty tables by large leaves, stops an unmap at the first hole,
  * frees every table that the unmapped range covers, and lets a dynamic top grow.
  */
-import { ENTRIES_PER_TABLE, PAGES_PER_ENTRY, READ_WRITE, tableIndex } from './pageTableFormat.ts';
+import { ENTRIES_PER_TABLE, PAGES_PER_ENTRY, READ_WRITE, tableIndex } from '../formats/pageTableFormat.ts';
 import { EADDRINUSE, EINVAL, ERANGE } from './tableErrors.ts';
 import { largestLeaf, levelOfLeaf, PageTable } from './tableOperations.ts';
 

@@ -15,12 +15,12 @@
  * `init_device_table_dma`): V and TV alone, mode 0, nothing allowed.
  * Leaves out: interrupt remapping, guest translation (GCR3), ATS and PPR, segments, and entries that allow reading or writing only.
  */
-import { PAGE_SIZE } from '../memory/addresses.ts';
-import type { FrameAllocator } from '../memory/frameAllocator.ts';
-import type { PhysicalMemory } from '../memory/physicalMemory.ts';
-import type { DeviceContextReader } from './contextTable.ts';
-import { FAULT_CONTEXT_NOT_PRESENT, FAULT_ROOT_NOT_PRESENT, NO_FAULT } from './faults.ts';
-import { addressHigh, addressLow, addressPage, READ_WRITE } from './pageTableFormat.ts';
+import { PAGE_SIZE } from '../../memory/addresses.ts';
+import type { FrameAllocator } from '../../memory/frameAllocator.ts';
+import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
+import type { DeviceContextReader } from '../vtd/contextTable.ts';
+import { FAULT_CONTEXT_NOT_PRESENT, FAULT_ROOT_NOT_PRESENT, NO_FAULT } from '../faults.ts';
+import { addressHigh, addressLow, addressPage, READ_WRITE } from '../formats/pageTableFormat.ts';
 
 const VALID = 1 << 0;
 const TRANSLATION_VALID = 1 << 1;

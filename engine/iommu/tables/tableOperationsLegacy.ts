@@ -4,9 +4,9 @@
  * the core (drivers/iommu/iommu.c: `iommu_pgsize`, `__iommu_map`, `__iommu_unmap`). It never refuses to map, does not stop at
  * holes, and clears what a large leaf replaces.
  */
-import { ENTRIES_PER_TABLE, PAGES_PER_ENTRY, READ, tableIndex } from './pageTableFormat.ts';
+import { ENTRIES_PER_TABLE, PAGES_PER_ENTRY, READ, tableIndex } from '../formats/pageTableFormat.ts';
 import { largestLeaf, levelOfLeaf, PageTable } from './tableOperations.ts';
-import { VTD_SECOND_STAGE } from './vtdSecondStage.ts';
+import { VTD_SECOND_STAGE } from '../formats/vtdSecondStage.ts';
 
 const PAGE_BYTES = 4096;
 const LAST_INDEX = ENTRIES_PER_TABLE - 1;

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { FAULT_ADDRESS_BEYOND_WIDTH, FAULT_READ_NOT_ALLOWED, FAULT_WRITE_NOT_ALLOWED } from './faults.ts';
-import { TestTables } from './testTables.ts';
-import { VTD_SECOND_STAGE } from './vtdSecondStage.ts';
+import { FAULT_ADDRESS_BEYOND_WIDTH, FAULT_READ_NOT_ALLOWED, FAULT_WRITE_NOT_ALLOWED } from '../faults.ts';
+import { TestTables } from '../tables/testTables.ts';
+import { VTD_SECOND_STAGE } from '../formats/vtdSecondStage.ts';
 import { Walker } from './walker.ts';
 
 test('a walk finds what was mapped and nothing else, against a naive map (VT-d 3.7)', () => {

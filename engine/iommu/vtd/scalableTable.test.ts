@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { FrameAllocator } from '../memory/frameAllocator.ts';
-import { PhysicalMemory } from '../memory/physicalMemory.ts';
-import { FAULT_CONTEXT_NOT_PRESENT, FAULT_RESERVED_BITS, FAULT_ROOT_NOT_PRESENT } from './faults.ts';
+import { FrameAllocator } from '../../memory/frameAllocator.ts';
+import { PhysicalMemory } from '../../memory/physicalMemory.ts';
+import { FAULT_CONTEXT_NOT_PRESENT, FAULT_RESERVED_BITS, FAULT_ROOT_NOT_PRESENT } from '../faults.ts';
 import { ScalableReader, writeScalableEntry } from './scalableTable.ts';
 
 const ROOT_PAGE_AT = 2 ** 21 + 5;
