@@ -77,6 +77,20 @@ function program(finish: (status: ExitStatus) => void): Command {
     });
 
   lab
+    .command('reproduce <name>')
+    .description(
+      'rerun a published measurement beside its reference: pcie-bench, fands, nvme-modes, odp-faults, smmu-scaling',
+    )
+    .option('--reference <file>', 'other published curves, in the same form as ours')
+    .option('--system <prefix>', 'only systems whose names begin so')
+    .option('--out <folder>', 'write a chart of each series, and all points as CSV, there')
+    .option('--json', 'print one JSON object')
+    .action(async (name: string, options: { reference?: string; system?: string; out?: string } & JsonOption) => {
+      const { reproduceVerb } = await import('./verbs/reproduce.ts');
+      finish(await reproduceVerb(name, options));
+    });
+
+  lab
     .command('schema')
     .description('print the JSON Schema of lab.json')
     .option('--json', 'the schema is JSON in any case')

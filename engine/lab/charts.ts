@@ -3,7 +3,7 @@
  * fonts that we ship, so that neither the window nor the machine's fonts show in a report. Both libraries load on demand:
  * a command that draws nothing does not wait for them.
  */
-import type { EChartsType } from 'echarts/core';
+import type { EChartsCoreOption, EChartsType } from 'echarts/core';
 import { LIGHT_THEME, chartOption, type ChartId, type ChartRun } from './chartOptions.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';
 
@@ -38,15 +38,20 @@ async function loadCharts(): Promise<InitChart> {
 
 /** A chart as a whole SVG file. */
 export async function renderChartSvg(chart: ChartId, runs: readonly ChartRun[], size = EXPORT_SIZE): Promise<string> {
+  const { tooltip: _tooltip, ...option } = chartOption(chart, runs, {
+    theme: LIGHT_THEME,
+    standalone: true,
+    engineVersion: ENGINE_VERSION,
+  });
+  return chartSvg(option, size);
+}
+
+/** Any options as a whole SVG file. */
+export async function chartSvg(option: EChartsCoreOption, size = EXPORT_SIZE): Promise<string> {
   loaded ??= loadCharts();
   const init = await loaded;
   const instance = init(size);
   try {
-    const { tooltip: _tooltip, ...option } = chartOption(chart, runs, {
-      theme: LIGHT_THEME,
-      standalone: true,
-      engineVersion: ENGINE_VERSION,
-    });
     instance.setOption(option);
     return withoutInteraction(instance.renderToSVGString());
   } finally {

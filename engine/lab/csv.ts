@@ -79,11 +79,11 @@ function number(value: number): string {
 }
 
 /** Quoted where CSV needs it; a leading sign that a spreadsheet would take for a formula is kept as text. */
-function field(text: string): string {
+export function field(text: string): string {
   const safe = /^[=+@\t-]/.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-function csv(lines: readonly string[]): string {
+export function csv(lines: readonly string[]): string {
   return `${lines.join('\r\n')}\r\n`;
 }

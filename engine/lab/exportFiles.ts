@@ -69,7 +69,7 @@ async function isSame(one: string, other: string): Promise<boolean> {
 }
 
 /** Folder by folder, since the recursive mkdir of Node tries for ever where one can be neither made nor found, as in /proc. */
-async function makeFolder(path: string): Promise<void> {
+export async function makeFolder(path: string): Promise<void> {
   const found = await stat(path).catch((error: unknown) => {
     if (isCode(error, 'ENOENT') || isCode(error, 'ENOTDIR')) return null;
     throw error;

@@ -1,0 +1,58 @@
+/** `lab reproduce`: a published measurement, rerun on the emulator and printed beside its reference, point by point. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PUBLISHED_CURVES, readReferenceFile, type ReferenceFile } from '../../conformance/reproduce/referenceFile.ts';
+import { closingLine, seriesLines, type Reproduction } from '../../conformance/reproduce/report.ts';
+import { reproduce } from '../../conformance/reproduce/reproduce.ts';
+import { LabError } from '../../time/labError.ts';
+import { EXIT, print, printJson, type ExitStatus } from '../output.ts';
+
+export interface ReproduceVerbOptions {
+  readonly reference?: string;
+  readonly system?: string;
+  readonly out?: string;
+  readonly json?: true;
+}
+
+export async function reproduceVerb(name: string, options: ReproduceVerbOptions): Promise<ExitStatus> {
+  const file = options.reference === undefined ? PUBLISHED_CURVES : await openReference(options.reference);
+  if (options.out !== undefined) await prepareOut(options.out);
+  const result = await reproduce(name, file, options.system ?? null, (series) => {
+    if (!options.json) for (const line of seriesLines(series)) print(line);
+  });
+  const written = options.out === undefined ? [] : await draw(options.out, result);
+  if (options.json) printJson({ ...result, files: written });
+  else {
+    print(closingLine(result));
+    if (options.out !== undefined) process.stderr.write(`${options.out}: ${written.join(', ')}\n`);
+  }
+  return EXIT.fine;
+}
+
+async function openReference(path: string): Promise<ReferenceFile> {
+  const text = await readFile(path, 'utf8').catch(() => {
+    throw new LabError(path, 'the file of curves cannot be read.', 'Name a JSON file with published curves.');
+  });
+  return readReferenceFile(path, text);
+}
+
+async function prepareOut(folder: string): Promise<void> {
+  const { makeFolder } = await import('../../lab/exportFiles.ts');
+  await makeFolder(folder);
+}
+
+/** Both curves of each series, and all points as a table. */
+async function draw(folder: string, result: Reproduction): Promise<string[]> {
+  const { atomicWrite } = await import('../../lab/atomicWrite.ts');
+  const { chartFileName, reproductionCsv, reproductionSvg } =
+    await import('../../conformance/reproduce/reproductionFiles.ts');
+  const written: string[] = [];
+  const write = async (name: string, content: string): Promise<void> => {
+    await atomicWrite(join(folder, name), content);
+    written.push(name);
+  };
+  await write(`${result.name}.csv`, reproductionCsv(result));
+  for (const series of result.series)
+    await write(chartFileName(series), await reproductionSvg(series, closingLine(result)));
+  return written;
+}
