@@ -9,6 +9,7 @@ const sources = [
   'electron',
   'renderer',
   'fixtures/presets',
+  'fixtures/reference',
   'package-lock.json',
   'electron.vite.config.ts',
   'cli.vite.config.ts',

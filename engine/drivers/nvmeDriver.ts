@@ -228,6 +228,20 @@ export class NvmeDriver implements EventHandler {
     this.machine.work.interrupt(queue.interruptCpu, this, NEXT_COMPLETION, index);
   }
 
+  /** Tells the scheme of a buffer that requests will lie in. False: there is no room to map it. */
+  registerBuffer(cpu: Cpu, pages: Float64Array): boolean {
+    const { scheme } = this.mapping;
+    const before = scheme.heldBytes;
+    const status = scheme.registerBuffer(cpu, pages);
+    this.machine.metrics.addBookkeeping(cpu.now, scheme.heldBytes - before);
+    return status === 'ok';
+  }
+
+  /** The driver lets go of its device: nothing is in flight any more. */
+  release(cpu: Cpu): void {
+    this.mapping.scheme.release(cpu);
+  }
+
   /** `nvme_pci_complete_rq` and `blk_mq_end_request`. */
   private completeRequest(cpu: Cpu, queue: NvmeQueue, request: BlockRequest, status: number): void {
     const { counters, metrics, log } = this.machine;

@@ -21,6 +21,7 @@ const KIB = 1024;
 /** A scheme without a DMA API: each vector is its own address, or all of them are one range at 4 GiB. */
 class PretendScheme implements MappingScheme {
   readonly name = 'two_step';
+  readonly heldBytes = 0;
   readonly order: string[];
   private readonly how: MappedBy;
   private readonly failAt: number;
@@ -29,6 +30,14 @@ class PretendScheme implements MappingScheme {
     this.how = how;
     this.order = order;
     this.failAt = failAt;
+  }
+
+  registerBuffer() {
+    return 'ok' as const;
+  }
+
+  release(): void {
+    this.order.push('release');
   }
 
   mapStart(cpu: Cpu, request: MappingRequest, mapped: MappedRequest) {

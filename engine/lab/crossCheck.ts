@@ -171,6 +171,15 @@ function comparisonProblems(lab: LabDocument): LabProblem[] {
           remedy: 'Add a part of the kind iommu below the socket, or use passthrough.',
         },
       ];
+    const replayed = lab.workloads.find((workload) => workload.kind === 'replay');
+    if (run.scheme === 'premapped' && replayed !== undefined)
+      return [
+        {
+          path: `${path}.scheme`,
+          problem: `workloads[${replayed.id}] replays a recording, which registers no buffers that could be mapped beforehand.`,
+          remedy: 'Use the scheme map_sg or two_step, or a workload of the kind bio.',
+        },
+      ];
     if (run.scheme === 'two_step' && !kernelProfile(lab.kernelProfile).twoStepAvailable)
       return [
         {

@@ -157,6 +157,7 @@ export function buildMachine(
     cpus,
     checker: checking.checker,
     releaseDriver: () => {
+      driver.release(cpus[0]!);
       checking.releaseDriver(cpus[0]!, device);
     },
   };

@@ -50,6 +50,8 @@ describe('the I/Os of a generator', () => {
       expect(lazy.seen).toEqual(strict.seen);
       expect(passthrough.seen).toEqual(strict.seen);
       expect(submissions('two_step', 'strict', options).seen).toEqual(strict.seen);
+      const premapped = submissions('premapped', 'strict', options);
+      expect(premapped).toEqual(strict);
     },
   );
 

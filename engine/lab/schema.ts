@@ -14,7 +14,7 @@ z.config({ jitless: true });
 
 export const FORMAT_VERSION = 1;
 
-const SCHEMES = ['map_sg', 'two_step'] as const;
+const SCHEMES = ['map_sg', 'two_step', 'premapped'] as const;
 const IOMMU_VENDORS = ['vtd', 'amd'] as const;
 const DOMAINS = ['strict', 'lazy', 'passthrough'] as const;
 const IO_PATTERNS = ['read', 'write', 'randread', 'randwrite', 'readwrite', 'randrw'] as const;

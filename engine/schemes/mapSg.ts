@@ -16,12 +16,21 @@ import { mapSingle, unmapSingle } from './single.ts';
 
 export class MapSgScheme implements MappingScheme {
   readonly name = 'map_sg';
+  readonly heldBytes = 0;
   private readonly dma: DmaApi;
   private readonly device: DmaDevice;
 
   constructor(dma: DmaApi, device: DmaDevice) {
     this.dma = dma;
     this.device = device;
+  }
+
+  registerBuffer(): BlockStatus {
+    return 'ok';
+  }
+
+  release(): void {
+    // each request gave back what it had
   }
 
   mapStart(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): BlockStatus {

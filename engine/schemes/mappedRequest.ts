@@ -8,7 +8,7 @@ import type { ScatterList } from '../dma/scatterList.ts';
 import type { BlockStatus } from './scheme.ts';
 
 /** Which calls mapped the request, and so which calls undo it. */
-export type MappedBy = 'nothing' | 'single' | 'scatterlist' | 'iova' | 'vectors';
+export type MappedBy = 'nothing' | 'single' | 'scatterlist' | 'iova' | 'vectors' | 'premapped';
 
 /** `sizeof(struct scatterlist)` on a 64-bit kernel. */
 export const SCATTERLIST_ENTRY_BYTES = 32;
@@ -61,6 +61,13 @@ export class MappedRequest {
     this.address[this.count] = address;
     this.length[this.count] = length;
     this.count += 1;
+  }
+
+  /** Adds to the last range what follows it without a gap, else a range of its own. */
+  extendRange(address: number, length: number): void {
+    const last = this.count - 1;
+    if (last >= 0 && this.address[last]! + this.length[last]! === address) this.length[last]! += length;
+    else this.addRange(address, length);
   }
 
   /** `blk_rq_dma_map_coalesce`: one range of the IOMMU holds the whole request. */

@@ -10,7 +10,7 @@ import type { Cpu } from '../time/cpu.ts';
 import type { MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
 
-export type SchemeName = 'map_sg' | 'two_step';
+export type SchemeName = 'map_sg' | 'two_step' | 'premapped';
 
 /** `BLK_STS_*` of include/linux/blk_types.h, as far as a mapping can end in them. */
 export type BlockStatus = 'ok' | 'resource' | 'ioerr' | 'inval';
@@ -23,6 +23,15 @@ export interface MappingScheme {
   mapNext(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): boolean;
   /** The driver will describe the request by a list that does not record lengths: keep what the unmap will need. */
   keepVectors(mapped: MappedRequest): void;
+  /** Memory that the scheme holds between requests, beyond what each of them has. */
+  readonly heldBytes: number;
+  /**
+   * Told of each buffer of a workload before its first request; a scheme that maps request by request has nothing to do. `pages`:
+   * physical page numbers.
+   */
+  registerBuffer(cpu: Cpu, pages: Float64Array): BlockStatus;
+  /** Lets go of the registered buffers. */
+  release(cpu: Cpu): void;
   /** Undoes everything that `mapped` holds, a request that failed halfway included. */
   unmap(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest): void;
 }

@@ -6,6 +6,7 @@ import type { DmaApi } from '../dma/dmaApi.ts';
 import type { KernelProfile } from '../dma/kernels/profiles.ts';
 import { LabError } from '../time/labError.ts';
 import { MapSgScheme } from './mapSg.ts';
+import { PremappedScheme } from './premapped.ts';
 import type { MappingScheme, SchemeName } from './scheme.ts';
 import { TwoStepScheme } from './twoStep.ts';
 
@@ -27,5 +28,12 @@ export function createScheme(
   where: string,
 ): MappingScheme {
   checkScheme(name, profile, where);
-  return name === 'map_sg' ? new MapSgScheme(dma, device) : new TwoStepScheme(dma, device);
+  switch (name) {
+    case 'map_sg':
+      return new MapSgScheme(dma, device);
+    case 'two_step':
+      return new TwoStepScheme(dma, device);
+    case 'premapped':
+      return new PremappedScheme(dma, device);
+  }
 }

@@ -18,12 +18,21 @@ import { mapSingle, unmapSingle } from './single.ts';
 
 export class TwoStepScheme implements MappingScheme {
   readonly name = 'two_step';
+  readonly heldBytes = 0;
   private readonly dma: DmaApi;
   private readonly device: DmaDevice;
 
   constructor(dma: DmaApi, device: DmaDevice) {
     this.dma = dma;
     this.device = device;
+  }
+
+  registerBuffer(): BlockStatus {
+    return 'ok';
+  }
+
+  release(): void {
+    // each request gave back what it had
   }
 
   mapStart(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): BlockStatus {

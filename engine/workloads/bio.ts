@@ -104,6 +104,7 @@ export class BioWorkload implements Workload {
   }
 
   start(): void {
+    this.registerBuffers();
     for (let slot = 0; slot < this.bios.length; slot += 1) this.post(slot);
   }
 
@@ -116,6 +117,19 @@ export class BioWorkload implements Workload {
   bufferAddress(slot: number, offset: number): number {
     const page = this.buffers.pages[this.slotBuffer[slot]! * this.pagesPerBuffer + Math.floor(offset / PAGE_SIZE)]!;
     return page * PAGE_SIZE + (offset % PAGE_SIZE);
+  }
+
+  private registerBuffers(): void {
+    const { driver, work } = this.machine;
+    const { pages } = this.buffers;
+    for (let first = 0; first < pages.length; first += this.pagesPerBuffer) {
+      if (driver.registerBuffer(work.cpus[0]!, pages.subarray(first, first + this.pagesPerBuffer))) continue;
+      throw new LabError(
+        this.options.name,
+        `after ${first / this.pagesPerBuffer} of ${this.busy.length} buffers there is no room to map another.`,
+        'Use a smaller queueDepth or blockSize, or a scheme that maps each request.',
+      );
+    }
   }
 
   private cpuOf(slot: number): Cpu {

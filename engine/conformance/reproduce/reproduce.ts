@@ -4,7 +4,7 @@
  */
 import { suggestNames } from '../../lab/nearestNames.ts';
 import { LabError } from '../../time/labError.ts';
-import type { ReferenceFile } from './referenceFile.ts';
+import { nvmeModesReference, type ReferenceFile } from './referenceFile.ts';
 import { judgeSeries, reproduction, type JudgedSeries, type ReproducedSeries, type Reproduction } from './report.ts';
 
 export interface ReproduceOptions {
@@ -16,7 +16,14 @@ export interface ReproduceOptions {
 
 type Rerun = (file: ReferenceFile, options: ReproduceOptions) => void;
 
-const RERUNS: Readonly<Record<string, () => Promise<Rerun>>> = {};
+const RERUNS: Readonly<Record<string, () => Promise<Rerun>>> = {
+  'nvme-modes': async () => {
+    const { reproduceNvmeModes } = await import('./nvmeModes.ts');
+    return (file, options) => {
+      reproduceNvmeModes(nvmeModesReference(file), options);
+    };
+  },
+};
 
 export const REPRODUCTION_NAMES: readonly string[] = Object.keys(RERUNS);
 
