@@ -66,7 +66,8 @@ export class MappedRequest {
   /** Adds to the last range what follows it without a gap, else a range of its own. */
   extendRange(address: number, length: number): void {
     const last = this.count - 1;
-    if (last >= 0 && this.address[last]! + this.length[last]! === address) this.length[last]! += length;
+    const end = last < 0 ? NaN : this.address[last]! + this.length[last]!;
+    if (end === address) this.length[last]! += length;
     else this.addRange(address, length);
   }
 
