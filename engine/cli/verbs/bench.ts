@@ -2,6 +2,7 @@
 import { formatQuantity, formatShort } from '../../lab/quantity.ts';
 import { measureScatterLists, measureSinglePages, measureTwoStep, PAGES_PER_OPERATION } from '../bench/mapping.ts';
 import { measureMemory, peakMemory } from '../bench/memory.ts';
+import { measureLengthOfRun } from '../bench/lengthOfRun.ts';
 import type { PairFigure } from '../bench/pairs.ts';
 import { measureHits, measureWalks } from '../bench/translation.ts';
 import { measureWholeRun } from '../bench/wholeRun.ts';
@@ -17,6 +18,9 @@ export interface BenchVerbOptions {
 
 const SHORT_RUN = 100_000;
 const LONG_RUN = 10_000_000;
+/** The whole bench takes minutes for the longest run; the quick one a tenth of it. */
+const LONGEST_RUN = 100_000_000;
+const LENGTH_PAIRS = 3;
 
 export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> {
   if (options.memory !== undefined) {
@@ -39,6 +43,8 @@ export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> 
   };
   progress.show('whole run');
   const run = measureWholeRun(rounds, options.quick ? 200_000 : 1_000_000);
+  progress.show('a long run');
+  const length = measureLengthOfRun(LENGTH_PAIRS, 1_000_000, options.quick ? LONG_RUN : LONGEST_RUN);
   progress.show('memory');
   const [short, long] = [await measureMemory(options.entry, SHORT_RUN), await measureMemory(options.entry, LONG_RUN)];
   progress.clear();
@@ -49,6 +55,7 @@ export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> 
       translationWalks: walks,
       mappings: { ...mappings, pagesPerOperation: PAGES_PER_OPERATION },
       timedRun: run,
+      lengthOfRun: length,
       memory: {
         shortRunAccesses: SHORT_RUN,
         shortRunBytes: short,
@@ -68,6 +75,8 @@ export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> 
   printManyPages('two-step in 32 links', mappings.twoStepPageByPage);
   printManyPages('two-step in one link', mappings.twoStepOneLink);
   print(row('whole timed run, accesses', run));
+  const power = String(Math.log10(length.longAccesses));
+  print(`${`time an access, 10^${power} over 10^6`.padEnd(58)}${length.ratio.toFixed(3).padStart(9)}`);
   const memory = 'memory, 10^7 over 10^5 accesses';
   print(
     `${memory.padEnd(34)}${formatQuantity(long, 'bytes').padStart(12)}${formatQuantity(short, 'bytes').padStart(12)}${(long / short).toFixed(3).padStart(9)}`,
