@@ -7,15 +7,30 @@
  * becomes visible before them. Reads send request TLPs upstream; completions take the downstream link when memory answers.
  * A bus address that a switch below the root complex routes to a peer never meets the IOMMU (6.12); it takes the time of the
  * way to memory all the same.
- * Leaves out: relaxed ordering, tags and credits (a device limits its own requests), poisoned completions.
+ * A fabric may also limit posted requests by credits, keep completions in order, let walks and data share one way to memory, and
+ * know which data the last-level cache holds; one that names none of them has none of them.
+ * Leaves out: relaxed ordering, tags (a device limits its own reads), poisoned completions.
  */
 import { DMA_MAPPING_ERROR, dmaAddr, PAGE_SIZE, type DmaAddr } from '../memory/addresses.ts';
 import type { ByteMemory } from '../memory/byteMemory.ts';
+import type { LastLevelCache } from '../memory/lastLevelCache.ts';
+import type { MemoryPort } from '../memory/memoryPort.ts';
 import { COUNTER } from '../metrics/counters.ts';
 import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
 import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
+import { PostedCredits } from './postedCredits.ts';
 import type { FabricCosts, FabricOptions } from './fabric.ts';
+import { CompletionOrder } from './completionOrder.ts';
 import { COMPLETION_OVERHEAD_BYTES, REQUEST_OVERHEAD_BYTES, type Link } from './link.ts';
+import {
+  INTERRUPT_REQUEST,
+  NO_BYTES,
+  NOBODY,
+  Operation,
+  PAGE_OFFSET_MASK,
+  READ_REQUEST,
+  WRITE_REQUEST,
+} from './operation.ts';
 import type { PeerRoute } from './peerRoute.ts';
 import type { Translator } from './translator.ts';
 
@@ -25,42 +40,11 @@ const READ_ARRIVES = 1;
 const READ_ANSWERED = 2;
 const FINISHED = 3;
 const INTERRUPT_ARRIVES = 4;
+const READ_TRANSLATED = 5;
 
-const NO_BYTES = new Uint8Array(0);
-const NOBODY: EventHandler = { handleEvent: () => undefined };
 const FAILED = 1;
-/** `&` keeps the low bits of any whole number below 2^53, and spares a floating-point division. */
-const PAGE_OFFSET_MASK = PAGE_SIZE - 1;
 /** An MSI is a posted write of one doubleword. */
 const INTERRUPT_BYTES = 4;
-
-/** A request under way. Reused, so that none is allocated per request. */
-class Operation {
-  readonly index: number;
-  address = 0;
-  length = 0;
-  /** Bytes whose page has reached the root complex, and bytes that are finished. */
-  arrived = 0;
-  answered = 0;
-  bytes: Uint8Array = NO_BYTES;
-  offset = 0;
-  /** When the first byte of a write is on the wire. */
-  started = 0;
-  finishesAt = 0;
-  status = 0;
-  done: EventHandler = NOBODY;
-  kind = 0;
-  argument = 0;
-
-  constructor(index: number) {
-    this.index = index;
-  }
-
-  /** Bytes from `from` to the next page boundary or the end. */
-  chunk(from: number): number {
-    return Math.min(this.length - from, PAGE_SIZE - ((this.address + from) & PAGE_OFFSET_MASK));
-  }
-}
 
 export class DmaPort implements EventHandler {
   readonly sourceId: number;
@@ -72,6 +56,10 @@ export class DmaPort implements EventHandler {
   private readonly peers: PeerRoute | null;
   private readonly costs: FabricCosts;
   private readonly link: Link;
+  private readonly credits: PostedCredits | null;
+  private readonly order: CompletionOrder | null;
+  private readonly memoryPort: MemoryPort | null;
+  private readonly cache: LastLevelCache | null;
   private readonly values: Float64Array;
   private readonly operations: Operation[] = [];
   private readonly idle: number[] = [];
@@ -88,6 +76,10 @@ export class DmaPort implements EventHandler {
     this.peers = peers;
     this.costs = fabric.costs;
     this.link = link;
+    this.credits = fabric.postedCredits === undefined ? null : new PostedCredits(fabric.postedCredits);
+    this.order = fabric.orderedCompletions === true ? new CompletionOrder() : null;
+    this.memoryPort = fabric.memoryPort ?? null;
+    this.cache = fabric.lastLevelCache ?? null;
     this.values = fabric.counters.values;
   }
 
@@ -102,7 +94,7 @@ export class DmaPort implements EventHandler {
     argument: number,
   ): void {
     const operation = this.take(address, length, target, targetOffset, done, kind, argument);
-    this.send(operation, false);
+    this.send(operation, READ_REQUEST);
   }
 
   /** Writes from `source`; `done` is called when the bytes are visible in memory. Length is at least 1. */
@@ -116,19 +108,14 @@ export class DmaPort implements EventHandler {
     argument: number,
   ): void {
     const operation = this.take(address, length, source, sourceOffset, done, kind, argument);
-    this.send(operation, true);
+    this.send(operation, WRITE_REQUEST);
   }
 
   /** Raises an interrupt: a posted write of four bytes behind all earlier writes; the handler is called when it arrives. */
   raiseInterrupt(handler: EventHandler, kind: number, argument: number): void {
-    const { link, values, costs } = this;
+    this.values[COUNTER.interrupts]! += 1;
     const operation = this.take(dmaAddr(0), INTERRUPT_BYTES, NO_BYTES, 0, handler, kind, argument);
-    const wire = INTERRUPT_BYTES + REQUEST_OVERHEAD_BYTES;
-    values[COUNTER.linkBytesUpstream]! += wire;
-    values[COUNTER.tlps]! += 1;
-    values[COUNTER.interrupts]! += 1;
-    const arrives = link.upstream.reserve(wire, this.events.now) + link.propagation + costs.rootComplex;
-    this.events.schedule(picoseconds(arrives), this, INTERRUPT_ARRIVES, operation.index);
+    this.send(operation, INTERRUPT_REQUEST);
   }
 
   /** When a register write that a CPU issues at `at` reaches the device. */
@@ -148,8 +135,11 @@ export class DmaPort implements EventHandler {
       case READ_ARRIVES:
         this.readArrives(operation);
         break;
+      case READ_TRANSLATED:
+        if (this.memoryPort !== null) this.readTranslated(operation, this.memoryPort);
+        break;
       case READ_ANSWERED:
-        this.readAnswered(operation);
+        this.dataCame(operation);
         break;
       case FINISHED:
         this.finish(operation);
@@ -176,6 +166,7 @@ export class DmaPort implements EventHandler {
     operation.address = address;
     operation.length = length;
     operation.arrived = 0;
+    operation.translated = 0;
     operation.answered = 0;
     operation.bytes = bytes;
     operation.offset = offset;
@@ -187,17 +178,47 @@ export class DmaPort implements EventHandler {
     return operation;
   }
 
-  /** Puts all TLPs of a request on the upstream link, one after the other. */
-  private send(operation: Operation, write: boolean): void {
-    const { upstream } = this.link;
-    let wire = 0;
-    for (let from = 0; from < operation.length; from += operation.chunk(from)) {
-      wire += this.wireBytes(operation.chunk(from), write);
+  /** Sends a request, or keeps it until there are credits for it and for all before it. */
+  private send(operation: Operation, request: number): void {
+    operation.request = request;
+    if (this.credits === null || this.credits.send(operation.index, this.postedTlps(operation.index))) {
+      this.putOnLink(operation);
     }
-    operation.started = upstream.reserve(wire, this.events.now) - upstream.duration(wire);
-    this.values[COUNTER.linkBytesUpstream]! += wire;
-    this.scheduleArrival(operation, write);
   }
+
+  /** Puts all TLPs of a request on the upstream link, one after the other. */
+  private putOnLink(operation: Operation): void {
+    const { upstream } = this.link;
+    const { request } = operation;
+    let wire = 0;
+    if (request === INTERRUPT_REQUEST) wire = INTERRUPT_BYTES + REQUEST_OVERHEAD_BYTES;
+    else {
+      for (let from = 0; from < operation.length; from += operation.chunk(from)) {
+        wire += this.wireBytes(operation.chunk(from), request === WRITE_REQUEST);
+      }
+    }
+    const left = upstream.reserve(wire, this.events.now);
+    this.values[COUNTER.linkBytesUpstream]! += wire;
+    if (request !== INTERRUPT_REQUEST) {
+      operation.started = left - upstream.duration(wire);
+      this.scheduleArrival(operation, request === WRITE_REQUEST);
+      return;
+    }
+    this.values[COUNTER.tlps]! += 1;
+    const arrives = left + this.link.propagation + this.costs.rootComplex;
+    this.events.schedule(picoseconds(arrives), this, INTERRUPT_ARRIVES, operation.index);
+  }
+
+  /** TLPs of a request that are posted: none of a read. */
+  private readonly postedTlps = (index: number): number => {
+    const operation = this.operations[index]!;
+    if (operation.request !== WRITE_REQUEST) return operation.request === INTERRUPT_REQUEST ? 1 : 0;
+    let tlps = 0;
+    for (let from = 0; from < operation.length; from += operation.chunk(from)) {
+      tlps += this.link.writeTlps(operation.chunk(from));
+    }
+    return tlps;
+  };
 
   /** Bytes on the upstream link for a part of a request that lies in one page. */
   private wireBytes(chunk: number, write: boolean): number {
@@ -230,6 +251,7 @@ export class DmaPort implements EventHandler {
     if (page >= 0) {
       const phys = page * PAGE_SIZE + ((operation.address + from) & PAGE_OFFSET_MASK);
       this.memory.writeBytes(phys, operation.bytes, operation.offset + from, chunk);
+      if (this.cache !== null) this.cache.deviceWrite(phys, chunk);
     }
     const firstTlp = link.upstream.duration(this.firstTlpBytes(chunk, true));
     const lastTlp = events.now + link.upstream.duration(wire) - firstTlp;
@@ -246,18 +268,42 @@ export class DmaPort implements EventHandler {
     const { link, values, costs } = this;
     const tlps = link.readTlps(chunk);
     values[COUNTER.tlps]! += tlps;
+    operation.memoryTime = costs.memoryRead;
     const page = this.translate(operation, from, false, tlps);
     if (page >= 0) {
       const phys = page * PAGE_SIZE + ((operation.address + from) & PAGE_OFFSET_MASK);
       this.memory.readBytes(phys, operation.bytes, operation.offset + from, chunk);
+      if (this.cache !== null && !this.cache.deviceRead(phys, chunk)) operation.memoryTime += costs.dramRead ?? 0;
     } else {
       operation.bytes.fill(0, operation.offset + from, operation.offset + from + chunk);
     }
     operation.arrived = from + chunk;
     operation.started += link.upstream.duration(this.wireBytes(chunk, false));
-    const answered = this.translatedAt + costs.memoryRead + costs.rootComplex;
-    this.events.schedule(picoseconds(answered), this, READ_ANSWERED, operation.index);
+    if (this.order !== null) this.order.arrived(operation.index);
+    if (this.memoryPort === null) this.scheduleAnswer(operation, this.translatedAt);
+    else this.events.schedule(picoseconds(this.translatedAt), this, READ_TRANSLATED, operation.index);
     if (operation.arrived < operation.length) this.scheduleArrival(operation, false);
+  }
+
+  private readTranslated(operation: Operation, memoryPort: MemoryPort): void {
+    const chunk = operation.chunk(operation.translated);
+    operation.translated += chunk;
+    this.scheduleAnswer(operation, memoryPort.dataRead(this.events.now, chunk));
+  }
+
+  private scheduleAnswer(operation: Operation, readAt: number): void {
+    const answered = readAt + operation.memoryTime + this.costs.rootComplex;
+    this.events.schedule(picoseconds(answered), this, READ_ANSWERED, operation.index);
+  }
+
+  private dataCame(operation: Operation): void {
+    const { order } = this;
+    if (order === null) {
+      this.readAnswered(operation);
+      return;
+    }
+    order.answered(operation.index);
+    for (let next = order.next(); next >= 0; next = order.next()) this.readAnswered(this.operations[next]!);
   }
 
   /** Answers of one operation come in the order of its pages, or nearly so; each takes the link when it comes. */
@@ -278,10 +324,18 @@ export class DmaPort implements EventHandler {
   private finish(operation: Operation): void {
     const { done, kind, argument } = operation;
     this.lastStatus = operation.status;
+    if (this.credits !== null) this.returnCredits(this.credits, operation);
     operation.bytes = NO_BYTES;
     operation.done = NOBODY;
     this.idle.push(operation.index);
     done.handleEvent(kind, argument);
+  }
+
+  private returnCredits(credits: PostedCredits, operation: Operation): void {
+    credits.giveBack(this.postedTlps(operation.index));
+    for (let next = credits.next(this.postedTlps); next >= 0; next = credits.next(this.postedTlps)) {
+      this.putOnLink(this.operations[next]!);
+    }
   }
 
   /** The physical page of the byte at `from`, or -1 when the access is refused. */

@@ -4,6 +4,8 @@
  * Leaves out: several sockets; the time that switches take.
  */
 import type { ByteMemory } from '../memory/byteMemory.ts';
+import type { LastLevelCache } from '../memory/lastLevelCache.ts';
+import type { MemoryPort } from '../memory/memoryPort.ts';
 import type { Counters } from '../metrics/counters.ts';
 import type { EventQueue } from '../time/eventQueue.ts';
 import type { Picoseconds } from '../time/picoseconds.ts';
@@ -18,6 +20,8 @@ export interface FabricCosts {
   readonly rootComplex: Picoseconds;
   /** From the root complex to data in memory, for a read. */
   readonly memoryRead: Picoseconds;
+  /** What a read takes longer whose data the last-level cache does not hold; default nothing. */
+  readonly dramRead?: Picoseconds;
   /** From a CPU's store to a device register to the root port's link. */
   readonly mmioWrite: Picoseconds;
 }
@@ -29,6 +33,14 @@ export interface FabricOptions {
   readonly translator: Translator | null;
   readonly costs: FabricCosts;
   readonly counters: Counters;
+  /** Which data needs no trip to memory; default: all data takes `memoryRead`. */
+  readonly lastLevelCache?: LastLevelCache;
+  /** The way to memory that walks and reads of data share; default: as wide as it must be. */
+  readonly memoryPort?: MemoryPort;
+  /** Header credits for posted requests of each function; default: no limit. */
+  readonly postedCredits?: number;
+  /** Completions leave in the order of their requests; default: as their data comes. */
+  readonly orderedCompletions?: boolean;
 }
 
 export class Fabric {
