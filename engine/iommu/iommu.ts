@@ -7,6 +7,7 @@
  * but first-stage tables.
  */
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
+import type { MemoryPort } from '../memory/memoryPort.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import { COUNTER, type Counters } from '../metrics/counters.ts';
 import type { EventLog } from '../metrics/eventLog.ts';
@@ -70,6 +71,8 @@ export interface IommuOptions {
   readonly scalableMode?: boolean;
   /** CAP.CM of VT-d: the IOTLB keeps what was not present as well, until it is invalidated; default false. */
   readonly cachingMode?: boolean;
+  /** The way to memory that walks share with reads of data; default: as wide as it must be. */
+  readonly memoryPort?: MemoryPort;
 }
 
 const PAGING_CACHE_HITS = [COUNTER.pagingCacheHits2M, COUNTER.pagingCacheHits1G, COUNTER.pagingCacheHits512G] as const;
@@ -93,6 +96,7 @@ export class Iommu implements Translator {
   private readonly faults: FaultRecorder;
   private readonly walkerFreeAt: Float64Array;
   private readonly cachingMode: boolean;
+  private readonly memoryPort: MemoryPort | null;
   private rootPage = -1;
 
   constructor(options: IommuOptions) {
@@ -114,6 +118,7 @@ export class Iommu implements Translator {
     this.context = new Reader(memory);
     this.faults = new FaultRecorder(options.name, counters, options.log);
     this.walkerFreeAt = new Float64Array(geometry.walkers);
+    this.memoryPort = options.memoryPort ?? null;
     this.cachingMode = !amd && options.cachingMode === true;
   }
 
@@ -222,7 +227,8 @@ export class Iommu implements Translator {
     for (let other = 1; other < walkerFreeAt.length; other += 1) {
       if (walkerFreeAt[other]! < walkerFreeAt[free]!) free = other;
     }
-    const start = Math.max(at + costs.pagingCacheLookup, walkerFreeAt[free]!);
+    let start = Math.max(at + costs.pagingCacheLookup, walkerFreeAt[free]!);
+    if (this.memoryPort !== null) start = this.memoryPort.walk(picoseconds(start));
     const end = start + costs.walkOverhead + walker.reads * costs.tableRead;
     walkerFreeAt[free] = end;
     this.readyAt = picoseconds(end);
