@@ -13,6 +13,11 @@ export interface LinkOptions {
   readonly maxPayloadSize: number;
   /** MRRS: the largest read that one request TLP may ask for, bytes. */
   readonly maxReadRequestSize: number;
+  /**
+   * Into how much data the root complex cuts its completions, bytes, a multiple of the read completion boundary; default MPS. Many
+   * cut at every cache line.
+   */
+  readonly completionBytes?: number;
   /** One way, ports and wire. */
   readonly propagation: Picoseconds;
 }
@@ -52,6 +57,7 @@ class Direction {
 export class Link {
   readonly options: LinkOptions;
   readonly propagation: Picoseconds;
+  private readonly completionBytes: number;
   /** From the device to the root complex. */
   readonly upstream: Direction;
   readonly downstream: Direction;
@@ -62,6 +68,7 @@ export class Link {
     const picosecondsPerByte = (8 * PICOSECONDS_PER_BIT_AT_1_GBPS) / (gigabits * options.lanes);
     this.options = options;
     this.propagation = options.propagation;
+    this.completionBytes = Math.min(options.completionBytes ?? Infinity, options.maxPayloadSize);
     this.upstream = new Direction(picosecondsPerByte);
     this.downstream = new Direction(picosecondsPerByte);
   }
@@ -78,7 +85,7 @@ export class Link {
 
   /**
    * Completion TLPs of a read that begins at `address`: each of its requests is answered on its own, with as much as MPS
-   * allows, cut at the read completion boundary (2.3.1.1). Root complexes may cut finer; none of them has to.
+   * allows and the root complex gives, cut at the read completion boundary (2.3.1.1).
    */
   completionTlps(address: number, bytes: number): number {
     const { maxReadRequestSize } = this.options;
@@ -90,6 +97,6 @@ export class Link {
   }
 
   private completionsOfRequest(skew: number, bytes: number): number {
-    return bytes === 0 ? 0 : Math.ceil((skew + bytes) / this.options.maxPayloadSize);
+    return bytes === 0 ? 0 : Math.ceil((skew + bytes) / this.completionBytes);
   }
 }
