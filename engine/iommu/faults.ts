@@ -23,6 +23,10 @@ const FAULT_WORDS: Readonly<Record<number, string>> = {
   [FAULT_RESERVED_BITS]: 'a page-table entry has reserved bits set',
 };
 
+export function faultWords(reason: number): string {
+  return FAULT_WORDS[reason] ?? 'unknown';
+}
+
 /** Faults of one device that are written to the log; further ones are counted only. */
 const LOGGED_PER_DEVICE = 32;
 
@@ -49,7 +53,7 @@ export class FaultRecorder {
       return;
     }
     const address = `0x${(iovaPage * 4096).toString(16)}`;
-    const reasonText = `reason 0x${reason.toString(16).padStart(2, '0')}: ${FAULT_WORDS[reason] ?? 'unknown'}`;
+    const reasonText = `reason 0x${reason.toString(16).padStart(2, '0')}: ${faultWords(reason)}`;
     this.log.add(
       at,
       'error',

@@ -27,7 +27,7 @@ import {
 import type { InvalidationCosts } from './commandRing.ts';
 import { InvalidationQueue } from './vtd/invalidationQueue.ts';
 import { Iotlb, type IotlbGeometry } from './caches/iotlb.ts';
-import { READ, READ_WRITE, WRITE } from './formats/pageTableFormat.ts';
+import { READ, READ_WRITE, WRITE, type PageTableFormat } from './formats/pageTableFormat.ts';
 import { PagingStructureCache, type PagingCacheGeometry } from './caches/pagingStructureCache.ts';
 import { ScalableReader } from './vtd/scalableTable.ts';
 import { VTD_FIRST_STAGE } from './formats/vtdFirstStage.ts';
@@ -75,6 +75,16 @@ export interface IommuOptions {
   readonly memoryPort?: MemoryPort;
 }
 
+/** What the hardware stands on. */
+export interface IommuInside {
+  readonly memory: PhysicalMemory;
+  readonly format: PageTableFormat;
+  readonly context: DeviceContextReader;
+  readonly rootPage: number;
+  /** When each walker is done with its walk. */
+  readonly walkerFreeAt: Readonly<Float64Array>;
+}
+
 const PAGING_CACHE_HITS = [COUNTER.pagingCacheHits2M, COUNTER.pagingCacheHits1G, COUNTER.pagingCacheHits512G] as const;
 const IOTLB_HITS = [COUNTER.iotlbHits4K, COUNTER.iotlbHits2M, COUNTER.iotlbHits1G] as const;
 const IOTLB_MISSES = [COUNTER.iotlbMisses4K, COUNTER.iotlbMisses2M, COUNTER.iotlbMisses1G] as const;
@@ -96,12 +106,14 @@ export class Iommu implements Translator {
   private readonly faults: FaultRecorder;
   private readonly walkerFreeAt: Float64Array;
   private readonly cachingMode: boolean;
+  private readonly memory: PhysicalMemory;
   private readonly memoryPort: MemoryPort | null;
   private rootPage = -1;
 
   constructor(options: IommuOptions) {
     const { memory, frames, geometry, costs, counters } = options;
     this.name = options.name;
+    this.memory = memory;
     this.costs = costs;
     this.values = counters.values;
     this.iotlb = new Iotlb(geometry.iotlb);
@@ -120,6 +132,12 @@ export class Iommu implements Translator {
     this.walkerFreeAt = new Float64Array(geometry.walkers);
     this.memoryPort = options.memoryPort ?? null;
     this.cachingMode = !amd && options.cachingMode === true;
+  }
+
+  /** For whoever looks into it (look/): from there nothing may be changed. */
+  get inside(): IommuInside {
+    const { memory, walker, context, rootPage, walkerFreeAt } = this;
+    return { memory, format: walker.format, context, rootPage, walkerFreeAt };
   }
 
   /** The register that says where the root table, or AMD's device table, lies. */

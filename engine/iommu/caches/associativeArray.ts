@@ -14,8 +14,10 @@ const TAG_FACTOR = 0x85eb_ca6b;
 export class AssociativeArray {
   /** Entries: the capacity rounded down to whole sets. */
   readonly size: number;
-  private readonly ways: number;
-  private readonly sets: number;
+  readonly ways: number;
+  readonly sets: number;
+  /** By set: entries that another one has displaced. */
+  readonly evictions: Float64Array;
   private readonly setMask: number;
   private readonly tags: Float64Array;
   private readonly domains: Int32Array;
@@ -37,6 +39,7 @@ export class AssociativeArray {
     this.setMask = (this.sets & (this.sets - 1)) === 0 ? this.sets - 1 : EMPTY;
     const size = this.sets * this.ways;
     this.size = size;
+    this.evictions = new Float64Array(this.sets);
     this.tags = new Float64Array(size).fill(EMPTY);
     this.domains = new Int32Array(size);
     const hashBits = Math.max(1, Math.ceil(Math.log2(size * 2 + 1)));
@@ -52,6 +55,15 @@ export class AssociativeArray {
   /** Entries that hold something. */
   get count(): number {
     return this.held;
+  }
+
+  /** For looking: the tag and the domain of an entry, NO_ENTRY where it holds nothing. */
+  tagAt(entry: number): number {
+    return this.tags[entry]!;
+  }
+
+  domainAt(entry: number): number {
+    return this.tags[entry] === EMPTY ? NO_ENTRY : this.domains[entry]!;
   }
 
   /** The entry of a tag, which becomes the most recently used of its set; NO_ENTRY when there is none. */
@@ -71,9 +83,13 @@ export class AssociativeArray {
       this.touch(own);
       return own;
     }
-    const victim = this.newer[this.size + this.setOf(tag)]!;
+    const set = this.setOf(tag);
+    const victim = this.newer[this.size + set]!;
     if (this.tags[victim] === EMPTY) this.held += 1;
-    else this.unchain(victim);
+    else {
+      this.unchain(victim);
+      this.evictions[set]! += 1;
+    }
     this.tags[victim] = tag;
     this.domains[victim] = domainId;
     const bucket = this.bucketOf(domainId, tag);

@@ -42,6 +42,11 @@ export class ContextCache {
     return this.levelCounts[this.found]!;
   }
 
+  /** For looking: changes no order of use. */
+  holds(sourceId: number): boolean {
+    return this.sources.includes(sourceId);
+  }
+
   find(sourceId: number): boolean {
     const { sources } = this;
     if (sources[this.found] === sourceId) return true;

@@ -7,7 +7,10 @@
  * Leaves out: other replacement policies, hashed sets, page sizes sharing one array.
  */
 import { AssociativeArray, NO_ENTRY } from './associativeArray.ts';
+import { lookIntoCache, type CacheLook } from '../look/cacheLook.ts';
 import { PAGES_PER_ENTRY } from '../formats/pageTableFormat.ts';
+
+const SIZE_NAMES = ['4 KiB', '2 MiB', '1 GiB'] as const;
 
 class IotlbArray {
   readonly span: number;
@@ -16,6 +19,9 @@ class IotlbArray {
   readonly permissions: Uint8Array;
   readonly tables: Float64Array;
   readonly readyTimes: Float64Array;
+  /** Lookups that found an entry, since it was filled; and by set, those of entries that are gone. */
+  readonly uses: Float64Array;
+  readonly formerUses: Float64Array;
 
   constructor(entries: number, ways: number, span: number) {
     this.span = span;
@@ -25,6 +31,8 @@ class IotlbArray {
     this.permissions = new Uint8Array(size);
     this.tables = new Float64Array(size);
     this.readyTimes = new Float64Array(size);
+    this.uses = new Float64Array(size);
+    this.formerUses = new Float64Array(this.array.sets);
   }
 }
 
@@ -73,6 +81,7 @@ export class Iotlb {
       this.permissions = sized.permissions[entry]!;
       this.leafTable = sized.tables[entry]!;
       this.readyAt = sized.readyTimes[entry]!;
+      sized.uses[entry]! += 1;
       return true;
     }
     return false;
@@ -96,6 +105,22 @@ export class Iotlb {
     sized.permissions[entry] = permissions;
     sized.tables[entry] = leafTable;
     sized.readyTimes[entry] = readyAt;
+    sized.formerUses[Math.floor(entry / sized.array.ways)]! += sized.uses[entry]!;
+    sized.uses[entry] = 0;
+  }
+
+  /** What each array holds, for looking (look/cacheLook.ts). */
+  look(): CacheLook[] {
+    return this.arrays.map(({ array, span, targets, permissions, readyTimes, uses, formerUses }, level) =>
+      lookIntoCache(`IOTLB, ${SIZE_NAMES[level]!}`, array, {
+        span,
+        targets,
+        permissions,
+        filledAt: readyTimes,
+        uses,
+        formerUses,
+      }),
+    );
   }
 
   private held(): number {

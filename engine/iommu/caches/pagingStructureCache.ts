@@ -5,7 +5,10 @@
  * Leaves out: set-associative geometry, which no vendor documents for these caches.
  */
 import { AssociativeArray, NO_ENTRY } from './associativeArray.ts';
+import { lookIntoCache, type CacheLook } from '../look/cacheLook.ts';
 import { PAGES_PER_ENTRY, READ_WRITE } from '../formats/pageTableFormat.ts';
+
+const SPAN_NAMES = ['2 MiB', '1 GiB', '512 GiB'] as const;
 
 class PrefixCache {
   readonly span: number;
@@ -62,6 +65,13 @@ export class PagingStructureCache {
     if (entry === NO_ENTRY) return;
     cache.tables[entry] = table;
     cache.permissions[entry] = permissions;
+  }
+
+  /** What each of them holds, for looking (look/cacheLook.ts). */
+  look(): CacheLook[] {
+    return this.caches.map(({ array, span, tables, permissions }, level) =>
+      lookIntoCache(`paging cache, ${SPAN_NAMES[level]!}`, array, { span, targets: tables, permissions }),
+    );
   }
 
   /** Drops every entry whose span covers a page of [firstPage, lastPage]. */

@@ -4,8 +4,8 @@
  * no accessed bit either.
  */
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
-import { entryFields, entryText } from '../entryBits/entryBits.ts';
-import type { EntryField } from '../entryBits/bitField.ts';
+import { entryFields } from '../entryBits/entryBits.ts';
+import { entryText, type EntryField } from '../entryBits/bitField.ts';
 import { FAULT_READ_NOT_ALLOWED, FAULT_RESERVED_BITS, FAULT_WRITE_NOT_ALLOWED, NO_FAULT } from '../faults.ts';
 import { READ, READ_WRITE, tableIndex, WRITE, type PageTableFormat } from '../formats/pageTableFormat.ts';
 
