@@ -4,7 +4,7 @@
  */
 import { suggestNames } from '../../lab/nearestNames.ts';
 import { LabError } from '../../time/labError.ts';
-import { nvmeModesReference, type ReferenceFile } from './referenceFile.ts';
+import { nvmeModesReference, pcieBenchReference, type ReferenceFile } from './referenceFile.ts';
 import { judgeSeries, reproduction, type JudgedSeries, type ReproducedSeries, type Reproduction } from './report.ts';
 
 export interface ReproduceOptions {
@@ -17,6 +17,12 @@ export interface ReproduceOptions {
 type Rerun = (file: ReferenceFile, options: ReproduceOptions) => void;
 
 const RERUNS: Readonly<Record<string, () => Promise<Rerun>>> = {
+  'pcie-bench': async () => {
+    const { reproducePcieBench } = await import('./pcieBench.ts');
+    return (file, options) => {
+      reproducePcieBench(pcieBenchReference(file), options);
+    };
+  },
   'nvme-modes': async () => {
     const { reproduceNvmeModes } = await import('./nvmeModes.ts');
     return (file, options) => {

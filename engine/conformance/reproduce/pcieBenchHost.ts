@@ -1,0 +1,183 @@
+/**
+ * A host of pcie-bench (SIGCOMM'18), set up from three figures of its latency curve: b, the latency of an 8-byte read that hits; m,
+ * what an IOTLB miss adds; K, the entries of the IOTLB. The rest is fixtures/presets/pcie-bench.json. A host is the emulator's own
+ * pieces: page tables in memory written by the DMA API, IOMMU, root port, link, last-level cache, and the adapter behind them.
+ */
+import preset from '../../../fixtures/presets/pcie-bench.json' with { type: 'json' };
+import { DmaBenchCard } from '../../devices/dmaBenchCard.ts';
+import { DMA_BIDIRECTIONAL } from '../../dma/attributes.ts';
+import { createDmaDevice } from '../../dma/device.ts';
+import { DmaApi } from '../../dma/dmaApi.ts';
+import { kernelProfile } from '../../dma/kernels/profiles.ts';
+import { Iommu } from '../../iommu/iommu.ts';
+import { FREE_IOMMU_COSTS } from '../../iommu/freeCosts.ts';
+import { resolveCosts } from '../../lab/presets.ts';
+import { PAGE_SIZE, physAddr } from '../../memory/addresses.ts';
+import { FrameAllocator } from '../../memory/frameAllocator.ts';
+import { LastLevelCache } from '../../memory/lastLevelCache.ts';
+import { MemoryPort } from '../../memory/memoryPort.ts';
+import { PhysicalMemory } from '../../memory/physicalMemory.ts';
+import { Counters } from '../../metrics/counters.ts';
+import { Fabric } from '../../pcie/fabric.ts';
+import { Cpu } from '../../time/cpu.ts';
+import { EventQueue } from '../../time/eventQueue.ts';
+import { LabError } from '../../time/labError.ts';
+import { nanoseconds } from '../../time/picoseconds.ts';
+import type { RandomStream } from '../../time/random.ts';
+import type { MeasuredFit } from './referenceFile.ts';
+
+const { parameters } = preset;
+const SOURCE_ID = 0x0300;
+const MEMORY_BYTES = 2 ** 28;
+const LINE = 64;
+/** The reads that b was measured with. */
+const BASE_READ_BYTES = 8;
+/** Wire bytes of a read request, and of a completion without its data. */
+const REQUEST_WIRE = 24;
+const COMPLETION_WIRE = 20;
+const NANOSECONDS_PER_BYTE = 8 / (7.88 * parameters.lanes.value);
+
+export class PcieBenchHost {
+  readonly card: DmaBenchCard;
+  private readonly api: DmaApi;
+  private readonly frames: FrameAllocator;
+  private readonly cache: LastLevelCache;
+  private readonly cpu = new Cpu(0);
+  private readonly device = createDmaDevice({ name: '0000:03:00.0', sourceId: SOURCE_ID });
+  private busPages = new Float64Array(0);
+
+  constructor(fit: MeasuredFit) {
+    const memory = new PhysicalMemory(MEMORY_BYTES);
+    const frames = new FrameAllocator(memory, 1, MEMORY_BYTES / PAGE_SIZE - 1);
+    const counters = new Counters();
+    const events = new EventQueue();
+    const { walk, orderedCompletions } = classOf(fit.K).parameters;
+    const memoryPort = new MemoryPort({
+      walk: nanoseconds(walk.value),
+      dataRead: nanoseconds(parameters.dataRead.value),
+      dataReadPerLine: nanoseconds(parameters.dataReadPerLine.value),
+    });
+    const iommu = new Iommu({
+      name: 'iommu0',
+      memory,
+      frames,
+      geometry: {
+        iotlb: { entries4K: Math.max(1, fit.K), entries2M: 32, entries1G: 4, ways: Math.max(1, fit.K) },
+        pagingCache: { entries512G: 8, entries1G: 16, entries2M: 64 },
+        contextCacheEntries: 16,
+        walkers: parameters.walkers.value,
+      },
+      costs: {
+        ...FREE_IOMMU_COSTS,
+        iotlbHit: nanoseconds(parameters.lookup.value),
+        tableRead: nanoseconds(parameters.tableRead.value),
+        walkOverhead: nanoseconds(fit.m - parameters.tableRead.value),
+      },
+      counters,
+      log: null,
+      memoryPort,
+    });
+    this.cache = new LastLevelCache({
+      bytes: parameters.cacheBytes.value,
+      ways: parameters.cacheWays.value,
+      deviceWays: parameters.cacheDeviceWays.value,
+    });
+    const fabric = new Fabric({
+      events,
+      memory,
+      translator: iommu,
+      counters,
+      costs: {
+        rootComplex: nanoseconds(parameters.rootComplex.value),
+        memoryRead: nanoseconds(memoryRead(fit)),
+        dramRead: nanoseconds(parameters.dramRead.value),
+        mmioWrite: nanoseconds(0),
+      },
+      lastLevelCache: this.cache,
+      memoryPort,
+      postedCredits: parameters.postedCredits.value,
+      orderedCompletions: orderedCompletions.value,
+    });
+    const port = fabric
+      .addRootPort({
+        generation: parameters.generation.value,
+        lanes: parameters.lanes.value,
+        maxPayloadSize: parameters.maxPayloadSize.value,
+        maxReadRequestSize: parameters.maxReadRequestSize.value,
+        completionBytes: parameters.completionBytes.value,
+        propagation: nanoseconds(parameters.propagation.value),
+      })
+      .addFunction(SOURCE_ID);
+    this.card = new DmaBenchCard(port, events, {
+      commandOverhead: nanoseconds(parameters.commandOverhead.value),
+      engineOverhead: nanoseconds(parameters.engineOverhead.value),
+      perByte: nanoseconds(parameters.perByte.value),
+      readsInFlight: parameters.readsInFlight.value,
+      readBufferBytes: parameters.readBufferBytes.value,
+      readInterval: nanoseconds(parameters.readInterval.value),
+      writeInterval: nanoseconds(parameters.writeInterval.value),
+      writeFixed: nanoseconds(parameters.writeFixed.value),
+      writePerByte: nanoseconds(parameters.writePerByte.value),
+    });
+    const profile = '6.12';
+    this.frames = frames;
+    this.api = new DmaApi({
+      profile: kernelProfile(profile),
+      costs: resolveCosts({ preset: 'default', overrides: {} }, profile).dma,
+      memory,
+      frames,
+      iommu,
+      counters,
+      trace: null,
+      timers: null,
+      cpus: 1,
+      log: null,
+    });
+    this.api.attach(this.device, 'strict');
+  }
+
+  /** Maps a window page by page, as superpages were off, and lets the host touch all of it once. */
+  openWindow(bytes: number): void {
+    const pages = Math.ceil(bytes / PAGE_SIZE);
+    this.busPages = new Float64Array(pages);
+    for (let page = 0; page < pages; page += 1) {
+      const phys = this.frames.allocatePage() * PAGE_SIZE;
+      const address = this.api.dmaMapPhys(this.cpu, this.device, physAddr(phys), PAGE_SIZE, DMA_BIDIRECTIONAL, 0);
+      if (this.api.dmaMappingError(this.device, address)) throw new Error('the window of a host cannot be mapped');
+      this.busPages[page] = address;
+      for (let line = 0; line < PAGE_SIZE; line += LINE) this.cache.cpuAccess(phys + line);
+    }
+  }
+
+  /** Places in the window at random, each access within a page. */
+  randomPlaces(bytes: number, window: number, random: RandomStream): () => number {
+    const unit = Math.max(LINE, bytes);
+    const units = Math.max(1, Math.floor(window / unit));
+    const { busPages } = this;
+    return () => {
+      const offset = random.below(units) * unit;
+      return busPages[Math.floor(offset / PAGE_SIZE)]! + (offset % PAGE_SIZE);
+    };
+  }
+}
+
+function classOf(entries: number) {
+  const found = preset.classes.find(({ entriesAtLeast }) => entries >= entriesAtLeast);
+  if (found === undefined) throw new Error('the last class takes every host');
+  return found;
+}
+
+/** What is left of the base latency for memory: all else on the way of an 8-byte read is known. */
+function memoryRead(fit: MeasuredFit): number {
+  const wire = (REQUEST_WIRE + COMPLETION_WIRE + BASE_READ_BYTES) * NANOSECONDS_PER_BYTE;
+  const port = parameters.dataRead.value + parameters.dataReadPerLine.value;
+  const ways = 2 * (parameters.propagation.value + parameters.rootComplex.value);
+  const card = parameters.commandOverhead.value + parameters.perByte.value * BASE_READ_BYTES;
+  const left = fit.b - wire - port - ways - card - parameters.lookup.value;
+  if (left >= 0) return left;
+  throw new LabError(
+    'fit',
+    `b is ${String(fit.b)} ns, less than link, root complex and adapter take (${(fit.b - left).toFixed(0)} ns).`,
+    'Give the mean latency of an 8-byte read that hits, in ns.',
+  );
+}
