@@ -222,7 +222,7 @@ export class Iommu implements Translator {
   private miss(sourceId: number, iovaPage: number, write: boolean, accesses: number, at: number): boolean {
     const { costs, values, walker, contextCache, pagingCache, iotlb, walkerFreeAt } = this;
     const { domainId, levels } = contextCache;
-    if (iovaPage >= walker.format.pageLimit(levels)) {
+    if (!walker.format.translates(iovaPage, levels)) {
       values[COUNTER.iotlbMissesFaulted]! += accesses;
       this.readyAt = picoseconds(at);
       return this.refuse(sourceId, iovaPage, write, FAULT_ADDRESS_BEYOND_WIDTH);

@@ -48,7 +48,10 @@ export const AMD_V1: PageTableFormat = {
   levels: [3, 4, 5, 6],
   dynamicTop: true,
   leafSizes: LEAF_SIZES,
+  accessedBit: 0,
+  dirtyBit: 0,
   pageLimit: (levels) => Math.min(PAGES_PER_ENTRY[levels]!, ADDRESS_SPACE_PAGES),
+  translates: (page, levels) => page < Math.min(PAGES_PER_ENTRY[levels]!, ADDRESS_SPACE_PAGES),
   permissions: (low, high) => ((low & PRESENT) === 0 ? 0 : (high >>> PERMISSION_SHIFT) & READ_WRITE),
   isLeaf: (low) => nextLevel(low) === 0 || nextLevel(low) === SIZE_IN_ADDRESS,
   leafPages: (low, high, level) =>

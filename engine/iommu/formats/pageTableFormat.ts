@@ -18,7 +18,7 @@ const LOW_PAGES = 2 ** 20;
 /** Pages that one entry of a level spans, by level: 1, 512, 512^2 ... */
 export const PAGES_PER_ENTRY: readonly number[] = [1, 512, 512 ** 2, 512 ** 3, 512 ** 4, 512 ** 5, 512 ** 6];
 
-export type PageTableFormatName = 'vtd-second-stage' | 'vtd-first-stage' | 'amd-v1';
+export type PageTableFormatName = 'vtd-second-stage' | 'vtd-first-stage' | 'amd-v1' | 'riscv-sv';
 
 export interface PageTableFormat {
   readonly name: PageTableFormatName;
@@ -27,8 +27,13 @@ export interface PageTableFormat {
   readonly dynamicTop: boolean;
   /** Leaf sizes, ascending powers of two. */
   readonly leafSizes: readonly number[];
-  /** One past the last page that tables of so many levels translate. */
+  /** Bits of a leaf's low word that tell of an access, and of a write; 0: the format has none. */
+  readonly accessedBit: number;
+  readonly dirtyBit: number;
+  /** One past the last page that tables of so many levels map; of signed addresses, in the lower half. */
   pageLimit(levels: number): number;
+  /** Whether tables of so many levels translate a page: one below the limit, or in the upper half of signed addresses. */
+  translates(page: number, levels: number): boolean;
   /** READ and WRITE; 0 where nothing is present. */
   permissions(low: number, high: number): number;
   /** Of a present entry: whether it maps memory rather than pointing at a table. */

@@ -28,9 +28,15 @@ const HIGHEST_CACHED_LEVEL = 2;
 /** No table to look into again. */
 export const UNKNOWN_TABLE = -1;
 
+/**
+ * What hardware does about a leaf's accessed and dirty bits: nothing; refuse an access for which they are not set; or set them.
+ */
+export type AccessBits = 'ignored' | 'checked' | 'updated';
+
 export class Walker {
   readonly format: PageTableFormat;
   private readonly memory: PhysicalMemory;
+  private readonly accessBits: AccessBits;
   /**
    * Of the last walk: 0 or a fault reason; entries read; the size class of the translation (0 4 KiB, 1 2 MiB, 2 1 GiB: the
    * largest that lies within the leaf), its first page, the table of its entry and the combined permissions, 0 where the walk
@@ -43,9 +49,10 @@ export class Walker {
   leafTable = 0;
   permissions = 0;
 
-  constructor(memory: PhysicalMemory, format: PageTableFormat) {
+  constructor(memory: PhysicalMemory, format: PageTableFormat, accessBits: AccessBits = 'ignored') {
     this.memory = memory;
     this.format = format;
+    this.accessBits = accessBits;
   }
 
   /**
@@ -87,6 +94,7 @@ export class Walker {
         this.found(iovaPage, level, target, format.leafPages(low, high, level), table);
         this.permissions = permissions;
         if ((permissions & (write ? WRITE : READ)) === 0) return this.refuse(write);
+        if (this.accessBits !== 'ignored' && !this.noteAccess(table, index, low, write)) return this.refuse(write);
         this.fault = NO_FAULT;
         return true;
       }
@@ -100,7 +108,7 @@ export class Walker {
 
   /** A walk from the root of a domain. */
   walkFromRoot(domainId: number, iovaPage: number, write: boolean, rootTable: number, levels: number): boolean {
-    if (iovaPage >= this.format.pageLimit(levels)) {
+    if (!this.format.translates(iovaPage, levels)) {
       this.reads = 0;
       this.fault = FAULT_ADDRESS_BEYOND_WIDTH;
       return false;
@@ -136,6 +144,16 @@ export class Walker {
       this.leafTable = UNKNOWN_TABLE;
     }
     if (pages !== PAGES_PER_ENTRY[this.level]) this.leafPage = firstOfClass(iovaPage, this.level, target, pages);
+  }
+
+  /** Whether the accessed and dirty bits are as the access asks, by now. */
+  private noteAccess(table: number, index: number, low: number, write: boolean): boolean {
+    const { accessedBit, dirtyBit } = this.format;
+    const wanted = accessedBit | (write ? dirtyBit : 0);
+    if ((low & wanted) === wanted) return true;
+    if (this.accessBits === 'checked') return false;
+    this.memory.writeWord(table, index * 2, (low | wanted) >>> 0);
+    return true;
   }
 
   private refuse(write: boolean): false {
