@@ -8,7 +8,8 @@ import { kernelProfile } from '../dma/kernels/profiles.ts';
 import { LabError } from '../time/labError.ts';
 import { bouncePages, bouncePools } from './linuxApiBounce.ts';
 import { comparableEvents, ApiEventTrace, eventAsValue, recordedDomainId } from './linuxApiEvents.ts';
-import { type ApiFiles, recordingText } from './linuxApiFiles.ts';
+import type { ApiFiles } from './linuxApiFiles.ts';
+import { recordingText } from './recordingText.ts';
 import { ApiMachine } from './linuxApiMachine.ts';
 import { CommandReader, type PageRun, pageSet } from './linuxApiObjects.ts';
 import { type ApiRecord, parseRecords } from './linuxApiRecord.ts';
@@ -26,7 +27,7 @@ const SHOWN_COMMAND = 120;
 /** Replays one recording. Bad input throws a LabError that names the line. */
 export function conformApiRecording(files: ApiFiles): FileResult {
   const system = readApiSystem(files.name, files.runJson, files.iomem);
-  const records = parseRecords(files.name, recordingText(files));
+  const records = parseRecords(files.name, recordingText(files.name, files.recording, 'DMA API calls'));
   const pools = bouncePools(system, records);
   const domainId = recordedDomainId(records);
   const used = [...usedPages(files.name, records), bouncePages(system, pools)];

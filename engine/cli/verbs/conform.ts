@@ -4,6 +4,8 @@ import { dirname, join } from 'node:path';
 import { conformLinuxTrace, LINUX_TRACE_SUITE } from '../../conformance/linuxTrace.ts';
 import { conformLinuxApi, LINUX_API_SUITE } from '../../conformance/linuxApi.ts';
 import type { ApiFiles } from '../../conformance/linuxApiFiles.ts';
+import { conformRiscvSv, RISCV_SV_SUITE } from '../../conformance/riscvSv.ts';
+import type { VectorFile } from '../../conformance/riscvSvVectors.ts';
 import { closingLines, type FileResult, fileLines, type SuiteResult } from '../../conformance/report.ts';
 import { suggestNames } from '../../lab/nearestNames.ts';
 import { LabError } from '../../time/labError.ts';
@@ -33,8 +35,14 @@ async function conform(
       return conformLinuxTrace(await Promise.all(paths.map(readTrace)), onFile);
     case LINUX_API_SUITE:
       return conformLinuxApi(await Promise.all(paths.map(readCalls)), onFile);
+    case RISCV_SV_SUITE:
+      return conformRiscvSv(await Promise.all(paths.map(readVectorFile)), onFile);
     default:
-      throw new LabError(suite, 'there is no such suite.', suggestNames(suite, [LINUX_API_SUITE, LINUX_TRACE_SUITE]));
+      throw new LabError(
+        suite,
+        'there is no such suite.',
+        suggestNames(suite, [LINUX_API_SUITE, LINUX_TRACE_SUITE, RISCV_SV_SUITE]),
+      );
   }
 }
 
@@ -74,6 +82,13 @@ async function readCalls(path: string): Promise<ApiFiles> {
     );
   });
   return { name: path, recording, runJson: await readRunJson(path), iomem };
+}
+
+async function readVectorFile(path: string): Promise<VectorFile> {
+  const content = await readFile(path).catch(() => {
+    throw new LabError(path, 'the recording cannot be read.', 'Name recorded page walks, plain or gzip.');
+  });
+  return { name: path, content };
 }
 
 async function readRunJson(path: string): Promise<string> {
