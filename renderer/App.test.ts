@@ -207,7 +207,7 @@ describe('the IOVA space of a finished run', () => {
   it('is asked for at the moment that was written, and summed up by state', async () => {
     const api = await openRun();
     await show('1.5 ms');
-    expect(api.calls).toContain('inspectIova {"comparisonId":"map_sg-strict","at":1500000000}');
+    expect(api.calls).toContain('inspect {"comparisonId":"map_sg-strict","at":1500000000,"walk":null}');
     const states = [...document.querySelectorAll('[aria-label="Show ranges of the state"] button')];
     expect(states.map((one) => one.textContent.replace(/\s+/g, ' ').trim())).toEqual([
       'live 1 (16 KiB)',
@@ -225,13 +225,13 @@ describe('the IOVA space of a finished run', () => {
     expect(document.querySelector('.iova [role=alert]')?.textContent).toContain('The run ends at 2.56 ms');
     await show('later');
     expect(document.querySelector('.iova [role=alert]')?.textContent).toContain('Write a number and a unit');
-    expect(api.calls.some((call) => call.startsWith('inspectIova'))).toBe(false);
+    expect(api.calls.some((call) => call.startsWith('inspect '))).toBe(false);
   });
 
   it('can be called off while it is computed, and says why it cannot be', async () => {
     let answer = (): Promise<InspectionOutcome> => new Promise(() => undefined);
     const api = await openRun((lab) => {
-      lab.runs.inspectIova = () => answer();
+      lab.runs.inspect = () => answer();
     });
     await show('1 ms');
     expect(document.querySelector('.iova')?.textContent).toContain('Computing');

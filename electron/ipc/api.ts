@@ -3,7 +3,7 @@
  * Only types live here, so the page, the preload and the main process share one description at no cost at run time.
  * The page never sees or sends a path: files are named to it, and main holds the rest.
  */
-import type { IovaSnapshot } from '../../engine/lab/iovaNames.ts';
+import type { MomentSnapshot, WalkRequest } from '../../engine/lab/momentNames.ts';
 import type { RunFrame, RunProgress, RunSummary } from '../../engine/lab/runTypes.ts';
 import type { LabDocument } from '../../engine/lab/schema.ts';
 import type { CommandId } from './commands.ts';
@@ -60,9 +60,16 @@ export interface InspectionProgress {
   readonly reached: number;
 }
 
+/** A moment in picoseconds of virtual time, and the address whose translation is looked at. */
+export interface InspectionRequest {
+  readonly comparisonId: string;
+  readonly at: number;
+  readonly walk: WalkRequest | null;
+}
+
 /** `cancelled`: another moment was asked for meanwhile, or none. */
 export type InspectionOutcome =
-  | { readonly status: 'done'; readonly snapshot: IovaSnapshot }
+  | { readonly status: 'done'; readonly snapshot: MomentSnapshot }
   | { readonly status: 'cancelled' }
   | { readonly status: 'failed'; readonly error: LabFailure };
 
@@ -169,8 +176,8 @@ export interface LabApi {
     cancel(comparisonId: string): Promise<Outcome>;
     /** The latest frame of a run, live or kept in the document; null before the first. */
     frame(comparisonId: string): Promise<RunFrame | null>;
-    /** The IOVA space of a finished run at a moment, in picoseconds of virtual time; the run is computed again up to it. */
-    inspectIova(request: { readonly comparisonId: string; readonly at: number }): Promise<InspectionOutcome>;
+    /** A finished run at a moment: IOVA space, caches, a page walk; the run is computed again up to it. */
+    inspect(request: InspectionRequest): Promise<InspectionOutcome>;
     /** Calls off what is being computed and gives its memory back. */
     endInspection(): Promise<Outcome>;
     /** The same runs as one line for a shell. */

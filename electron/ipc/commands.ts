@@ -121,6 +121,13 @@ export const commands = [
     menu: { name: 'view', group: 2 },
   },
   {
+    id: 'view.showTranslation',
+    title: 'Show Translation',
+    runsIn: 'page',
+    shortcut: 'CmdOrCtrl+5',
+    menu: { name: 'view', group: 2 },
+  },
+  {
     id: 'view.toggleOutline',
     title: 'Toggle Outline',
     runsIn: 'page',

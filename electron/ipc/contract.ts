@@ -75,8 +75,12 @@ export const contract = {
   'runs.resume': channel(id).replies<Outcome>(),
   'runs.cancel': channel(id).replies<Outcome>(),
   'runs.frame': channel(id).replies<RunFrame | null>(),
-  'runs.inspectIova': channel(
-    z.strictObject({ comparisonId: id, at: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER) }),
+  'runs.inspect': channel(
+    z.strictObject({
+      comparisonId: id,
+      at: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
+      walk: z.strictObject({ iova: z.string().regex(/^0x[0-9a-f]{1,16}$/), write: z.boolean() }).nullable(),
+    }),
   ).replies<InspectionOutcome>(),
   'runs.endInspection': channel(nothing).replies<Outcome>(),
   'runs.commandLine': channel(nothing).replies<string>(),

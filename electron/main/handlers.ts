@@ -172,7 +172,7 @@ export function createHandlers(
     'runs.resume': (id) => runAction(() => runs.resume(id)),
     'runs.cancel': (id) => runAction(() => runs.cancel(id)),
     'runs.frame': (id) => runs.frame(id),
-    'runs.inspectIova': ({ comparisonId, at }) => desktop.inspection.inspect(comparisonId, at),
+    'runs.inspect': (request) => desktop.inspection.inspect(request),
     'runs.endInspection': () => runAction(() => desktop.inspection.end()),
     'runs.commandLine': () => {
       const { fileName, lab } = document.state();

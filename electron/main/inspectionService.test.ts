@@ -1,19 +1,19 @@
 import { expect, it } from 'vitest';
-import type { IovaSnapshot } from '../../engine/lab/iovaNames.ts';
-import type { InspectionProgress } from '../ipc/api.ts';
-import type { InspectInput, InspectReport } from '../workers/inspectProtocol.ts';
+import type { MomentSnapshot } from '../../engine/lab/momentNames.ts';
+import type { InspectionProgress, InspectionRequest } from '../ipc/api.ts';
+import type { InspectCommand, InspectInput, InspectReport } from '../workers/inspectProtocol.ts';
 import { DesktopError } from './failures.ts';
 import { InspectionService, type InspectThread } from './inspectionService.ts';
 
 class Thread implements InspectThread {
-  readonly asked: number[] = [];
+  readonly asked: InspectCommand[] = [];
   terminated = false;
   report: (report: InspectReport) => void = () => undefined;
   crash: (error: unknown) => void = () => undefined;
   exit: (code: number) => void = () => undefined;
 
-  postMessage(at: number): void {
-    this.asked.push(at);
+  postMessage(command: InspectCommand): void {
+    this.asked.push(command);
   }
 
   terminate(): Promise<void> {
@@ -28,7 +28,12 @@ class Thread implements InspectThread {
   }
 }
 
-const snapshotAt = (at: number): IovaSnapshot => ({ at, device: 'nvme', ranges: [] }) as unknown as IovaSnapshot;
+const snapshotAt = (at: number): MomentSnapshot => ({ at, caches: [], walk: null }) as unknown as MomentSnapshot;
+
+const moment = (comparisonId: string, at: number): InspectionRequest => ({ comparisonId, at, walk: null });
+
+/** What the thread was told to call its answer for a moment. */
+const wishAt = (thread: Thread, moment: number): number => thread.asked.find(({ at }) => at === moment)?.wish ?? -1;
 
 function rig() {
   const threads: Thread[] = [];
@@ -52,31 +57,43 @@ function rig() {
 
 it('answers with the space at the moment that was asked for, and keeps the thread for the next moment', async () => {
   const { service, threads, progress } = rig();
-  const first = service.inspect('a', 10);
-  threads[0]!.report({ kind: 'progress', at: 10, reached: 4 });
-  threads[0]!.report({ kind: 'snapshot', at: 10, snapshot: snapshotAt(10) });
+  const first = service.inspect(moment('a', 10));
+  threads[0]!.report({ kind: 'progress', wish: wishAt(threads[0]!, 10), reached: 4 });
+  threads[0]!.report({ kind: 'snapshot', wish: wishAt(threads[0]!, 10), snapshot: snapshotAt(10) });
   expect(await first).toEqual({ status: 'done', snapshot: snapshotAt(10) });
   expect(progress).toEqual([{ comparisonId: 'a', at: 10, reached: 4 }]);
-  const second = service.inspect('a', 20);
-  threads[0]!.report({ kind: 'snapshot', at: 20, snapshot: snapshotAt(20) });
+  const second = service.inspect(moment('a', 20));
+  threads[0]!.report({ kind: 'snapshot', wish: wishAt(threads[0]!, 20), snapshot: snapshotAt(20) });
   expect(await second).toMatchObject({ status: 'done' });
   expect(threads).toHaveLength(1);
 });
 
 it('calls a moment off when another is asked for, and does not take its answer for the other', async () => {
   const { service, threads } = rig();
-  const first = service.inspect('a', 10);
-  const second = service.inspect('a', 20);
+  const first = service.inspect(moment('a', 10));
+  const second = service.inspect(moment('a', 20));
   expect(await first).toEqual({ status: 'cancelled' });
-  threads[0]!.report({ kind: 'snapshot', at: 10, snapshot: snapshotAt(10) });
-  threads[0]!.report({ kind: 'snapshot', at: 20, snapshot: snapshotAt(20) });
+  threads[0]!.report({ kind: 'snapshot', wish: wishAt(threads[0]!, 10), snapshot: snapshotAt(10) });
+  threads[0]!.report({ kind: 'snapshot', wish: wishAt(threads[0]!, 20), snapshot: snapshotAt(20) });
   expect(await second).toEqual({ status: 'done', snapshot: snapshotAt(20) });
+});
+
+it('tells two wishes of one moment apart', async () => {
+  const { service, threads } = rig();
+  const first = service.inspect(moment('a', 10));
+  const second = service.inspect({ ...moment('a', 10), walk: { iova: '0x1000', write: true } });
+  expect(await first).toEqual({ status: 'cancelled' });
+  const [one, other] = threads[0]!.asked;
+  expect(other).toMatchObject({ at: 10, walk: { iova: '0x1000', write: true } });
+  threads[0]!.report({ kind: 'snapshot', wish: one!.wish, snapshot: snapshotAt(9) });
+  threads[0]!.report({ kind: 'snapshot', wish: other!.wish, snapshot: snapshotAt(10) });
+  expect(await second).toEqual({ status: 'done', snapshot: snapshotAt(10) });
 });
 
 it('ends the thread when it is told to, or when another run is looked into', async () => {
   const { service, threads } = rig();
-  const first = service.inspect('a', 10);
-  const second = service.inspect('b', 10);
+  const first = service.inspect(moment('a', 10));
+  const second = service.inspect(moment('b', 10));
   expect(await first).toEqual({ status: 'cancelled' });
   expect([threads[0]!.terminated, threads[1]!.terminated]).toEqual([true, false]);
   service.end();
@@ -86,24 +103,24 @@ it('ends the thread when it is told to, or when another run is looked into', asy
 
 it('says why a run cannot be looked into', async () => {
   const { service, threads } = rig();
-  expect(await service.inspect('never-run', 1)).toMatchObject({
+  expect(await service.inspect(moment('never-run', 1))).toMatchObject({
     status: 'failed',
     error: { message: 'There is no finished run.' },
   });
-  const refused = service.inspect('a', 1);
+  const refused = service.inspect(moment('a', 1));
   threads[0]!.report({ kind: 'failed', message: 'the lab has changed', forPeople: true });
   expect(await refused).toMatchObject({ status: 'failed', error: { message: 'the lab has changed' } });
 });
 
 it('answers when its thread dies, with the reason in the log only', async () => {
   const { service, threads, logged } = rig();
-  const dies = service.inspect('a', 1);
+  const dies = service.inspect(moment('a', 1));
   threads[0]!.crash(new Error('secret details'));
   const outcome = await dies;
   expect(outcome).toMatchObject({ status: 'failed' });
   expect(JSON.stringify(outcome)).not.toContain('secret');
   expect(logged.join()).toContain('secret details');
-  const again = service.inspect('a', 1);
+  const again = service.inspect(moment('a', 1));
   threads[1]!.exit(1);
   expect(await again).toMatchObject({ status: 'failed' });
 });

@@ -2,8 +2,8 @@
  * Looks into a kept run: one thread computes it up to the moment that the window asks for. A new wish takes the place of the
  * last one, another run takes the place of the thread.
  */
-import type { IovaSnapshot } from '../../engine/lab/iovaNames.ts';
-import type { InspectionOutcome, InspectionProgress } from '../ipc/api.ts';
+import type { MomentSnapshot } from '../../engine/lab/momentNames.ts';
+import type { InspectionOutcome, InspectionProgress, InspectionRequest } from '../ipc/api.ts';
 import type { InspectCommand, InspectInput, InspectReport } from '../workers/inspectProtocol.ts';
 import { describeError } from './describeError.ts';
 import { DesktopError, failureOf } from './failures.ts';
@@ -29,7 +29,7 @@ interface Work {
   readonly runId: string;
   readonly comparisonId: string;
   readonly thread: InspectThread;
-  wish: { readonly at: number; readonly settle: (outcome: InspectionOutcome) => void } | null;
+  wish: { readonly command: InspectCommand; readonly settle: (outcome: InspectionOutcome) => void } | null;
 }
 
 const called: InspectionOutcome = { status: 'cancelled' };
@@ -37,13 +37,14 @@ const called: InspectionOutcome = { status: 'cancelled' };
 export class InspectionService {
   private readonly surroundings: InspectionSurroundings;
   private work: Work | null = null;
+  private wishes = 0;
 
   constructor(surroundings: InspectionSurroundings) {
     this.surroundings = surroundings;
   }
 
-  /** Called off when another moment is asked for, or the inspection is ended, before there is an answer. */
-  inspect(comparisonId: string, at: number): Promise<InspectionOutcome> {
+  /** Called off when something else is asked for, or the inspection is ended, before there is an answer. */
+  inspect({ comparisonId, at, walk }: InspectionRequest): Promise<InspectionOutcome> {
     let work: Work;
     try {
       work = this.workFor(comparisonId);
@@ -51,9 +52,11 @@ export class InspectionService {
       return Promise.resolve({ status: 'failed', error: failureOf(error) });
     }
     work.wish?.settle(called);
+    this.wishes += 1;
+    const command = { wish: this.wishes, at, walk };
     return new Promise((settle) => {
-      work.wish = { at, settle };
-      work.thread.postMessage(at);
+      work.wish = { command, settle };
+      work.thread.postMessage(command);
     });
   }
 
@@ -87,16 +90,13 @@ export class InspectionService {
     if (this.work !== work) return;
     switch (report.kind) {
       case 'progress':
-        if (report.at === work.wish?.at) {
-          this.surroundings.progressed({
-            comparisonId: work.comparisonId,
-            at: report.at,
-            reached: report.reached,
-          });
+        if (report.wish === work.wish?.command.wish) {
+          const { at } = work.wish.command;
+          this.surroundings.progressed({ comparisonId: work.comparisonId, at, reached: report.reached });
         }
         break;
       case 'snapshot':
-        if (report.at === work.wish?.at) this.answer(work, report.snapshot);
+        if (report.wish === work.wish?.command.wish) this.answer(work, report.snapshot);
         break;
       case 'failed':
         if (!report.forPeople) this.surroundings.log(`inspection thread: ${report.message}`);
@@ -105,7 +105,7 @@ export class InspectionService {
     }
   }
 
-  private answer(work: Work, snapshot: IovaSnapshot): void {
+  private answer(work: Work, snapshot: MomentSnapshot): void {
     const { wish } = work;
     work.wish = null;
     wish?.settle({ status: 'done', snapshot });

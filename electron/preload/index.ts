@@ -93,7 +93,7 @@ const api: LabApi = {
     resume: (comparisonId) => act('runs.resume', comparisonId),
     cancel: (comparisonId) => act('runs.cancel', comparisonId),
     frame: (comparisonId) => ask('runs.frame', comparisonId),
-    inspectIova: (request) => ask('runs.inspectIova', request),
+    inspect: (request) => ask('runs.inspect', request),
     endInspection: () => act('runs.endInspection', undefined),
     commandLine: () => ask('runs.commandLine', undefined),
   },

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import type { IovaSnapshot } from '../../engine/lab/iovaNames.ts';
+import type { MomentSnapshot, WalkRequest } from '../../engine/lab/momentNames.ts';
 import { InspectLoop, type SteppedInspection } from './inspectLoop.ts';
-import type { InspectReport } from './inspectProtocol.ts';
+import type { InspectCommand, InspectReport } from './inspectProtocol.ts';
 
 /** A machine that needs a thousand events and a millisecond for each picosecond. */
 class Machine implements SteppedInspection {
@@ -28,9 +28,15 @@ class Machine implements SteppedInspection {
     return true;
   }
 
-  snapshot(): IovaSnapshot {
-    return { at: this.at } as unknown as IovaSnapshot;
+  snapshot(walk: WalkRequest | null): MomentSnapshot {
+    return { at: this.at, walk } as unknown as MomentSnapshot;
   }
+}
+
+let wishes = 0;
+function moment(at: number, walk: WalkRequest | null = null): InspectCommand {
+  wishes += 1;
+  return { wish: wishes, at, walk };
 }
 
 function rig() {
@@ -50,7 +56,7 @@ function rig() {
     },
     report: (report) => reports.push(report),
   });
-  const answers = (): number[] => reports.flatMap((report) => (report.kind === 'snapshot' ? [report.at] : []));
+  const answers = (): number[] => reports.flatMap((report) => (report.kind === 'snapshot' ? [report.snapshot.at] : []));
   return {
     loop,
     reports,
@@ -62,27 +68,37 @@ function rig() {
 
 it('goes on from where it is for a later moment, and begins anew for an earlier one', async () => {
   const { loop, answers, prepared } = rig();
-  await loop.inspect(50);
-  await loop.inspect(80);
+  await loop.inspect(moment(50));
+  await loop.inspect(moment(80));
   expect([answers(), prepared()]).toEqual([[50, 80], 1]);
-  await loop.inspect(20);
+  await loop.inspect(moment(20));
   expect([answers(), prepared()]).toEqual([[50, 80, 20], 2]);
 });
 
 it('answers the last wish only', async () => {
   const { loop, answers, betweenSlices } = rig();
-  let wishes = 0;
+  let slices = 0;
   betweenSlices(() => {
-    wishes += 1;
-    if (wishes === 2) void loop.inspect(10);
+    slices += 1;
+    if (slices === 2) void loop.inspect(moment(10));
   });
-  await loop.inspect(500);
+  await loop.inspect(moment(500));
   expect(answers()).toEqual([10]);
+});
+
+it('looks at another address without computing anything again', async () => {
+  const { loop, reports, prepared } = rig();
+  const walk = { iova: '0x1000', write: false };
+  await loop.inspect(moment(50));
+  const asked = moment(50, walk);
+  await loop.inspect(asked);
+  expect(reports.at(-1)).toEqual({ kind: 'snapshot', wish: asked.wish, snapshot: { at: 50, walk } });
+  expect(prepared()).toBe(1);
 });
 
 it('tells how far it has come, at most ten times a second', async () => {
   const { loop, reports } = rig();
-  await loop.inspect(1_000);
+  await loop.inspect(moment(1_000));
   const told = reports.filter(({ kind }) => kind === 'progress');
   expect(told.length).toBeGreaterThan(5);
   expect(told.length).toBeLessThanOrEqual(10);
@@ -100,8 +116,8 @@ it('can be asked again after a machine that could not be built', async () => {
     yieldToMessages: () => Promise.resolve(),
     report: (report) => reports.push(report),
   });
-  await expect(loop.inspect(1)).rejects.toThrow('no such lab');
+  await expect(loop.inspect(moment(1))).rejects.toThrow('no such lab');
   fails = false;
-  await loop.inspect(1);
+  await loop.inspect(moment(1));
   expect(reports).toHaveLength(1);
 });

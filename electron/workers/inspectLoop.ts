@@ -2,16 +2,16 @@
  * Computes a run up to the moment that is asked for, in slices of a few milliseconds with a look at the next wish between
  * them. The machine is kept: a later moment goes on from there, an earlier one begins anew.
  */
-import type { IovaSnapshot } from '../../engine/lab/iovaNames.ts';
-import type { InspectReport } from './inspectProtocol.ts';
+import type { MomentSnapshot, WalkRequest } from '../../engine/lab/momentNames.ts';
+import type { InspectCommand, InspectReport } from './inspectProtocol.ts';
 
-/** What the loop asks of an inspection: the public face of IovaInspection. */
+/** What the loop asks of an inspection: the public face of RunInspection. */
 export interface SteppedInspection {
   advance(maxEvents: number): 'running' | 'done';
   /** False: the moment has passed. */
   moveTo(at: number): boolean;
   readonly reached: number;
-  snapshot(): IovaSnapshot;
+  snapshot(walk: WalkRequest | null): MomentSnapshot;
 }
 
 export interface InspectSurroundings {
@@ -28,7 +28,7 @@ const sliceEvents = 1024;
 export class InspectLoop {
   private readonly surroundings: InspectSurroundings;
   private inspection: SteppedInspection | null = null;
-  private wanted: number | null = null;
+  private wanted: InspectCommand | null = null;
   private working = false;
 
   constructor(surroundings: InspectSurroundings) {
@@ -36,23 +36,24 @@ export class InspectLoop {
   }
 
   /** Resolves when nothing is wished for any more. */
-  async inspect(at: number): Promise<void> {
-    this.wanted = at;
+  async inspect(command: InspectCommand): Promise<void> {
+    this.wanted = command;
     if (this.working) return;
     this.working = true;
     try {
-      for (let next: number | null = at; next !== null; next = this.wish()) await this.answer(next);
+      for (let next: InspectCommand | null = command; next !== null; next = this.wish()) await this.answer(next);
     } finally {
       this.working = false;
     }
   }
 
   /** May have changed while something else was awaited. */
-  private wish(): number | null {
+  private wish(): InspectCommand | null {
     return this.wanted;
   }
 
-  private async answer(at: number): Promise<void> {
+  private async answer(command: InspectCommand): Promise<void> {
+    const { wish, at, walk } = command;
     const { prepare, now, yieldToMessages, report } = this.surroundings;
     let inspection = this.inspection;
     if (inspection?.moveTo(at) !== true) {
@@ -68,12 +69,12 @@ export class InspectLoop {
       if (state === 'done') break;
       if (now() - told >= progressMilliseconds) {
         told = now();
-        report({ kind: 'progress', at, reached: inspection.reached });
+        report({ kind: 'progress', wish, reached: inspection.reached });
       }
       await yieldToMessages();
-      if (this.wish() !== at) return;
+      if (this.wish() !== command) return;
     }
     this.wanted = null;
-    report({ kind: 'snapshot', at, snapshot: inspection.snapshot() });
+    report({ kind: 'snapshot', wish, snapshot: inspection.snapshot(walk) });
   }
 }

@@ -8,6 +8,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { ENGINE_VERSION } from '../lab/engineVersion.ts';
 import { fontFilesBeside } from './fonts.ts';
 import { EXIT, printFailure, reportFailure, type ExitStatus } from './output.ts';
+import type { InspectVerbOptions } from './verbs/inspect.ts';
 
 interface JsonOption {
   readonly json?: true;
@@ -41,8 +42,14 @@ function program(finish: (status: ExitStatus) => void): Command {
     .description('print the IOVA space of one column at a moment: ranges live, queued, cached and reserved, and whose')
     .requiredOption('--at <time>', 'the moment in virtual time, as in 1.5ms')
     .option('--run <column>', 'the column by its id; left out: the first')
+    .option(
+      '--walk <iova>',
+      'instead: the page walk of an address, as in 0xfffff000, with every entry and what it takes',
+    )
+    .option('--write', 'with --walk: of a write; left out: of a read')
+    .option('--iotlb', 'instead: what the IOTLB and the paging-structure caches hold')
     .option('--json', 'print one JSON object')
-    .action(async (path: string, options: { at: string; run?: string } & JsonOption) => {
+    .action(async (path: string, options: InspectVerbOptions) => {
       const { inspectVerb } = await import('./verbs/inspect.ts');
       finish(await inspectVerb(path, options));
     });
@@ -69,7 +76,7 @@ function program(finish: (status: ExitStatus) => void): Command {
 
   lab
     .command('conform <suite> <files...>')
-    .description('replay recordings of real systems and compare each request or call; suites: linux-api, linux-trace')
+    .description('replay recordings of real systems and compare each request or call; suites: linux-api, linux-trace, riscv-sv')
     .option('--json', 'print one JSON object')
     .action(async (suite: string, files: string[], options: JsonOption) => {
       const { conformVerb } = await import('./verbs/conform.ts');

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { IovaRange, IovaSnapshot } from '../../engine/lab/iovaNames.ts';
+import type { IovaRange, IovaSnapshot } from '../../engine/lab/momentNames.ts';
 import {
   ageText,
   freeSpace,

@@ -2,7 +2,7 @@
  * An IOVA space made ready to be looked at: the region that the map shows, what stands in each column of it, and the words of
  * each range. Linear and without gaps left out: what looks near is near.
  */
-import type { IovaRange, IovaSnapshot, IovaState } from '../../engine/lab/iovaNames.ts';
+import type { IovaRange, IovaSnapshot, IovaState } from '../../engine/lab/momentNames.ts';
 import { formatQuantity, formatTime } from '../../engine/lab/quantity.ts';
 import { strings } from '../strings.ts';
 
@@ -145,7 +145,7 @@ export function placeText({ state, cpu }: IovaRange): string {
 }
 
 export function ageText({ state, since }: IovaRange, at: number): string {
-  return state === 'reserved' ? '' : formatTime(at - since);
+  return state === 'reserved' ? '' : formatTime(Math.max(0, at - since));
 }
 
 /** The range that lies nearest to a page. */

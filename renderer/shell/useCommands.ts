@@ -64,6 +64,9 @@ export function useCommands(): CommandRunner {
       layout.stage = 'workload';
     },
     'view.showCharts': showCharts,
+    'view.showTranslation': () => {
+      layout.stage = 'translation';
+    },
     'view.showCompare': () => {
       layout.open('panel');
       layout.panelTab = 'summary';

@@ -1,10 +1,10 @@
 /**
- * The look into a finished run: the moment, the space at that moment, and how far its computation has come. One for the
- * window, so that it outlives a selection that goes away and comes back.
+ * The look into a finished run: the moment, what was there at that moment, the address whose walk is shown, and how far the
+ * computation has come. One for the window, so that it outlives a selection that goes away and comes back.
  */
 import { defineStore } from 'pinia';
 import { ref, shallowRef } from 'vue';
-import type { IovaSnapshot } from '../../engine/lab/iovaNames.ts';
+import type { MomentSnapshot, WalkRequest } from '../../engine/lab/momentNames.ts';
 import { whileBusy } from '../shell/busy.ts';
 import { strings } from '../strings.ts';
 import { useNotices } from './notices.ts';
@@ -14,7 +14,9 @@ export const useInspection = defineStore('inspection', () => {
   /** The run by its id, since a column that runs again is another run. */
   const runId = ref('');
   const at = ref(0);
-  const snapshot = shallowRef<IovaSnapshot | null>(null);
+  const snapshot = shallowRef<MomentSnapshot | null>(null);
+  /** Kept from moment to moment, so that one address can be followed. */
+  const walk = shallowRef<WalkRequest | null>(null);
   const computing = ref(false);
   const reached = ref(0);
   const error = ref('');
@@ -30,12 +32,13 @@ export const useInspection = defineStore('inspection', () => {
     wish += 1;
     const mine = wish;
     try {
-      const outcome = await whileBusy(window.lab.runs.inspectIova({ comparisonId, at: moment }));
+      const wanted = walk.value === null ? null : { ...walk.value };
+      const outcome = await whileBusy(window.lab.runs.inspect({ comparisonId, at: moment, walk: wanted }));
       if (mine !== wish) return;
       if (outcome.status === 'failed') error.value = outcome.error.message;
       if (outcome.status === 'done') {
         snapshot.value = outcome.snapshot;
-        const { live, queued, cached } = outcome.snapshot.totals;
+        const { live, queued, cached } = outcome.snapshot.space.totals;
         notices.announcement = strings.iova.done(live.ranges, queued.ranges, cached.ranges);
       }
     } catch (problem) {
@@ -57,5 +60,5 @@ export const useInspection = defineStore('inspection', () => {
     });
   }
 
-  return { runId, at, snapshot, computing, reached, error, look, stop, connect };
+  return { runId, at, snapshot, walk, computing, reached, error, look, stop, connect };
 });

@@ -1,6 +1,6 @@
 /** A small lab, its runs and a stand-in for window.lab, for the tests of the page. Frames come from plain arithmetic. */
-import type { DocumentState, LabApi, Outcome, RunState } from '../../electron/ipc/api.ts';
-import type { IovaSnapshot } from '../../engine/lab/iovaNames.ts';
+import type { DocumentState, InspectionRequest, LabApi, Outcome, RunState } from '../../electron/ipc/api.ts';
+import type { CacheLook, IovaSnapshot, MomentSnapshot } from '../../engine/lab/momentNames.ts';
 import type { RunFrame, SummaryRow } from '../../engine/lab/runTypes.ts';
 import type { Comparison, LabDocument, Part } from '../../engine/lab/schema.ts';
 import { SERIES_COLUMNS, type SeriesColumn } from '../../engine/metrics/seriesColumns.ts';
@@ -198,6 +198,58 @@ function sampleSnapshot(at: number): IovaSnapshot {
   };
 }
 
+/** Two entries, in a cache of two sets of two ways. */
+export const sampleCache: CacheLook = {
+  title: 'IOTLB, 4 KiB',
+  sets: 2,
+  ways: 2,
+  hits: Float64Array.of(9, 4),
+  evictions: Float64Array.of(1, 0),
+  pages: Float64Array.of(1, 0, 0, 1),
+  firstPages: Float64Array.of(0xffff8, 0, 0, 0xffff9),
+  domains: Int32Array.of(3, 0, 0, 3),
+  pasids: new Int32Array(4),
+  targets: Float64Array.of(0x40, 0, 0, 0x77),
+  permissions: Uint8Array.of(3, 0, 0, 1),
+  filledAt: Float64Array.of(1_000_000, 0, 0, 2_000_000),
+  uses: Float64Array.of(6, 0, 0, 4),
+};
+
+function sampleMoment({ at, walk }: InspectionRequest): MomentSnapshot {
+  const { domains, firstPages } = sampleCache;
+  const outcome = { kind: 'translated', address: '0x40000', pages: 1, permissions: 3, stale: false } as const;
+  const entry = {
+    level: 0,
+    tablePage: 9,
+    index: Number(firstPages[0]) % 512,
+    address: '0x9fc0',
+    kind: 'leaf',
+    bits: '0x0000000000040003',
+    fields: [
+      { high: 63, low: 12, name: 'ADDR', value: 0x40, meaning: 'page at 0x40000' },
+      { high: 11, low: 2, name: 'ignored', value: 0, meaning: '' },
+      { high: 1, low: 1, name: 'W', value: 1, meaning: 'writes allowed' },
+      { high: 0, low: 0, name: 'R', value: 1, meaning: 'reads allowed' },
+    ],
+    targetPage: 0x40,
+    pages: 1,
+    permissions: 3,
+    read: true,
+  } as const;
+  const walked = {
+    at,
+    format: 'vtd-second-stage',
+    domainId: Number(domains[0]),
+    pasid: 0,
+    caches: [{ cache: 'IOTLB', answer: 'miss', note: '' }],
+    entries: [entry],
+    steps: [{ title: 'IOTLB lookup', count: 1, ps: 2_000, cost: null }],
+    ps: 2_000,
+    outcome,
+  } as const;
+  return { at, space: sampleSnapshot(at), caches: [sampleCache], walk: walk === null ? null : { ...walked, ...walk } };
+}
+
 /** A window.lab that answers from memory and records what was asked. */
 export function fakeApi(state: DocumentState, frames: ReadonlyMap<string, RunFrame> = new Map()): FakeApi {
   const calls: string[] = [];
@@ -253,9 +305,9 @@ export function fakeApi(state: DocumentState, frames: ReadonlyMap<string, RunFra
       resume: done('resume'),
       cancel: done('cancel'),
       frame: (id) => Promise.resolve(frames.get(id) ?? null),
-      inspectIova: (request) => {
-        calls.push(`inspectIova ${JSON.stringify(request)}`);
-        return Promise.resolve({ status: 'done', snapshot: sampleSnapshot(request.at) });
+      inspect: (request) => {
+        calls.push(`inspect ${JSON.stringify(request)}`);
+        return Promise.resolve({ status: 'done', snapshot: sampleMoment(request) });
       },
       endInspection: done('endInspection'),
       commandLine: () => Promise.resolve('lab run first-run.iovalab'),

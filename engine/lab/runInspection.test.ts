@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { IovaRange, IovaSnapshot } from '../dma/iova/iovaSnapshot.ts';
 import { LabError } from '../time/labError.ts';
-import { IovaInspection } from './iovaInspection.ts';
+import { RunInspection } from './runInspection.ts';
 import { LabRun } from './run.ts';
 import type { LabDocument } from './schema.ts';
 import { sampleLab } from './testing/sampleLab.ts';
@@ -18,9 +18,9 @@ function lab(scheme: string, domain: string, kernelProfile = '7.3'): LabDocument
 }
 
 function inspect(document: LabDocument, at: number, slice = 1_000): IovaSnapshot {
-  const inspection = IovaInspection.prepare(document, 'only', NO_RECORDINGS, at, null);
+  const inspection = RunInspection.prepare(document, 'only', NO_RECORDINGS, at, null);
   while (inspection.advance(slice) === 'running') expect(inspection.reached).toBeLessThanOrEqual(at);
-  return inspection.snapshot();
+  return inspection.snapshot().space;
 }
 
 function endOf(document: LabDocument): { id: string; engineVersion: string; virtualTimePs: number } {
@@ -95,13 +95,13 @@ describe('the space in the midst of a run', () => {
 it('goes on to a later moment, and not back to an earlier one', () => {
   const document = lab('two_step', 'strict');
   const end = endOf(document).virtualTimePs;
-  const inspection = IovaInspection.prepare(document, 'only', NO_RECORDINGS, Math.floor(end / 3), null);
+  const inspection = RunInspection.prepare(document, 'only', NO_RECORDINGS, Math.floor(end / 3), null);
   while (inspection.advance(500) === 'running') expect(inspection.reached).toBeLessThanOrEqual(end);
   expect(inspection.moveTo(Math.floor(end / 4))).toBe(false);
   const later = Math.floor(end / 2);
   expect(inspection.moveTo(later)).toBe(true);
   while (inspection.advance(500) === 'running') expect(inspection.reached).toBeLessThanOrEqual(later);
-  expect(inspection.snapshot()).toEqual(inspect(document, later));
+  expect(inspection.snapshot().space).toEqual(inspect(document, later));
 });
 
 it('shows ranges of strict domains in the caches of the CPUs, and whose they were', () => {
@@ -129,14 +129,14 @@ describe('a kept run', () => {
 
   it('is looked into when lab and engine are those that made it', () => {
     const kept = endOf(document);
-    expect(() => IovaInspection.prepare(document, 'only', NO_RECORDINGS, 0, kept)).not.toThrow();
+    expect(() => RunInspection.prepare(document, 'only', NO_RECORDINGS, 0, kept)).not.toThrow();
   });
 
   it('is refused when the lab has changed, another engine made it, or the moment is none', () => {
     const kept = endOf(document);
     const changed = { ...document, seed: document.seed + 1 };
     const prepare = (of: typeof document, at: number, run: { id: string; engineVersion: string }) => () =>
-      IovaInspection.prepare(of, 'only', NO_RECORDINGS, at, run);
+      RunInspection.prepare(of, 'only', NO_RECORDINGS, at, run);
     expect(prepare(changed, 0, kept)).toThrow(/changed since this run/);
     expect(prepare(document, 0, { ...kept, engineVersion: '0.0.0' })).toThrow(/version 0\.0\.0 of the emulator/);
     expect(prepare(document, -1, kept)).toThrow(LabError);

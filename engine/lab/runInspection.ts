@@ -1,25 +1,31 @@
 /**
- * The IOVA space of a run at a chosen moment. Nothing of it is stored with a run: the run is computed again up to that moment
- * with a listener that notes who took each range, which gives exactly what was there, since a run depends on its inputs alone.
- * Stepped in slices like a run, so that whoever waits can give up.
+ * A run at a chosen moment: its IOVA space, what the caches of its IOMMU hold, and what an access to one address would meet.
+ * Nothing of it is stored with a run: the run is computed again up to that moment with a listener that notes who took each
+ * range, which gives exactly what was there, since a run depends on its inputs alone. Stepped in slices like a run, so that
+ * whoever waits can give up.
  */
 import { IovaLedger } from '../dma/iova/iovaLedger.ts';
-import { iovaSnapshot, type IovaSnapshot } from '../dma/iova/iovaSnapshot.ts';
+import { iovaSnapshot } from '../dma/iova/iovaSnapshot.ts';
 import { LabError } from '../time/labError.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';
+import type { MomentSnapshot } from './momentNames.ts';
+import { costParameters, type CostParameter } from './presets.ts';
 import { LabRun } from './run.ts';
 import type { RunResult } from './runTypes.ts';
 import type { LabDocument } from './schema.ts';
+import { inspectWalk, type WalkRequest } from './walkInspection.ts';
 
-export class IovaInspection {
+export class RunInspection {
   private readonly run: LabRun;
   private readonly ledger: IovaLedger;
+  private readonly costs: readonly CostParameter[];
   private at: number;
 
-  private constructor(run: LabRun, ledger: IovaLedger, at: number) {
+  private constructor(run: LabRun, ledger: IovaLedger, costs: readonly CostParameter[], at: number) {
     this.run = run;
     this.ledger = ledger;
+    this.costs = costs;
     this.at = at;
   }
 
@@ -33,7 +39,7 @@ export class IovaInspection {
     recordings: ReadonlyMap<string, RecordingFiles>,
     at: number,
     of: Pick<RunResult, 'id' | 'engineVersion'> | null,
-  ): IovaInspection {
+  ): RunInspection {
     if (!Number.isSafeInteger(at) || at < 0) {
       throw new LabError('moment', `${at} is no moment of a run.`, 'Give picoseconds from 0.');
     }
@@ -53,7 +59,7 @@ export class IovaInspection {
         'Undo the change, or run it again.',
       );
     }
-    return new IovaInspection(run, ledger, at);
+    return new RunInspection(run, ledger, costParameters(lab.costs, lab.kernelProfile), at);
   }
 
   /** A later moment is reached from here; false: this one has passed, and the run must be computed anew. */
@@ -72,8 +78,15 @@ export class IovaInspection {
     return Math.min(this.at, this.run.machine.events.now);
   }
 
-  snapshot(): IovaSnapshot {
-    const { dma, device } = this.run.machine;
-    return iovaSnapshot(this.at, device, dma.translatedDevice(device), this.ledger);
+  /** `wanted`: the address whose translation is looked at. */
+  snapshot(wanted: WalkRequest | null = null): MomentSnapshot {
+    const { at, costs } = this;
+    const { dma, device, iommu } = this.run.machine;
+    const space = iovaSnapshot(at, device, dma.translatedDevice(device), this.ledger);
+    if (iommu === null) return { at, space, caches: [], walk: null };
+    const iotlb = iommu.iotlb.look();
+    const pagingCache = iommu.pagingCache.look();
+    const place = { at, iommu, sourceId: device.sourceId, iotlb, pagingCache, costs };
+    return { at, space, caches: [...iotlb, ...pagingCache], walk: wanted === null ? null : inspectWalk(place, wanted) };
   }
 }

@@ -1,0 +1,104 @@
+/** A walk and a cache in words, the same in the window and on the command line. */
+import { formatQuantity } from './quantity.ts';
+import type { CacheLook } from '../iommu/look/cacheLook.ts';
+import { addressOf } from './iovaText.ts';
+import type { WalkedEntry, WalkOutcome, WalkSnapshot } from './walkInspection.ts';
+
+const PAGE_BYTES = 4096;
+
+const FORMAT_TITLES: ReadonlyMap<string, string> = new Map([
+  ['vtd-second-stage', 'VT-d, second stage'],
+  ['vtd-first-stage', 'VT-d, first stage'],
+  ['amd-v1', 'AMD v1'],
+  ['amd-v2', 'AMD v2'],
+  ['riscv-sv', 'RISC-V Sv'],
+  ['riscv-svx4', 'RISC-V Sv, guest'],
+  ...[4, 16, 64].flatMap((granule): [string, string][] => [
+    [`arm-stage1-${granule}k`, `Arm stage 1, ${granule} KiB granule`],
+    [`arm-stage2-${granule}k`, `Arm stage 2, ${granule} KiB granule`],
+  ]),
+]);
+
+export function formatTitle(name: string): string {
+  return FORMAT_TITLES.get(name) ?? name;
+}
+
+/** READ and WRITE as people say them. */
+export function permissionText(permissions: number): string {
+  return ['nothing', 'reads', 'writes', 'reads and writes'][permissions & 3] ?? '';
+}
+
+export function sizeText(pages: number): string {
+  return formatQuantity(pages * PAGE_BYTES, 'bytes');
+}
+
+/** What an entry says, in one line. */
+export function entryWords({ kind, targetPage, pages, permissions }: WalkedEntry): string {
+  switch (kind) {
+    case 'absent':
+      return 'not present';
+    case 'invalid':
+      return 'invalid: reserved bits are set';
+    case 'table':
+      return `table at ${addressOf(targetPage)}`;
+    case 'leaf':
+      return `${sizeText(pages)} at ${addressOf(targetPage)}, ${permissionText(permissions)}`;
+  }
+}
+
+export function outcomeWords(outcome: WalkOutcome): string {
+  switch (outcome.kind) {
+    case 'passthrough':
+      return `passed through as ${outcome.address}`;
+    case 'translated': {
+      const { address, pages, permissions, stale } = outcome;
+      const found = `${address}, in a page of ${sizeText(pages)} that allows ${permissionText(permissions)}`;
+      return stale ? `${found}; stale: the IOTLB still has what the tables no longer say` : found;
+    }
+    case 'refused':
+      return `refused, reason 0x${outcome.refusal.reason.toString(16).padStart(2, '0')}: ${outcome.refusal.words}. ${outcome.refusal.remedy}`;
+  }
+}
+
+export function accessWords({ iova, write }: Pick<WalkSnapshot, 'iova' | 'write'>): string {
+  return `${write ? 'write to' : 'read of'} ${iova}`;
+}
+
+export interface HeldEntry {
+  readonly set: number;
+  readonly way: number;
+  readonly firstPage: number;
+  readonly pages: number;
+  readonly domainId: number;
+  readonly pasid: number;
+  readonly targetPage: number;
+  readonly permissions: number;
+  readonly filledAt: number;
+  readonly uses: number;
+}
+
+/** One entry of a cache; null where it is empty. */
+export function cacheEntry(cache: CacheLook, entry: number): HeldEntry | null {
+  const pages = cache.pages[entry] ?? 0;
+  if (pages === 0) return null;
+  return {
+    set: Math.floor(entry / cache.ways),
+    way: entry % cache.ways,
+    firstPage: cache.firstPages[entry] ?? 0,
+    pages,
+    domainId: cache.domains[entry] ?? 0,
+    pasid: cache.pasids[entry] ?? 0,
+    targetPage: cache.targets[entry] ?? 0,
+    permissions: cache.permissions[entry] ?? 0,
+    filledAt: cache.filledAt[entry] ?? -1,
+    uses: cache.uses[entry] ?? -1,
+  };
+}
+
+export function heldEntries(cache: CacheLook): HeldEntry[] {
+  return Array.from(cache.pages, (_, entry) => cacheEntry(cache, entry)).filter((entry) => entry !== null);
+}
+
+export function total(column: Float64Array): number {
+  return column.reduce((sum, value) => sum + value, 0);
+}
