@@ -149,7 +149,7 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
     return end({ kind: 'passthrough', address: addressOf(page, offset) }, NO_WALK, -1);
   }
 
-  const beyond = page >= format.pageLimit(levels);
+  const beyond = !format.translates(page, levels);
   const looked = beyond ? NO_WALK : lookWalk(memory, format, tablePage, levels, page, write);
   spend('IOTLB lookup', 'iotlbHit');
   const translation = heldEntry(place.iotlb, domainId, 0, page);

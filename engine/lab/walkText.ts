@@ -56,8 +56,13 @@ export function outcomeWords(outcome: WalkOutcome): string {
       return stale ? `${found}; stale: the IOTLB still has what the tables no longer say` : found;
     }
     case 'refused':
-      return `refused, reason 0x${outcome.refusal.reason.toString(16).padStart(2, '0')}: ${outcome.refusal.words}. ${outcome.refusal.remedy}`;
+      return `refused, reason 0x${outcome.refusal.reason.toString(16).padStart(2, '0')}: ${outcome.refusal.words}`;
   }
+}
+
+/** What helps; '' where nothing is wrong. */
+export function remedyWords(outcome: WalkOutcome): string {
+  return outcome.kind === 'refused' ? outcome.refusal.remedy : '';
 }
 
 export function accessWords({ iova, write }: Pick<WalkSnapshot, 'iova' | 'write'>): string {

@@ -19,6 +19,7 @@ import {
   heldEntries,
   outcomeWords,
   permissionText,
+  remedyWords,
   sizeText,
   total,
   type HeldEntry,
@@ -109,6 +110,7 @@ function walkLines(head: string, walk: WalkSnapshot): string[] {
     }),
     `${'in all'.padEnd(26)} ${formatTime(ps).padStart(9)}`,
     outcomeWords(outcome),
+    ...(remedyWords(outcome) === '' ? [] : [remedyWords(outcome)]),
   ];
 }
 

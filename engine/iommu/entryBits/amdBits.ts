@@ -1,5 +1,5 @@
 /** Names of the bits of AMD's v1 page-table entries (AMD specification 48882, 2.2.3, I/O page tables for host translations). */
-import { address, bit, type BitField } from './bitField.ts';
+import { address, bit, gate, type BitField } from './bitField.ts';
 
 const OWN_SIZE = 0;
 const SIZE_IN_ADDRESS = 7;
@@ -10,13 +10,13 @@ function nextLevelText(value: number): string {
 }
 
 export const AMD_V1_BITS: readonly BitField[] = [
-  bit(0, 'PR', 'present', 'not present'),
+  gate(0, 'PR', 'present', 'not present'),
   bit(5, 'A', 'used since it was cleared', 'not used, or not kept'),
   bit(6, 'D', 'written since it was cleared', 'not written, or not kept', 'leaf'),
   { high: 11, low: 9, name: 'NextLevel', says: nextLevelText },
   address(51, 12),
   bit(59, 'U', 'the untranslated attribute of requests', '', 'leaf'),
   bit(60, 'FC', 'coherence with processor caches forced', 'coherent as the request says', 'leaf'),
-  bit(61, 'IR', 'reads allowed', 'no reads'),
-  bit(62, 'IW', 'writes allowed', 'no writes'),
+  gate(61, 'IR', 'reads allowed', 'no reads'),
+  gate(62, 'IW', 'writes allowed', 'no writes'),
 ];

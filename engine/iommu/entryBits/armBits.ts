@@ -3,13 +3,13 @@
  * translation table descriptor formats; SMMUv3 specification IHI 0070, 3.4).
  * Leaves out: 52-bit addresses, which move bits of the address, and the Realm and Secure attributes.
  */
-import { address, bit, type BitField } from './bitField.ts';
+import { address, bit, gate, type BitField } from './bitField.ts';
 
 const SHAREABILITY = ['not shareable', 'reserved', 'outer shareable', 'inner shareable'] as const;
 
 /** Bit 1 is 1 in tables above and in leaves of the last level, 0 in larger leaves. */
 const common = (addressLow: number): readonly BitField[] => [
-  bit(0, 'V', 'valid', 'not valid'),
+  gate(0, 'V', 'valid', 'not valid'),
   {
     high: 1,
     low: 1,

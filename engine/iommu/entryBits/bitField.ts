@@ -4,6 +4,8 @@
  * Leaves out: fields wider than 53 bits, of which no format has any.
  */
 export interface EntryPlace {
+  /** Of an entry that is absent only the bits say something that make it so. */
+  readonly present: boolean;
   readonly leaf: boolean;
   /** Of the table that holds the entry; 0 has the smallest pages. */
   readonly level: number;
@@ -17,6 +19,8 @@ export interface BitField {
   readonly says: (value: number, place: EntryPlace) => string;
   /** Left out: in entries of both kinds. */
   readonly where?: 'leaf' | 'table';
+  /** It is one of those that make an entry present. */
+  readonly gate?: true;
 }
 
 /** A field as it stands in one entry. */
@@ -41,6 +45,11 @@ export function bit(
 ): BitField {
   const field = { high: at, low: at, name, says: (value: number) => (value === 1 ? set : clear) };
   return where === undefined ? field : { ...field, where };
+}
+
+/** A bit that makes an entry present, or absent. */
+export function gate(at: number, name: string, set: string, clear: string): BitField {
+  return { ...bit(at, name, set, clear), gate: true };
 }
 
 /** Bits of the address from `low` up: what they point at follows from the entry's kind. */
@@ -68,7 +77,8 @@ export function decode(fields: readonly BitField[], low: number, high: number, p
   for (const field of here) {
     unnamed(field.high + 1);
     const value = bitsOf(low, high, field.high, field.low);
-    decoded.push({ high: field.high, low: field.low, name: field.name, value, meaning: field.says(value, place) });
+    const meaning = place.present || field.gate === true ? field.says(value, place) : '';
+    decoded.push({ high: field.high, low: field.low, name: field.name, value, meaning });
     next = field.low - 1;
   }
   unnamed(0);

@@ -2,13 +2,13 @@
  * Names of the bits of RISC-V page-table entries, Sv39 to Sv57 and their two-stage forms (RISC-V privileged architecture,
  * 12.3 to 12.6, with Svnapot and Svpbmt).
  */
-import { bit, type BitField } from './bitField.ts';
+import { bit, gate, type BitField } from './bitField.ts';
 
 const MEMORY_TYPES = ['as the platform says', 'not cacheable, idempotent', 'I/O', 'reserved'] as const;
 const PAGE_SHIFT = 12;
 
 export const RISCV_BITS: readonly BitField[] = [
-  bit(0, 'V', 'valid', 'not valid'),
+  gate(0, 'V', 'valid', 'not valid'),
   bit(1, 'R', 'reads allowed', 'no reads; with W and X clear it points at a table'),
   bit(2, 'W', 'writes allowed', 'no writes'),
   bit(3, 'X', 'execution allowed', 'no execution'),

@@ -2,7 +2,7 @@
  * Names of the bits of VT-d's paging entries (VT-d specification 9.7, first-stage paging entries; 9.8, second-stage paging
  * entries). AMD's v2 tables have the entries of x86-64 processors as well (AMD specification 48882, 2.2.6).
  */
-import { address, bit, type BitField } from './bitField.ts';
+import { address, bit, gate, type BitField } from './bitField.ts';
 
 /** What PS says at a level above the lowest. */
 const pageSize = bit(7, 'PS', 'a large page', 'points at a table');
@@ -20,8 +20,8 @@ const MEMORY_TYPES: Readonly<Record<number, string>> = {
 };
 
 export const VTD_SECOND_STAGE_BITS: readonly BitField[] = [
-  bit(0, 'R', 'reads allowed', 'no reads'),
-  bit(1, 'W', 'writes allowed', 'no writes'),
+  gate(0, 'R', 'reads allowed', 'no reads'),
+  gate(1, 'W', 'writes allowed', 'no writes'),
   bit(2, 'X', 'execution allowed', 'no execution: only looked at where requests ask for it'),
   { high: 5, low: 3, name: 'EMT', where: 'leaf', says: (value) => `memory type ${MEMORY_TYPES[value] ?? 'reserved'}` },
   bit(6, 'IPAT', "the processor's page attribute table is ignored", '', 'leaf'),
@@ -33,7 +33,7 @@ export const VTD_SECOND_STAGE_BITS: readonly BitField[] = [
 ];
 
 export const X86_64_BITS: readonly BitField[] = [
-  bit(0, 'P', 'present, reads allowed', 'not present'),
+  gate(0, 'P', 'present, reads allowed', 'not present'),
   bit(1, 'R/W', 'writes allowed', 'no writes'),
   bit(2, 'U/S', 'requests of user privilege allowed', 'requests of supervisor privilege only'),
   bit(3, 'PWT', 'write through', ''),

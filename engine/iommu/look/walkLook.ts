@@ -92,7 +92,7 @@ function lookEntry(
     index,
     kind,
     bits: entryText(low, high),
-    fields: entryFields(format.name, low, high, { leaf, level }),
+    fields: entryFields(format.name, low, high, { present, leaf, level }),
     targetPage: valid ? format.target(low, high) : -1,
     pages: kind === 'leaf' ? format.leafPages(low, high, level) : 0,
     permissions,
