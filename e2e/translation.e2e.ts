@@ -130,7 +130,7 @@ for (const theme of ['dark', 'light'] as const) {
     await page.keyboard.press('ArrowRight');
     await page.keyboard.press('Enter');
     const table = view.getByRole('table', { name: `Entries of ${first?.title ?? ''}` });
-    const inCell = (first?.held ?? []).filter(({ set }) => set === 2)[0];
+    const inCell = first?.held.find(({ set }) => set === 2);
     await expect(table).toHaveAttribute('aria-rowcount', '2');
     const address = `0x${((inCell?.firstPage ?? 0) * 4096).toString(16)}`;
     await expect(table.getByRole('row').nth(1)).toContainText(address);

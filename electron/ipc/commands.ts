@@ -121,6 +121,13 @@ export const commands = [
     menu: { name: 'view', group: 2 },
   },
   {
+    id: 'view.showPresets',
+    title: 'Show Presets',
+    runsIn: 'page',
+    shortcut: 'CmdOrCtrl+6',
+    menu: { name: 'view', group: 2 },
+  },
+  {
     id: 'view.showTranslation',
     title: 'Show Translation',
     runsIn: 'page',

@@ -64,6 +64,9 @@ export function useCommands(): CommandRunner {
       layout.stage = 'workload';
     },
     'view.showCharts': showCharts,
+    'view.showPresets': () => {
+      layout.stage = 'presets';
+    },
     'view.showTranslation': () => {
       layout.stage = 'translation';
     },

@@ -7,7 +7,7 @@ import { computed, ref, shallowRef } from 'vue';
 import type { AppSettings, ThemeChoice } from '../../electron/ipc/api.ts';
 import { useNotices } from './notices.ts';
 
-export type StageTab = 'topology' | 'workload' | 'charts' | 'translation';
+export type StageTab = 'topology' | 'workload' | 'charts' | 'translation' | 'presets';
 export type PanelTab = 'summary' | 'events' | 'faults';
 export type PaneName = 'outline' | 'inspector' | 'panel';
 export type Dialog = 'palette' | 'keys' | null;

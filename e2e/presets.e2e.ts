@@ -1,0 +1,85 @@
+// Presets: chosen by title, each parameter with value, unit, range, source and mark, edited, marked as edited, put back, undone.
+import AxeBuilder from '@axe-core/playwright';
+import type { Page } from '@playwright/test';
+import { expect, firstRunLab, screenshot, test } from './app.ts';
+import { runOnCommandLine } from './lab.ts';
+
+async function expectAccessible(page: Page): Promise<void> {
+  const { violations } = await new AxeBuilder({ page }).setLegacyMode(true).analyze();
+  expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' | ')}`)).toEqual([]);
+}
+
+const overrides = (page: Page): Promise<Record<string, number>> =>
+  page.evaluate(async () => (await window.lab.document.current()).lab.costs.overrides);
+
+for (const theme of ['dark', 'light'] as const) {
+  test(`cost presets are chosen and edited, and every edit can be undone (${theme})`, async ({ app }) => {
+    const size = theme === 'dark' ? { width: 1280, height: 800 } : { width: 1600, height: 1000 };
+    const { page, idle } = await app.launch({ lab: firstRunLab, size });
+    await page.evaluate((choice) => window.lab.app.setTheme(choice), theme);
+    await page.getByRole('tab', { name: 'Presets' }).click();
+    await idle();
+    const costs = page.getByRole('region', { name: 'What everything costs' });
+    const presets = costs.getByRole('radiogroup', { name: 'What everything costs' });
+    await expect(presets.getByRole('radio', { name: /^Recorded instructions/ })).toBeChecked();
+    const read = costs.getByRole('row').filter({ has: page.getByRole('textbox', { name: 'Table read', exact: true }) });
+    await expect(read).toContainText('50 – 200');
+    await expect(read).toContainText('derived');
+    await expect(read).toContainText('Source: pcie-bench');
+
+    const field = read.getByRole('textbox');
+    await field.fill('seventy');
+    await field.press('Enter');
+    await expect(read.getByRole('alert')).toContainText('Write a number');
+    await field.fill('130');
+    await field.press('Enter');
+    await expect(read).toContainText('changed in this lab');
+    expect(await overrides(page)).toEqual({ tableRead: 130 });
+    await field.fill('250');
+    await field.press('Enter');
+    await expect(read).toContainText('outside the published range');
+    await page.getByRole('checkbox', { name: 'Changed only (1)' }).first().check();
+    await idle();
+    await expectAccessible(page);
+    await screenshot(page, `presets-changed-${theme}`);
+    await page.getByRole('checkbox', { name: 'Changed only (1)' }).first().uncheck();
+
+    await read.getByRole('button', { name: 'Table read: back to 75' }).click();
+    await expect(field).toHaveValue('75');
+    expect(await overrides(page)).toEqual({});
+    await page.getByRole('button', { name: /^Undo/ }).click();
+    await expect(field).toHaveValue('250');
+    await page.getByRole('button', { name: /^Undo/ }).click();
+    await expect(field).toHaveValue('130');
+
+    await presets.getByRole('radio', { name: /^Published/ }).check();
+    await idle();
+    const chosen = await page.evaluate(async () => (await window.lab.document.current()).lab.costs.preset);
+    expect(chosen).toBe('published');
+    await expect(page.getByRole('contentinfo')).toContainText('published');
+    await expectAccessible(page);
+    await screenshot(page, `presets-${theme}`);
+  });
+}
+
+test('a changed cost makes the run that the command line makes with it', async ({ app }) => {
+  const { page, idle } = await app.launch({ lab: firstRunLab });
+  await page.keyboard.press('Control+6');
+  const field = page.getByRole('textbox', { name: 'Table read', exact: true });
+  await field.fill('130');
+  await field.press('Enter');
+  await idle();
+  await page.keyboard.press('F5');
+  await expect
+    .poll(
+      () =>
+        page.evaluate(async () => (await window.lab.document.current()).runs.every(({ status }) => status === 'done')),
+      {
+        timeout: 40_000,
+      },
+    )
+    .toBe(true);
+  const shown = await page.evaluate(async () => (await window.lab.document.current()).runs.map(({ runId }) => runId));
+  const printed = await runOnCommandLine(['run', firstRunLab, '--set', 'costs.overrides.tableRead=130', '--json']);
+  for (const id of shown) expect(printed).toContain(String(id));
+});
