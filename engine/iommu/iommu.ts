@@ -117,7 +117,6 @@ export class Iommu implements Translator {
     this.costs = costs;
     this.values = counters.values;
     this.iotlb = new Iotlb(geometry.iotlb);
-    this.pagingCache = new PagingStructureCache(geometry.pagingCache);
     this.contextCache = new ContextCache(geometry.contextCacheEntries);
     this.vendor = options.vendor ?? 'vtd';
     const amd = this.vendor === 'amd';
@@ -126,6 +125,7 @@ export class Iommu implements Translator {
     const Queue = amd ? AmdCommandBuffer : InvalidationQueue;
     this.invalidationQueue = new Queue(memory, frames, this, costs, counters);
     this.walker = new Walker(memory, amd ? AMD_V1 : scalableMode ? VTD_FIRST_STAGE : VTD_SECOND_STAGE);
+    this.pagingCache = new PagingStructureCache(geometry.pagingCache, this.walker.format.pagesPerEntry);
     const Reader = amd ? DeviceTableReader : scalableMode ? ScalableReader : ContextReader;
     this.context = new Reader(memory);
     this.faults = new FaultRecorder(options.name, counters, options.log);
@@ -238,6 +238,7 @@ export class Iommu implements Translator {
     } else {
       values[COUNTER.pagingCacheMisses]! += 1;
     }
+    walker.topLevel = levels - 1;
     const mapped = walker.walk(domainId, iovaPage, write, table, level, permissions, pagingCache);
     values[COUNTER.tableReads]! += walker.reads;
 

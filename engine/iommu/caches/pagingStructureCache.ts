@@ -38,9 +38,10 @@ export class PagingStructureCache {
   table = NO_ENTRY;
   permissions = READ_WRITE;
 
-  constructor(geometry: PagingCacheGeometry) {
+  /** `pagesPerEntry`: of the format that is walked; the caches are named by what VT-d's entries span. */
+  constructor(geometry: PagingCacheGeometry, pagesPerEntry: readonly number[] = PAGES_PER_ENTRY) {
     this.caches = [geometry.entries2M, geometry.entries1G, geometry.entries512G].map(
-      (entries, level) => new PrefixCache(entries, PAGES_PER_ENTRY[level + 1]!),
+      (entries, level) => new PrefixCache(entries, pagesPerEntry[level + 1]!),
     );
   }
 

@@ -1,8 +1,8 @@
 /**
- * What a page-table format is: data and a few small functions on one entry, which is two 32-bit words, low first. Tables of
- * all formats here have 512 entries of 8 bytes; level 0 holds 4 KiB leaves. The walker and the generic page-table code work over any
- * format. Sizes and places are pages of 4 KiB.
- * Leaves out: granules other than 4 KiB.
+ * What a page-table format is: data and a few small functions on one entry, which is two 32-bit words, low first. Level 0 holds the
+ * smallest leaves. Most formats have tables of 512 entries and leaves of 4 KiB; Arm's also come with granules of 16 and 64 KiB,
+ * whose tables lie in as many pages side by side. The walker works over any format, the kernel's page-table code over those of 4 KiB.
+ * Sizes and places are pages of 4 KiB.
  */
 
 /** Permissions as this emulator writes them, whatever bits a format uses. */
@@ -18,13 +18,25 @@ const LOW_PAGES = 2 ** 20;
 /** Pages that one entry of a level spans, by level: 1, 512, 512^2 ... */
 export const PAGES_PER_ENTRY: readonly number[] = [1, 512, 512 ** 2, 512 ** 3, 512 ** 4, 512 ** 5, 512 ** 6];
 
-export type PageTableFormatName = 'vtd-second-stage' | 'vtd-first-stage' | 'amd-v1' | 'riscv-sv';
+export type PageTableFormatName =
+  | 'vtd-second-stage'
+  | 'vtd-first-stage'
+  | 'amd-v1'
+  | 'riscv-sv'
+  | 'riscv-svx4'
+  | `arm-stage${1 | 2}-${'4k' | '16k' | '64k'}`;
 
 export interface PageTableFormat {
   readonly name: PageTableFormatName;
   /** Levels that a root may have; where the top is dynamic, tables begin with the first and grow to the last as needed. */
   readonly levels: readonly number[];
   readonly dynamicTop: boolean;
+  /** Pages of a table below the root and of the smallest leaf: 1, or 4 and 16 for granules of 16 and 64 KiB. */
+  readonly granulePages: number;
+  /** Tables side by side that a root may have: indices of the top level run through all of them. */
+  readonly rootTables: number;
+  /** Pages that one entry spans, by level; of the level above the top, what a root of one table spans. */
+  readonly pagesPerEntry: readonly number[];
   /** Leaf sizes, ascending powers of two. */
   readonly leafSizes: readonly number[];
   /** Bits of a leaf's low word that tell of an access, and of a write; 0: the format has none. */
@@ -34,14 +46,14 @@ export interface PageTableFormat {
   pageLimit(levels: number): number;
   /** Whether tables of so many levels translate a page: one below the limit, or in the upper half of signed addresses. */
   translates(page: number, levels: number): boolean;
-  /** READ and WRITE; 0 where nothing is present. */
-  permissions(low: number, high: number): number;
+  /** READ and WRITE; 0 where nothing is present, or nobody may pass. */
+  permissions(low: number, high: number, level: number): number;
   /** Of a present entry: whether it maps memory rather than pointing at a table. */
   isLeaf(low: number, level: number): boolean;
   /** Of a leaf: the pages that it maps; more than an entry spans where equal entries stand side by side. */
   leafPages(low: number, high: number, level: number): number;
   /** Of a leaf: the first page that it maps. Of another entry: the page of the table. */
-  target(low: number, high: number): number;
+  target(low: number, high: number, level: number): number;
   /** Of a leaf: whether its reserved bits are clear. Of another entry: whether it points at a table of the level below. */
   isValid(low: number, high: number, level: number): boolean;
   leafLow(physPage: number, level: number, pages: number, permissions: number): number;
@@ -54,6 +66,13 @@ export interface PageTableFormat {
 /** Index of a page's entry in its table at this level. */
 export function tableIndex(page: number, level: number): number {
   return (page / PAGES_PER_ENTRY[level]!) & (ENTRIES_PER_TABLE - 1);
+}
+
+/** The same for any format. The root may hold more entries than other tables, so the top index is not cut off. */
+export function entryIndex(format: PageTableFormat, page: number, level: number, top: boolean): number {
+  const { pagesPerEntry } = format;
+  const index = Math.floor(page / pagesPerEntry[level]!);
+  return top ? index : index % (pagesPerEntry[level + 1]! / pagesPerEntry[level]!);
 }
 
 /** The page number in bits 51:12 of an entry. */

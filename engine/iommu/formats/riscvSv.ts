@@ -50,6 +50,9 @@ export const RISCV_SV: PageTableFormat = {
   name: 'riscv-sv',
   levels: [3, 4, 5],
   dynamicTop: false,
+  granulePages: 1,
+  rootTables: 1,
+  pagesPerEntry: PAGES_PER_ENTRY,
   leafSizes: [1, NAPOT_PAGES, 512, 512 ** 2],
   accessedBit: ACCESSED,
   dirtyBit: DIRTY,
@@ -77,14 +80,14 @@ export const RISCV_SV: PageTableFormat = {
     if (memoryType === PBMT_RESERVED || (low & USER) === 0) return false;
     const page = pageOf(low, high);
     if (napot === 1) return level === 0 && page % NAPOT_PAGES === NAPOT_PATTERN;
-    return page % PAGES_PER_ENTRY[level]! === 0;
+    const pages = PAGES_PER_ENTRY[level]!;
+    return page % pages === 0;
   },
   leafLow: (physPage, _level, pages, permissions) => {
     const page = pages === NAPOT_PAGES ? physPage + NAPOT_PATTERN : physPage;
+    // W without R is reserved, so that what may be written may be read
     const write = (permissions & WRITE) === 0 ? 0 : WRITE_BIT | DIRTY;
-    const read = (permissions & READ) === 0 ? 0 : READ_BIT;
-    // an entry that may be written may be read: W without R is reserved
-    return ((page << PPN_SHIFT) | VALID | USER | ACCESSED | write | (write === 0 ? read : READ_BIT)) >>> 0;
+    return ((page << PPN_SHIFT) | VALID | USER | ACCESSED | READ_BIT | write) >>> 0;
   },
   leafHigh: (physPage, _level, pages) =>
     (Math.floor(physPage / LOW_PPN_BITS) | (pages === NAPOT_PAGES ? 1 << NAPOT_SHIFT : 0)) >>> 0,

@@ -81,7 +81,7 @@ function lookEntry(
   const word = (byte % PAGE_BYTES) / 4;
   const low = memory.readWord(page, word);
   const high = memory.readWord(page, word + 1);
-  const permissions = format.permissions(low, high);
+  const permissions = format.permissions(low, high, level);
   const present = permissions !== 0;
   const valid = present && format.isValid(low, high, level);
   const leaf = present ? format.isLeaf(low, level) : level === 0;
@@ -93,7 +93,7 @@ function lookEntry(
     kind,
     bits: entryText(low, high),
     fields: entryFields(format.name, low, high, { present, leaf, level }),
-    targetPage: valid ? format.target(low, high) : -1,
+    targetPage: valid ? format.target(low, high, level) : -1,
     pages: kind === 'leaf' ? format.leafPages(low, high, level) : 0,
     permissions,
   };

@@ -23,6 +23,8 @@ export interface TableWatcher {
 }
 
 const NO_TABLE = -1;
+/** Entries that point at tables stand above level 0; which level it is makes no difference to where they point. */
+const ANY_UPPER_LEVEL = 1;
 
 export abstract class PageTable {
   readonly format: PageTableFormat;
@@ -82,8 +84,8 @@ export abstract class PageTable {
       const word = memory.locate(table) + tableIndex(iovaPage, level) * 2;
       const low = memory.words[word]!;
       const high = memory.words[word + 1]!;
-      if (format.permissions(low, high) === 0) return -1;
-      const target = format.target(low, high);
+      if (format.permissions(low, high, level) === 0) return -1;
+      const target = format.target(low, high, level);
       if (format.isLeaf(low, level)) return target + (iovaPage % format.leafPages(low, high, level));
       table = target;
     }
@@ -108,19 +110,21 @@ export abstract class PageTable {
     freeTable(this.rootPage, this.levels - 1);
   }
 
-  protected isPresent(table: number, index: number): boolean {
+  protected isPresent(table: number, index: number, level: number): boolean {
     const { memory } = this;
     const word = memory.locate(table) + index * 2;
-    return this.format.permissions(memory.words[word]!, memory.words[word + 1]!) !== 0;
+    return this.format.permissions(memory.words[word]!, memory.words[word + 1]!, level) !== 0;
   }
 
   /** Whether an entry points at a table. */
   protected holdsTable(table: number, index: number, level: number): boolean {
-    return this.isPresent(table, index) && !this.format.isLeaf(this.memory.readWord(table, index * 2), level);
+    return this.isPresent(table, index, level) && !this.format.isLeaf(this.memory.readWord(table, index * 2), level);
   }
 
+  /** The table that an entry points at. */
   protected entryTarget(table: number, index: number): number {
-    return this.format.target(this.memory.readWord(table, index * 2), this.memory.readWord(table, index * 2 + 1));
+    const { memory, format } = this;
+    return format.target(memory.readWord(table, index * 2), memory.readWord(table, index * 2 + 1), ANY_UPPER_LEVEL);
   }
 
   /** A leaf of `pages` pages, in as many entries as they take. */
@@ -174,7 +178,7 @@ export abstract class PageTable {
     let table = this.rootPage;
     for (let above = this.levels - 1; above > level; above -= 1) {
       const index = tableIndex(iovaPage, above);
-      if (this.isPresent(table, index)) {
+      if (this.isPresent(table, index, above)) {
         if (!this.holdsTable(table, index, above)) return NO_TABLE;
         table = this.entryTarget(table, index);
       } else {

@@ -76,7 +76,7 @@ export class GenericPageTable extends PageTable {
     }
     const word = memory.locateForWriting(table) + (iovaPage & LAST_INDEX) * 2;
     const { words } = memory;
-    if (format.permissions(words[word]!, words[word + 1]!) !== 0) {
+    if (format.permissions(words[word]!, words[word + 1]!, 0) !== 0) {
       this.error = EADDRINUSE;
       return 0;
     }
@@ -107,7 +107,7 @@ export class GenericPageTable extends PageTable {
     const { words } = memory;
     for (let done = 0; done < count; done += 1) {
       const word = base + done * 2;
-      if (format.permissions(words[word]!, words[word + 1]!) !== 0) {
+      if (format.permissions(words[word]!, words[word + 1]!, 0) !== 0) {
         this.error = EADDRINUSE;
         this.leafWrites += done;
         return done;
@@ -125,14 +125,14 @@ export class GenericPageTable extends PageTable {
     const span = PAGES_PER_ENTRY[level]!;
     const entries = pages / span;
     for (let index = first; index < first + entries; index += 1) {
-      if (!this.isPresent(table, index)) continue;
+      if (!this.isPresent(table, index, level)) continue;
       if (!this.holdsTable(table, index, level) || !this.isEmpty(this.entryTarget(table, index), level - 1)) {
         this.error = EADDRINUSE;
         return false;
       }
     }
     for (let index = first; index < first + entries; index += 1) {
-      if (!this.isPresent(table, index)) continue;
+      if (!this.isPresent(table, index, level)) continue;
       this.detachTables(this.entryTarget(table, index), level - 1);
       this.clearEntry(table, index);
       this.forgetRecentTable();
@@ -151,7 +151,7 @@ export class GenericPageTable extends PageTable {
 
   private isEmpty(table: number, level: number): boolean {
     for (let index = 0; index <= LAST_INDEX; index += 1) {
-      if (!this.isPresent(table, index)) continue;
+      if (!this.isPresent(table, index, level)) continue;
       if (!this.holdsTable(table, index, level)) return false;
       if (!this.isEmpty(this.entryTarget(table, index), level - 1)) return false;
     }
@@ -160,7 +160,7 @@ export class GenericPageTable extends PageTable {
 
   private detachTables(table: number, level: number): void {
     for (let index = 0; level > 0 && index <= LAST_INDEX; index += 1) {
-      if (this.isPresent(table, index)) this.detachTables(this.entryTarget(table, index), level - 1);
+      if (this.isPresent(table, index, level)) this.detachTables(this.entryTarget(table, index), level - 1);
     }
     this.detachedTables.push(table);
   }
@@ -191,7 +191,7 @@ export class GenericPageTable extends PageTable {
       const word = base + index * 2;
       const low = words[word]!;
       const high = words[word + 1]!;
-      if (format.permissions(low, high) === 0) return false;
+      if (format.permissions(low, high, 0) === 0) return false;
       const pages = format.leafPages(low, high, 0);
       if (pages !== 1 && at % pages !== 0) return false;
       for (let entry = 0; entry < pages; entry += 1) {
@@ -215,7 +215,7 @@ export class GenericPageTable extends PageTable {
     for (let index = tableIndex(first, level); at <= last && index <= LAST_INDEX;) {
       const low = memory.readWord(table, index * 2);
       const high = memory.readWord(table, index * 2 + 1);
-      if (format.permissions(low, high) === 0) return false;
+      if (format.permissions(low, high, level) === 0) return false;
       const base = at - (at % span);
       if (format.isLeaf(low, level)) {
         const pages = format.leafPages(low, high, level);
@@ -229,7 +229,7 @@ export class GenericPageTable extends PageTable {
         continue;
       }
       const end = base + span - 1;
-      const child = format.target(low, high);
+      const child = format.target(low, high, level);
       if (!this.unmapTable(child, level - 1, at, Math.min(last, end))) return false;
       if (at === base && last >= end) {
         this.clearEntry(table, index);

@@ -76,7 +76,7 @@ export class LegacyPageTable extends PageTable {
       if (level > 0) this.switchToLargeLeaves(table, level, at, at + run - 1);
       for (let offset = 0; offset < run; offset += span) {
         const index = first + offset / span;
-        if (this.isPresent(table, index)) this.watcher.alreadyMapped(at + offset);
+        if (this.isPresent(table, index, level)) this.watcher.alreadyMapped(at + offset);
         else this.writeLeaf(table, index, physPage + done + offset, level, span, permissions);
       }
       done += run;
@@ -88,7 +88,7 @@ export class LegacyPageTable extends PageTable {
     const span = PAGES_PER_ENTRY[level]!;
     for (let at = first; at <= last; at += span) {
       const index = tableIndex(at, level);
-      if (!this.isPresent(table, index)) continue;
+      if (!this.isPresent(table, index, level)) continue;
       if (this.holdsTable(table, index, level)) {
         this.detachTables(this.entryTarget(table, index), level - 1);
         this.releaseTables(this.detachedTables);
@@ -124,7 +124,7 @@ export class LegacyPageTable extends PageTable {
     const span = PAGES_PER_ENTRY[level]!;
     let base = first - (first % span);
     for (let index = tableIndex(first, level); index <= LAST_INDEX && base <= last; index += 1, base += span) {
-      if (!this.isPresent(table, index)) continue;
+      if (!this.isPresent(table, index, level)) continue;
       const end = base + span - 1;
       const leaf = !this.holdsTable(table, index, level);
       if (first <= base && last >= end) {
@@ -144,7 +144,7 @@ export class LegacyPageTable extends PageTable {
 
   private detachTables(table: number, level: number): void {
     for (let index = 0; index <= LAST_INDEX; index += 1) {
-      if (!this.isPresent(table, index)) continue;
+      if (!this.isPresent(table, index, level)) continue;
       if (!this.holdsTable(table, index, level)) this.leafWrites += 1;
       else this.detachTables(this.entryTarget(table, index), level - 1);
     }

@@ -13,6 +13,7 @@ import {
   NO_FAULT,
 } from '../faults.ts';
 import {
+  entryIndex,
   PAGES_PER_ENTRY,
   READ,
   READ_WRITE,
@@ -37,6 +38,10 @@ export class Walker {
   readonly format: PageTableFormat;
   private readonly memory: PhysicalMemory;
   private readonly accessBits: AccessBits;
+  /** Tables that are not one page of 512 entries, or whose root is not. */
+  private readonly otherTables: boolean;
+  /** Level of the root of the tables that are walked; a root may have more entries than the tables below it. */
+  topLevel = 0;
   /**
    * Of the last walk: 0 or a fault reason; entries read; the size class of the translation (0 4 KiB, 1 2 MiB, 2 1 GiB: the
    * largest that lies within the leaf), its first page, the table of its entry and the combined permissions, 0 where the walk
@@ -53,6 +58,7 @@ export class Walker {
     this.memory = memory;
     this.format = format;
     this.accessBits = accessBits;
+    this.otherTables = format.granulePages > 1 || format.rootTables > 1;
   }
 
   /**
@@ -77,24 +83,30 @@ export class Walker {
     // The three lower indices share one 32-bit integer, which keeps divisions out of the walk.
     const lower = iovaPage & LOWER_LEVELS_MASK;
     for (let level = startLevel; level >= 0; level -= 1) {
-      const index = level < 3 ? (lower >>> (9 * level)) & 511 : tableIndex(iovaPage, level);
-      const word = memory.locate(table) + index * 2;
+      let index = level < 3 ? (lower >>> (9 * level)) & 511 : tableIndex(iovaPage, level);
+      let page = table;
+      if (this.otherTables) {
+        index = entryIndex(format, iovaPage, level, level === this.topLevel);
+        page = table + (index >>> 9);
+        index &= 511;
+      }
+      const word = memory.locate(page) + index * 2;
       const low = memory.words[word]!;
       const high = memory.words[word + 1]!;
       this.reads += 1;
-      const own = format.permissions(low, high);
+      const own = format.permissions(low, high, level);
       if (own === 0) return this.refuse(write);
       permissions &= own;
       if (!format.isValid(low, high, level)) {
         this.fault = FAULT_RESERVED_BITS;
         return false;
       }
-      const target = format.target(low, high);
+      const target = format.target(low, high, level);
       if (format.isLeaf(low, level)) {
         this.found(iovaPage, level, target, format.leafPages(low, high, level), table);
         this.permissions = permissions;
         if ((permissions & (write ? WRITE : READ)) === 0) return this.refuse(write);
-        if (this.accessBits !== 'ignored' && !this.noteAccess(table, index, low, write)) return this.refuse(write);
+        if (this.accessBits !== 'ignored' && !this.noteAccess(page, index, low, write)) return this.refuse(write);
         this.fault = NO_FAULT;
         return true;
       }
@@ -113,6 +125,7 @@ export class Walker {
       this.fault = FAULT_ADDRESS_BEYOND_WIDTH;
       return false;
     }
+    this.topLevel = levels - 1;
     return this.walk(domainId, iovaPage, write, rootTable, levels - 1, READ_WRITE, null);
   }
 
@@ -123,8 +136,8 @@ export class Walker {
     const word = memory.locate(leafTable) + tableIndex(iovaPage, level) * 2;
     const low = memory.words[word]!;
     const high = memory.words[word + 1]!;
-    if (format.permissions(low, high) === 0) return false;
-    const target = format.target(low, high);
+    if (format.permissions(low, high, level) === 0) return false;
+    const target = format.target(low, high, level);
     if (target === leafPage) return true;
     return firstOfClass(iovaPage, level, target, format.leafPages(low, high, level)) === leafPage;
   }
@@ -138,7 +151,11 @@ export class Walker {
     this.leafTable = table;
     this.level = level;
     this.leafPage = target;
-    if (level > HIGHEST_CACHED_LEVEL) {
+    if (this.format.granulePages > 1) {
+      // the IOTLB's page sizes are other than these tables': the largest that fits, whose entry cannot be found again by its size
+      this.level = pages >= PAGES_PER_ENTRY[2]! ? 2 : pages >= PAGES_PER_ENTRY[1]! ? 1 : 0;
+      this.leafTable = UNKNOWN_TABLE;
+    } else if (level > HIGHEST_CACHED_LEVEL) {
       // such a leaf is cached in pieces of 1 GiB, whose entry cannot be found again by their size
       this.level = HIGHEST_CACHED_LEVEL;
       this.leafTable = UNKNOWN_TABLE;
