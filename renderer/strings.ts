@@ -135,6 +135,7 @@ export const strings = {
     properties: 'Properties',
     costs: 'What it costs',
     costsHelp: 'The times and instruction counts that this lab is computed with.',
+    editCosts: 'Choose and edit presets',
     showCosts: (count: number): string => `All ${count} cost parameters`,
     showBehaviours: (count: number): string => `All ${count} behaviours of this kernel`,
     behavioursHelp: 'What differs between kernels on the DMA path, and how it is known of this one.',

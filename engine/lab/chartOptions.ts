@@ -25,6 +25,8 @@ export interface ChartRun {
   readonly comparisonId: string;
   readonly label: string;
   readonly seed: number;
+  /** What it was computed with, in words. */
+  readonly presets?: string;
   readonly partial: boolean;
   readonly series: RunSeries;
   /** Place of the run among all columns of the comparison: its colour and dashes, whichever runs are shown. */
@@ -316,11 +318,12 @@ function titles(chart: ChartId, runs: readonly ChartRun[], settings: ChartSettin
   ];
 }
 
-/** Run ids and seed, so that a picture in a report can be made again. */
+/** Run ids, seed and presets, so that a picture in a report can be made again. */
 function footer(runs: readonly ChartRun[], engineVersion?: string): string {
   const ids = runs.map((run) => `${run.label} ${run.runId}${run.partial ? ' (partial)' : ''}`);
   const rows: string[] = [];
   for (let index = 0; index < ids.length; index += 4) rows.push(ids.slice(index, index + 4).join('   '));
   const seeds = [...new Set(runs.map((run) => run.seed))].join(', ');
-  return `${rows.join('\n')}\nseed ${seeds || '–'}${engineVersion === undefined ? '' : ` · IOVA Lab ${engineVersion}`}`;
+  const presets = [...new Set(runs.flatMap((run) => run.presets ?? []))].map((text) => ` · ${text}`).join('');
+  return `${rows.join('\n')}\nseed ${seeds || '–'}${presets}${engineVersion === undefined ? '' : ` · IOVA Lab ${engineVersion}`}`;
 }

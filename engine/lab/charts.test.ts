@@ -73,6 +73,13 @@ describe('CSV', () => {
     expect(seriesCsv(results[0]!.series)).not.toContain('NaN');
   });
 
+  it('says with which presets the runs were computed, each once', async () => {
+    const [first, second] = [sampleResult('0123456789abcdef', 'a'), sampleResult('fedcba9876543210', 'b')];
+    const runs = [first, second].map((run, slot) => chartRun({ ...run, presets: 'costs default, 2 changed' }, slot));
+    const svg = await renderChartSvg('throughput', runs);
+    expect(svg.split('costs default, 2 changed')).toHaveLength(2);
+  });
+
   it('names run, id and seed on every line of a chart', () => {
     expect(chartCsv('map-latency', runs).split('\r\n')[1]).toMatch(/^sg-strict,0123456789abcdef,7,0,/);
   });

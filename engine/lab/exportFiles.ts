@@ -29,8 +29,9 @@ export function chartRuns(lab: LabDocument, results: readonly RunResult[]): Char
 }
 
 export function chartRun(result: RunResult, slot: number): ChartRun {
-  const { id, comparisonId, label, seed, partial, series } = result;
-  return { runId: id, comparisonId, label, seed, partial, series, slot };
+  const { id, comparisonId, label, seed, presets, partial, series } = result;
+  const run = { runId: id, comparisonId, label, seed, partial, series, slot };
+  return presets === undefined ? run : { ...run, presets };
 }
 
 /** One chart as a file. */

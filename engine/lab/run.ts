@@ -11,6 +11,7 @@ import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';
 import { buildMachine, type Machine } from './machine.ts';
 import { suggestNames } from './nearestNames.ts';
+import { presetLabel } from './presetLabel.ts';
 import { runId } from './runIdentity.ts';
 import type { RunFrame, RunProgress, RunResult } from './runTypes.ts';
 import type { Comparison, LabDocument } from './schema.ts';
@@ -26,18 +27,20 @@ export class LabRun {
   /** For inspection: whoever looks must not touch. */
   readonly machine: Machine;
   private readonly seed: number;
+  private readonly presets: string;
   private readonly total: number;
   private events = 0;
   private done = false;
   /** The API checker has ended the run at a misuse. */
   private stopped = false;
 
-  private constructor(id: string, comparison: Comparison, machine: Machine, seed: number) {
+  private constructor(id: string, comparison: Comparison, machine: Machine, lab: LabDocument) {
     this.id = id;
     this.comparisonId = comparison.id;
     this.label = runLabel(comparison);
     this.machine = machine;
-    this.seed = seed;
+    this.seed = lab.seed;
+    this.presets = presetLabel(lab);
     this.total = machine.workloads.reduce((sum, workload) => sum + workload.total, 0);
   }
 
@@ -57,7 +60,7 @@ export class LabRun {
       throw new LabError('comparison', `there is no run "${comparisonId}".`, suggestNames(comparisonId, ids));
     }
     const machine = buildMachine(lab, comparison, recordings, listen);
-    const run = new LabRun(runId(lab, comparison, recordings), comparison, machine, lab.seed);
+    const run = new LabRun(runId(lab, comparison, recordings), comparison, machine, lab);
     for (const workload of machine.workloads) workload.start();
     return run;
   }
@@ -131,6 +134,7 @@ export class LabRun {
       label: this.label,
       engineVersion: ENGINE_VERSION,
       seed: this.seed,
+      presets: this.presets,
       partial: partial || !this.done,
       progress: this.progress(),
       summary: summarize(metrics),

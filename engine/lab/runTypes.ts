@@ -67,6 +67,8 @@ export interface RunResult {
   readonly label: string;
   readonly engineVersion: string;
   readonly seed: number;
+  /** The presets that it was computed with, in words; left out in results of older versions. */
+  readonly presets?: string;
   /** True when the run was cancelled: what it holds is a prefix of the whole result. */
   readonly partial: boolean;
   readonly progress: RunProgress;

@@ -81,6 +81,7 @@ const runSchema = z.object({
   label: text,
   engineVersion: text,
   seed: finite,
+  presets: text.exactOptional(),
   partial: z.boolean(),
   progress: z.object({ runId: text, virtualTimePs: finite, completed: finite, total: finite, events: finite }),
   summary: z.object({
