@@ -105,7 +105,9 @@ export class Iotlb {
     sized.permissions[entry] = permissions;
     sized.tables[entry] = leafTable;
     sized.readyTimes[entry] = readyAt;
-    sized.formerUses[Math.floor(entry / sized.array.ways)]! += sized.uses[entry]!;
+    const uses = sized.uses[entry]!;
+    if (uses === 0) return;
+    sized.formerUses[Math.floor(entry / sized.array.ways)]! += uses;
     sized.uses[entry] = 0;
   }
 
