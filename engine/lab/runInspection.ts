@@ -59,6 +59,7 @@ export class RunInspection {
         'Undo the change, or run it again.',
       );
     }
+    if (run.machine.iommu !== null) run.machine.iommu.iotlb.countsUses = true;
     return new RunInspection(run, ledger, costParameters(lab.costs, lab.kernelProfile), at);
   }
 

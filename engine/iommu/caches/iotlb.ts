@@ -52,6 +52,8 @@ export interface IotlbGeometry {
 export class Iotlb {
   private readonly arrays: readonly IotlbArray[];
   private readonly emptiedAt: number;
+  /** For whoever will look into it; a run that nobody looks into does without. */
+  countsUses = false;
   /** Of the last `find`: leaf level (0 4 KiB, 1 2 MiB, 2 1 GiB) and the page behind the one asked for. */
   level = 0;
   physPage = 0;
@@ -81,7 +83,7 @@ export class Iotlb {
       this.permissions = sized.permissions[entry]!;
       this.leafTable = sized.tables[entry]!;
       this.readyAt = sized.readyTimes[entry]!;
-      sized.uses[entry]! += 1;
+      if (this.countsUses) sized.uses[entry]! += 1;
       return true;
     }
     return false;
