@@ -6,12 +6,10 @@
  */
 import { invalidateDeviceCommand } from '../iommu/amd/amdCommandBuffer.ts';
 import { allocateDeviceTable, writeDeviceTableEntry } from '../iommu/amd/amdDeviceTable.ts';
-import { AMD_V1 } from '../iommu/formats/amdV1.ts';
+import { architectureOf } from '../iommu/architectures.ts';
 import { writeContextEntry } from '../iommu/vtd/contextTable.ts';
 import type { PageTableFormat } from '../iommu/formats/pageTableFormat.ts';
 import { writeScalableEntry } from '../iommu/vtd/scalableTable.ts';
-import { VTD_FIRST_STAGE } from '../iommu/formats/vtdFirstStage.ts';
-import { VTD_SECOND_STAGE } from '../iommu/formats/vtdSecondStage.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Cpu } from '../time/cpu.ts';
@@ -21,7 +19,7 @@ import type { RemappingHardware } from './remappingHardware.ts';
 const FIRST_DOMAIN_ID = 3;
 const IDENTITY_DOMAIN_ID = 1;
 const PASS_THROUGH_LEVELS = 0;
-const DEFAULT_VTD_LEVELS = 4;
+const DEFAULT_LEVELS = 4;
 
 export class DeviceDomains {
   readonly format: PageTableFormat;
@@ -39,10 +37,9 @@ export class DeviceDomains {
     this.memory = memory;
     this.frames = frames;
     this.iommu = iommu;
-    const amd = iommu.vendor === 'amd';
-    this.format = amd ? AMD_V1 : iommu.scalableMode ? VTD_FIRST_STAGE : VTD_SECOND_STAGE;
+    this.format = architectureOf(iommu.vendor, iommu.scalableMode).format;
     const fewest = this.format.levels[0]!;
-    this.firstLevels = amd ? fewest : Math.max(fewest, vtdLevels ?? DEFAULT_VTD_LEVELS);
+    this.firstLevels = this.format.dynamicTop ? fewest : Math.max(fewest, vtdLevels ?? DEFAULT_LEVELS);
   }
 
   takeDomainId(): number {

@@ -51,6 +51,8 @@ export interface IommuDomainOptions {
 
 const NO_TABLES: readonly number[] = [];
 
+const INVALIDATIONS = { vtd: VtdInvalidation, amd: AmdInvalidation } as const;
+
 export class IommuDomain implements TableWatcher {
   readonly domainId: number;
   readonly table: PageTable;
@@ -72,7 +74,7 @@ export class IommuDomain implements TableWatcher {
 
   constructor(options: IommuDomainOptions) {
     this.domainId = options.domainId;
-    this.invalidation = options.iommu.vendor === 'amd' ? new AmdInvalidation(options) : new VtdInvalidation(options);
+    this.invalidation = new INVALIDATIONS[options.iommu.vendor](options);
     this.announceTop = options.topChanged;
     this.costs = options.costs;
     this.counters = options.counters;

@@ -2,13 +2,16 @@
  * What the DMA API needs of an IOMMU: a place for the root table, and a queue that takes invalidation descriptors or commands and says
  * when the hardware has carried them out. The emulated IOMMU offers this and much more.
  */
+import type { IommuVendor } from '../iommu/architectures.ts';
 import type { Picoseconds } from '../time/picoseconds.ts';
 
 export interface RemappingHardware {
   /** Whose tables and commands it understands. */
-  readonly vendor: 'vtd' | 'amd';
+  readonly vendor: IommuVendor;
   /** VT-d: whether it is set up for scalable mode and first-stage tables. */
   readonly scalableMode: boolean;
+  /** Of an SMMU: whether one command invalidates a range of any length. */
+  readonly rangeInvalidation?: boolean;
   setRootTable(page: number): void;
   readonly invalidationQueue: {
     /** `qi_submit_sync`: four words a descriptor. Returns when the wait descriptor behind them has been written. */

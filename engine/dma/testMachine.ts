@@ -3,7 +3,8 @@
  * the events that its calls emitted.
  */
 import { FREE_IOMMU_COSTS } from '../iommu/freeCosts.ts';
-import { Iommu, type IommuVendor } from '../iommu/iommu.ts';
+import type { IommuVendor } from '../iommu/architectures.ts';
+import { Iommu } from '../iommu/iommu.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { FrameAllocator } from '../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../memory/physicalMemory.ts';

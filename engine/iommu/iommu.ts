@@ -13,25 +13,19 @@ import { COUNTER, type Counters } from '../metrics/counters.ts';
 import type { EventLog } from '../metrics/eventLog.ts';
 import type { Translator } from '../pcie/translator.ts';
 import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
+import { architectureOf, type IommuVendor } from './architectures.ts';
 import { ContextCache } from './caches/contextCache.ts';
-import { AMD_V1 } from './formats/amdV1.ts';
-import { AmdCommandBuffer } from './amd/amdCommandBuffer.ts';
-import { DeviceTableReader } from './amd/amdDeviceTable.ts';
-import { ContextReader, type DeviceContextReader } from './vtd/contextTable.ts';
+import type { DeviceContextReader } from './vtd/contextTable.ts';
 import {
   FAULT_ADDRESS_BEYOND_WIDTH,
   FAULT_READ_NOT_ALLOWED,
   FAULT_WRITE_NOT_ALLOWED,
   FaultRecorder,
 } from './faults.ts';
-import type { InvalidationCosts } from './commandRing.ts';
-import { InvalidationQueue } from './vtd/invalidationQueue.ts';
+import type { CommandRing, InvalidationCosts } from './commandRing.ts';
 import { Iotlb, type IotlbGeometry } from './caches/iotlb.ts';
 import { READ, READ_WRITE, WRITE, type PageTableFormat } from './formats/pageTableFormat.ts';
 import { PagingStructureCache, type PagingCacheGeometry } from './caches/pagingStructureCache.ts';
-import { ScalableReader } from './vtd/scalableTable.ts';
-import { VTD_FIRST_STAGE } from './formats/vtdFirstStage.ts';
-import { VTD_SECOND_STAGE } from './formats/vtdSecondStage.ts';
 import { UNKNOWN_TABLE, Walker } from './walk/walker.ts';
 
 export interface IommuGeometry {
@@ -54,8 +48,6 @@ export interface IommuCosts extends InvalidationCosts {
   readonly walkOverhead: Picoseconds;
 }
 
-export type IommuVendor = 'vtd' | 'amd';
-
 export interface IommuOptions {
   /** As the topology calls it; speaks in the event log. */
   readonly name: string;
@@ -69,6 +61,8 @@ export interface IommuOptions {
   readonly vendor?: IommuVendor;
   /** VT-d's scalable mode, in which domains have first-stage tables; default false: legacy mode, and second-stage tables. */
   readonly scalableMode?: boolean;
+  /** Of an SMMU (IDR3.RIL): one command invalidates a range of any length; default false: one page. */
+  readonly rangeInvalidation?: boolean;
   /** CAP.CM of VT-d: the IOTLB keeps what was not present as well, until it is invalidated; default false. */
   readonly cachingMode?: boolean;
   /** The way to memory that walks share with reads of data; default: as wide as it must be. */
@@ -93,7 +87,9 @@ export class Iommu implements Translator {
   readonly name: string;
   readonly vendor: IommuVendor;
   readonly scalableMode: boolean;
-  readonly invalidationQueue: InvalidationQueue | AmdCommandBuffer;
+  readonly invalidationQueue: CommandRing;
+  /** Of an SMMU: whether one command invalidates a range of any length. */
+  readonly rangeInvalidation: boolean;
   readonly iotlb: Iotlb;
   readonly pagingCache: PagingStructureCache;
   readonly contextCache: ContextCache;
@@ -119,19 +115,17 @@ export class Iommu implements Translator {
     this.iotlb = new Iotlb(geometry.iotlb);
     this.contextCache = new ContextCache(geometry.contextCacheEntries);
     this.vendor = options.vendor ?? 'vtd';
-    const amd = this.vendor === 'amd';
-    this.scalableMode = !amd && options.scalableMode === true;
-    const { scalableMode } = this;
-    const Queue = amd ? AmdCommandBuffer : InvalidationQueue;
+    this.scalableMode = this.vendor === 'vtd' && options.scalableMode === true;
+    this.rangeInvalidation = options.rangeInvalidation === true;
+    const { format, accessBits, Reader, Queue } = architectureOf(this.vendor, this.scalableMode);
+    this.pagingCache = new PagingStructureCache(geometry.pagingCache, format.pagesPerEntry);
     this.invalidationQueue = new Queue(memory, frames, this, costs, counters);
-    this.walker = new Walker(memory, amd ? AMD_V1 : scalableMode ? VTD_FIRST_STAGE : VTD_SECOND_STAGE);
-    this.pagingCache = new PagingStructureCache(geometry.pagingCache, this.walker.format.pagesPerEntry);
-    const Reader = amd ? DeviceTableReader : scalableMode ? ScalableReader : ContextReader;
+    this.walker = new Walker(memory, format, accessBits);
     this.context = new Reader(memory);
     this.faults = new FaultRecorder(options.name, counters, options.log);
     this.walkerFreeAt = new Float64Array(geometry.walkers);
     this.memoryPort = options.memoryPort ?? null;
-    this.cachingMode = !amd && options.cachingMode === true;
+    this.cachingMode = this.vendor === 'vtd' && options.cachingMode === true;
   }
 
   /** For whoever looks into it (look/): from there nothing may be changed. */
