@@ -24,7 +24,7 @@ import {
 } from './faults.ts';
 import type { CommandRing, InvalidationCosts } from './commandRing.ts';
 import { Iotlb, type IotlbGeometry } from './caches/iotlb.ts';
-import { READ, READ_WRITE, WRITE, type PageTableFormat } from './formats/pageTableFormat.ts';
+import { READ, READ_WRITE, WRITE } from './formats/pageTableFormat.ts';
 import { PagingStructureCache, type PagingCacheGeometry } from './caches/pagingStructureCache.ts';
 import { UNKNOWN_TABLE, Walker } from './walk/walker.ts';
 
@@ -72,7 +72,7 @@ export interface IommuOptions {
 /** What the hardware stands on. */
 export interface IommuInside {
   readonly memory: PhysicalMemory;
-  readonly format: PageTableFormat;
+  readonly walker: Pick<Walker, 'format' | 'accessBits'>;
   readonly context: DeviceContextReader;
   readonly rootPage: number;
   /** When each walker is done with its walk. */
@@ -131,7 +131,7 @@ export class Iommu implements Translator {
   /** For whoever looks into it (look/): from there nothing may be changed. */
   get inside(): IommuInside {
     const { memory, walker, context, rootPage, walkerFreeAt } = this;
-    return { memory, format: walker.format, context, rootPage, walkerFreeAt };
+    return { memory, walker, context, rootPage, walkerFreeAt };
   }
 
   /** The register that says where the root table, or AMD's device table, lies. */

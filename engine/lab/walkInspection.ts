@@ -96,7 +96,8 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
   }
   const { page, offset, text } = written;
   const { at, iommu, sourceId } = place;
-  const { context, rootPage, memory, format, walkerFreeAt } = iommu.inside;
+  const { context, rootPage, memory, walker, walkerFreeAt } = iommu.inside;
+  const { format } = walker;
   const steps: WalkStep[] = [];
   const caches: CacheAnswer[] = [];
   let time = at;
@@ -150,7 +151,7 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
   }
 
   const beyond = !format.translates(page, levels);
-  const looked = beyond ? NO_WALK : lookWalk(memory, format, tablePage, levels, page, write);
+  const looked = beyond ? NO_WALK : lookWalk(memory, walker, tablePage, levels, page, write);
   spend('IOTLB lookup', 'iotlbHit');
   const translation = heldEntry(place.iotlb, domainId, 0, page);
   if (translation !== null) {

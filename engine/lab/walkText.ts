@@ -33,10 +33,10 @@ export function sizeText(pages: number): string {
 }
 
 /** What an entry says, in one line. */
-export function entryWords({ kind, targetPage, pages, permissions }: WalkedEntry): string {
+export function entryWords({ kind, bits, targetPage, pages, permissions }: WalkedEntry): string {
   switch (kind) {
     case 'absent':
-      return 'not present';
+      return BigInt(bits) === 0n ? 'not present' : 'not present, or open to nobody';
     case 'invalid':
       return 'invalid: reserved bits are set';
     case 'table':

@@ -7,7 +7,8 @@ import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { entryFields } from '../entryBits/entryBits.ts';
 import { entryText, type EntryField } from '../entryBits/bitField.ts';
 import { FAULT_READ_NOT_ALLOWED, FAULT_RESERVED_BITS, FAULT_WRITE_NOT_ALLOWED, NO_FAULT } from '../faults.ts';
-import { READ, READ_WRITE, tableIndex, WRITE, type PageTableFormat } from '../formats/pageTableFormat.ts';
+import { entryIndex, READ, READ_WRITE, WRITE, type PageTableFormat } from '../formats/pageTableFormat.ts';
+import type { Walker } from '../walk/walker.ts';
 
 export type EntryKind = 'table' | 'leaf' | 'absent' | 'invalid';
 
@@ -42,7 +43,7 @@ const PAGE_BYTES = 4096;
 
 export function lookWalk(
   memory: PhysicalMemory,
-  format: PageTableFormat,
+  { format, accessBits }: Pick<Walker, 'format' | 'accessBits'>,
   rootTable: number,
   levels: number,
   iovaPage: number,
@@ -54,18 +55,25 @@ export function lookWalk(
   let table = rootTable;
   let permissions = READ_WRITE;
   for (let level = levels - 1; level >= 0; level -= 1) {
-    const entry = lookEntry(memory, format, table, level, tableIndex(iovaPage, level));
+    const entry = lookEntry(memory, format, table, level, entryIndex(format, iovaPage, level, level === levels - 1));
     entries.push(entry);
     if (entry.kind === 'absent') return { entries, fault: refused, physPage: -1, permissions: 0 };
     if (entry.kind === 'invalid') return { entries, fault: FAULT_RESERVED_BITS, physPage: -1, permissions: 0 };
     permissions &= entry.permissions;
     if (entry.kind === 'leaf') {
       const physPage = entry.targetPage + (iovaPage % entry.pages);
-      return { entries, fault: (permissions & wanted) === 0 ? refused : NO_FAULT, physPage, permissions };
+      const open = (permissions & wanted) !== 0 && (accessBits !== 'checked' || isUsed(format, entry, write));
+      return { entries, fault: open ? NO_FAULT : refused, physPage, permissions };
     }
     table = entry.targetPage;
   }
   return { entries, fault: refused, physPage: -1, permissions: 0 };
+}
+
+/** Whether the bits that tell of an access are set where hardware only checks them. */
+function isUsed({ accessedBit, dirtyBit }: PageTableFormat, { bits }: LookedEntry, write: boolean): boolean {
+  const wanted = accessedBit | (write ? dirtyBit : 0);
+  return (Number.parseInt(bits.slice(-8), 16) & wanted) === wanted;
 }
 
 function lookEntry(

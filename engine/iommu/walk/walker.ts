@@ -37,7 +37,7 @@ export type AccessBits = 'ignored' | 'checked' | 'updated';
 export class Walker {
   readonly format: PageTableFormat;
   private readonly memory: PhysicalMemory;
-  private readonly accessBits: AccessBits;
+  readonly accessBits: AccessBits;
   /** Tables that are not one page of 512 entries, or whose root is not. */
   private readonly otherTables: boolean;
   /** Level of the root of the tables that are walked; a root may have more entries than the tables below it. */
