@@ -11,7 +11,6 @@ import {
   MEASURES,
   measuresOf,
   sumText,
-  type CacheCell,
 } from './cacheView.ts';
 
 const AT = 5_000_000;
@@ -79,7 +78,7 @@ describe('the grid of a cache', () => {
       'set 0, way 0: domain 3, 0xffff8000 → 0x40000, 4 KiB, reads and writes, 6 uses, 4 µs old',
     );
     expect(cellText(sampleCache, empty!, 'age', AT)).toBe('set 1, way 0: empty');
-    const several = cacheGrid(cache(128, 4), 'evictions', AT).rows[0]?.[0]!;
+    const several = cacheGrid(cache(128, 4), 'evictions', AT).rows[0]![0]!;
     expect(cellText(cache(128, 4), several, 'evictions', AT)).toBe(
       'sets 0 to 1, way 0: 1 of 2 held; evictions of the sets: 2',
     );
@@ -90,7 +89,7 @@ describe('the grid of a cache', () => {
     expect(measuresOf(uncounted)).toEqual(['held', 'evictions']);
     expect(sumText(uncounted)).toBe('2 sets of 2 ways, 2 held, 1 evicted');
     expect(sumText(sampleCache)).toBe('2 sets of 2 ways, 2 held, 13 lookups found, 1 evicted');
-    const cell = cacheGrid(uncounted, 'held', AT).rows[0]?.[0]!;
+    const cell = cacheGrid(uncounted, 'held', AT).rows[0]![0]!;
     expect(cellText(uncounted, cell, 'held', AT)).not.toMatch(/old|use/);
   });
 });
