@@ -1,45 +1,45 @@
 /**
- * Which domain a device has, as the hardware is told: VT-d's root and context tables, with PASID tables in
- * scalable mode, or AMD's device table (Linux
- * drivers/iommu/intel/iommu.c `domain_context_mapping_one`, pasid.c `intel_pasid_setup_first_level`; drivers/iommu/amd/iommu.c `set_dte_entry`, `amd_iommu_change_top`).
- * Leaves out: second-stage tables in scalable mode, devices that share one requester id.
+ * Which domain a device has: the tables of the machine's IOMMU, whatever its vendor (attach/), the domains' tags, and the format with
+ * which a new domain begins. Leaves out: detaching.
  */
-import { invalidateDeviceCommand } from '../iommu/amd/amdCommandBuffer.ts';
-import { allocateDeviceTable, writeDeviceTableEntry } from '../iommu/amd/amdDeviceTable.ts';
-import { architectureOf } from '../iommu/architectures.ts';
-import { writeContextEntry } from '../iommu/vtd/contextTable.ts';
+import { architectureOf, type IommuVendor } from '../iommu/architectures.ts';
 import type { PageTableFormat } from '../iommu/formats/pageTableFormat.ts';
-import { writeScalableEntry } from '../iommu/vtd/scalableTable.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Cpu } from '../time/cpu.ts';
+import { AmdDeviceTables } from './attach/amdDeviceTables.ts';
+import type { DeviceTables, DeviceTablesOptions } from './attach/deviceTables.ts';
+import { SmmuDeviceTables } from './attach/smmuDeviceTables.ts';
+import { VtdDeviceTables } from './attach/vtdDeviceTables.ts';
 import type { RemappingHardware } from './remappingHardware.ts';
 
-/** VT-d's domain ids: 0 is reserved, 1 identity; the first devices of a boot take these two, so ours begin above. */
-const FIRST_DOMAIN_ID = 3;
-const IDENTITY_DOMAIN_ID = 1;
-const PASS_THROUGH_LEVELS = 0;
 const DEFAULT_LEVELS = 4;
+
+const TABLES: Readonly<Record<IommuVendor, new (options: DeviceTablesOptions) => DeviceTables>> = {
+  vtd: VtdDeviceTables,
+  amd: AmdDeviceTables,
+  smmuv3: SmmuDeviceTables,
+};
 
 export class DeviceDomains {
   readonly format: PageTableFormat;
   /** Levels with which a new domain begins. */
   readonly firstLevels: number;
-  private readonly memory: PhysicalMemory;
-  private readonly frames: FrameAllocator;
   private readonly iommu: RemappingHardware;
+  private readonly tables: DeviceTables;
   private readonly command = new Uint32Array(4);
   private root = -1;
-  private nextDomainId = FIRST_DOMAIN_ID;
+  private nextDomainId: number;
 
-  /** `vtdLevels`: levels of VT-d's tables; AMD's begin with three and grow. */
-  constructor(memory: PhysicalMemory, frames: FrameAllocator, iommu: RemappingHardware, vtdLevels?: number) {
-    this.memory = memory;
-    this.frames = frames;
+  /** `levels`: of the tables, where they do not grow; AMD's begin with three and grow. */
+  constructor(memory: PhysicalMemory, frames: FrameAllocator, iommu: RemappingHardware, levels?: number) {
     this.iommu = iommu;
-    this.format = architectureOf(iommu.vendor, iommu.scalableMode).format;
+    const { vendor, scalableMode } = iommu;
+    this.tables = new TABLES[vendor]({ memory, frames, scalableMode });
+    this.nextDomainId = this.tables.firstDomainId;
+    this.format = architectureOf(vendor, scalableMode).format;
     const fewest = this.format.levels[0]!;
-    this.firstLevels = this.format.dynamicTop ? fewest : Math.max(fewest, vtdLevels ?? DEFAULT_LEVELS);
+    this.firstLevels = this.format.dynamicTop ? fewest : Math.max(fewest, levels ?? DEFAULT_LEVELS);
   }
 
   takeDomainId(): number {
@@ -50,38 +50,24 @@ export class DeviceDomains {
 
   /** Gives a device the page table of a domain. */
   attach(sourceId: number, domainId: number, tablePage: number, levels: number): void {
-    const { memory, frames } = this;
-    const root = this.deviceRoot();
-    const entry = { domainId, tablePage, levels };
-    if (this.iommu.vendor === 'amd') writeDeviceTableEntry(memory, root, sourceId, entry);
-    else if (this.iommu.scalableMode) writeScalableEntry(memory, frames, root, sourceId, entry);
-    else writeContextEntry(memory, frames, root, sourceId, entry);
+    this.tables.attach(this.deviceRoot(), sourceId, domainId, tablePage, levels);
   }
 
   /** The device's addresses are physical ones. */
   attachPassthrough(sourceId: number): void {
-    const { memory, frames } = this;
-    const root = this.deviceRoot();
-    const domainId = IDENTITY_DOMAIN_ID;
-    const entry = { domainId, passthrough: true } as const;
-    const { vendor, scalableMode } = this.iommu;
-    if (vendor === 'amd') {
-      writeDeviceTableEntry(memory, root, sourceId, { domainId, tablePage: 0, levels: PASS_THROUGH_LEVELS });
-    } else if (scalableMode) writeScalableEntry(memory, frames, root, sourceId, entry);
-    else writeContextEntry(memory, frames, root, sourceId, entry);
+    this.tables.attachPassthrough(this.deviceRoot(), sourceId);
   }
 
   /** The domain's table has grown: the device must find the new root, and forget the old one, before the map goes on. */
   topChanged(cpu: Cpu, sourceId: number, domainId: number, tablePage: number, levels: number): void {
     this.attach(sourceId, domainId, tablePage, levels);
-    invalidateDeviceCommand(this.command, sourceId);
+    this.tables.forgetDevice(this.command, sourceId);
     cpu.waitUntil(this.iommu.invalidationQueue.submit(this.command, 1, cpu.now));
   }
 
   private deviceRoot(): number {
     if (this.root === -1) {
-      this.root =
-        this.iommu.vendor === 'amd' ? allocateDeviceTable(this.memory, this.frames) : this.frames.allocatePage();
+      this.root = this.tables.createRoot();
       this.iommu.setRootTable(this.root);
     }
     return this.root;

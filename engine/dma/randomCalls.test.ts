@@ -45,6 +45,9 @@ const WORLDS: readonly World[] = [
   { name: 'AMD, strict', machine: { vendor: 'amd' } },
   { name: 'VT-d in scalable mode, lazy', machine: { scalableMode: true, domain: 'lazy' } },
   { name: 'VT-d in scalable mode, strict', machine: { scalableMode: true } },
+  { name: 'SMMUv3, strict, a command for each page', machine: { vendor: 'smmuv3' } },
+  { name: 'SMMUv3, lazy, range invalidation', machine: { vendor: 'smmuv3', domain: 'lazy', rangeInvalidation: true } },
+  { name: 'SMMUv3, strict, range invalidation', machine: { vendor: 'smmuv3', rangeInvalidation: true } },
   {
     name: 'AMD, lazy, addresses from the top',
     machine: { vendor: 'amd', domain: 'lazy', device: { forceDac: true, dmaMask: dmaBitMask(52) } },

@@ -39,6 +39,8 @@ export interface TestMachineOptions {
   readonly vendor?: IommuVendor;
   /** VT-d's scalable mode: first-stage tables. */
   readonly scalableMode?: boolean;
+  /** Of an SMMU: one command invalidates a range. */
+  readonly rangeInvalidation?: boolean;
   /** The IOMMU caches what is not present, so a map must flush. */
   readonly cachingMode?: boolean;
   readonly maximumAddressMask?: number;
@@ -75,6 +77,7 @@ export class TestMachine {
       log,
       vendor: options.vendor ?? 'vtd',
       scalableMode: options.scalableMode ?? false,
+      rangeInvalidation: options.rangeInvalidation ?? false,
       cachingMode: options.cachingMode ?? false,
       geometry: {
         iotlb: { entries4K: 64, entries2M: 16, entries1G: 4, ways: 4 },

@@ -7,47 +7,59 @@ import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Counters } from '../metrics/counters.ts';
 import { AmdCommandBuffer } from './amd/amdCommandBuffer.ts';
 import { DeviceTableReader } from './amd/amdDeviceTable.ts';
-import type { CommandRing, InvalidatedCaches, InvalidationCosts } from './commandRing.ts';
+import { HostCaches } from './cacheInvalidation.ts';
+import type { CommandQueue, InvalidatedCaches, InvalidationCosts } from './commandRing.ts';
 import { AMD_V1 } from './formats/amdV1.ts';
+import { ARM_STAGE1_4K } from './formats/armStage1.ts';
 import type { PageTableFormat } from './formats/pageTableFormat.ts';
 import { VTD_FIRST_STAGE } from './formats/vtdFirstStage.ts';
 import { VTD_SECOND_STAGE } from './formats/vtdSecondStage.ts';
+import { SmmuCommandQueue } from './smmu/smmuCommandQueue.ts';
+import { SmmuContextReader } from './smmu/smmuContextReader.ts';
 import { ContextReader, type DeviceContextReader } from './vtd/contextTable.ts';
 import { InvalidationQueue } from './vtd/invalidationQueue.ts';
 import { ScalableReader } from './vtd/scalableTable.ts';
 import type { AccessBits } from './walk/walker.ts';
 
-export const IOMMU_VENDORS = ['vtd', 'amd'] as const;
+export const IOMMU_VENDORS = ['vtd', 'amd', 'smmuv3'] as const;
 export type IommuVendor = (typeof IOMMU_VENDORS)[number];
 
-type QueueConstructor = new (
+type CreateQueue = (
   memory: PhysicalMemory,
   frames: FrameAllocator,
   caches: InvalidatedCaches,
   costs: InvalidationCosts,
   counters: Counters,
-) => CommandRing;
+) => CommandQueue;
 
 export interface IommuArchitecture {
   readonly format: PageTableFormat;
   readonly accessBits: AccessBits;
   readonly Reader: new (memory: PhysicalMemory) => DeviceContextReader;
-  readonly Queue: QueueConstructor;
+  readonly createQueue: CreateQueue;
 }
 
 const VTD_LEGACY: IommuArchitecture = {
   format: VTD_SECOND_STAGE,
   accessBits: 'ignored',
   Reader: ContextReader,
-  Queue: InvalidationQueue,
+  createQueue: (...parts) => new InvalidationQueue(...parts),
 };
 const VTD_SCALABLE: IommuArchitecture = { ...VTD_LEGACY, format: VTD_FIRST_STAGE, Reader: ScalableReader };
 const AMD: IommuArchitecture = {
   format: AMD_V1,
   accessBits: 'ignored',
   Reader: DeviceTableReader,
-  Queue: AmdCommandBuffer,
+  createQueue: (...parts) => new AmdCommandBuffer(...parts),
 };
+const SMMUV3: IommuArchitecture = {
+  format: ARM_STAGE1_4K,
+  accessBits: 'checked',
+  Reader: SmmuContextReader,
+  createQueue: (memory, frames, caches, costs, counters) =>
+    new SmmuCommandQueue({ memory, frames, caches: new HostCaches(caches), costs, counters }),
+};
+
 /** `scalableMode` is VT-d's. */
 export function architectureOf(vendor: IommuVendor, scalableMode: boolean): IommuArchitecture {
   switch (vendor) {
@@ -55,5 +67,7 @@ export function architectureOf(vendor: IommuVendor, scalableMode: boolean): Iomm
       return scalableMode ? VTD_SCALABLE : VTD_LEGACY;
     case 'amd':
       return AMD;
+    case 'smmuv3':
+      return SMMUV3;
   }
 }

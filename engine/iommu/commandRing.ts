@@ -33,7 +33,14 @@ export interface InvalidatedCaches {
   readonly contextCache: ContextCache;
 }
 
-export abstract class CommandRing {
+/** What every vendor's queue offers to drivers. */
+export interface CommandQueue {
+  readonly ringPage: number;
+  /** `count` commands of four words each, carried out before this returns; then when the CPU knows that they were. */
+  submit(commands: Uint32Array, count: number, at: Picoseconds): Picoseconds;
+}
+
+export abstract class CommandRing implements CommandQueue {
   /** The page that holds the ring, and the page whose first word is the status. */
   readonly ringPage: number;
   readonly statusPage: number;

@@ -22,7 +22,7 @@ import {
   FAULT_WRITE_NOT_ALLOWED,
   FaultRecorder,
 } from './faults.ts';
-import type { CommandRing, InvalidationCosts } from './commandRing.ts';
+import type { CommandQueue, InvalidationCosts } from './commandRing.ts';
 import { Iotlb, type IotlbGeometry } from './caches/iotlb.ts';
 import { READ, READ_WRITE, WRITE } from './formats/pageTableFormat.ts';
 import { PagingStructureCache, type PagingCacheGeometry } from './caches/pagingStructureCache.ts';
@@ -87,7 +87,7 @@ export class Iommu implements Translator {
   readonly name: string;
   readonly vendor: IommuVendor;
   readonly scalableMode: boolean;
-  readonly invalidationQueue: CommandRing;
+  readonly invalidationQueue: CommandQueue;
   /** Of an SMMU: whether one command invalidates a range of any length. */
   readonly rangeInvalidation: boolean;
   readonly iotlb: Iotlb;
@@ -117,9 +117,9 @@ export class Iommu implements Translator {
     this.vendor = options.vendor ?? 'vtd';
     this.scalableMode = this.vendor === 'vtd' && options.scalableMode === true;
     this.rangeInvalidation = options.rangeInvalidation === true;
-    const { format, accessBits, Reader, Queue } = architectureOf(this.vendor, this.scalableMode);
+    const { format, accessBits, Reader, createQueue } = architectureOf(this.vendor, this.scalableMode);
     this.pagingCache = new PagingStructureCache(geometry.pagingCache, format.pagesPerEntry);
-    this.invalidationQueue = new Queue(memory, frames, this, costs, counters);
+    this.invalidationQueue = createQueue(memory, frames, this, costs, counters);
     this.walker = new Walker(memory, format, accessBits);
     this.context = new Reader(memory);
     this.faults = new FaultRecorder(options.name, counters, options.log);

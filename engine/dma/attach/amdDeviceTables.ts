@@ -1,0 +1,34 @@
+/** AMD's device table (Linux drivers/iommu/amd/iommu.c `set_dte_entry`, `amd_iommu_change_top`). */
+import { invalidateDeviceCommand } from '../../iommu/amd/amdCommandBuffer.ts';
+import { allocateDeviceTable, writeDeviceTableEntry } from '../../iommu/amd/amdDeviceTable.ts';
+import type { DeviceTables, DeviceTablesOptions } from './deviceTables.ts';
+
+const IDENTITY_DOMAIN_ID = 1;
+const PASS_THROUGH_LEVELS = 0;
+
+export class AmdDeviceTables implements DeviceTables {
+  /** The first devices of a boot take those below. */
+  readonly firstDomainId = 3;
+  private readonly options: DeviceTablesOptions;
+
+  constructor(options: DeviceTablesOptions) {
+    this.options = options;
+  }
+
+  createRoot(): number {
+    return allocateDeviceTable(this.options.memory, this.options.frames);
+  }
+
+  attach(rootPage: number, sourceId: number, domainId: number, tablePage: number, levels: number): void {
+    writeDeviceTableEntry(this.options.memory, rootPage, sourceId, { domainId, tablePage, levels });
+  }
+
+  attachPassthrough(rootPage: number, sourceId: number): void {
+    const entry = { domainId: IDENTITY_DOMAIN_ID, tablePage: 0, levels: PASS_THROUGH_LEVELS };
+    writeDeviceTableEntry(this.options.memory, rootPage, sourceId, entry);
+  }
+
+  forgetDevice(command: Uint32Array, sourceId: number): void {
+    invalidateDeviceCommand(command, sourceId);
+  }
+}

@@ -1,0 +1,25 @@
+/**
+ * How the hardware is told which domain a device has: what every vendor's driver offers to the common code (Linux
+ * include/linux/iommu.h, `iommu_domain_ops.attach_dev`). Tables are made when the first device is attached.
+ */
+import type { FrameAllocator } from '../../memory/frameAllocator.ts';
+import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
+
+export interface DeviceTables {
+  /** The first tag that a domain may have; tags below are taken by the vendor's driver or reserved. */
+  readonly firstDomainId: number;
+  /** Makes the root, empty; returns its page. */
+  createRoot(): number;
+  attach(rootPage: number, sourceId: number, domainId: number, tablePage: number, levels: number): void;
+  /** The device's addresses are physical ones. */
+  attachPassthrough(rootPage: number, sourceId: number): void;
+  /** Writes the one command that makes the hardware read the device's entry again. */
+  forgetDevice(command: Uint32Array, sourceId: number): void;
+}
+
+export interface DeviceTablesOptions {
+  readonly memory: PhysicalMemory;
+  readonly frames: FrameAllocator;
+  /** VT-d's. */
+  readonly scalableMode: boolean;
+}

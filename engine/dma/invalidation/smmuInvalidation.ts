@@ -1,0 +1,122 @@
+/**
+ * Invalidation of a domain behind an SMMUv3: the commands that the driver queues (Linux drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c
+ * `arm_smmu_tlb_inv_range_domain`, `__arm_smmu_tlb_inv_range`, `arm_smmu_inv_size_too_big`, `arm_smmu_tlb_inv_context`). Without range
+ * invalidation every page takes a command of its own; from as many as a table has entries on, the whole address space goes. With it a
+ * command takes up to 32 units of a power of two. Batches of 64 commands share one CMD_SYNC.
+ * Leaves out: stage 2 domains, device TLBs, the size of the pages that were unmapped (each is told as 4 KiB), errata that repeat
+ * commands.
+ */
+import {
+  CMD_TLBI_NH_ASID,
+  CMD_TLBI_NH_VA,
+  COMMAND_WORDS,
+  invalidateAddress,
+  invalidateAddressRange,
+  invalidateSpace,
+  RANGE_UNITS_MAX,
+} from '../../iommu/smmu/smmuCommands.ts';
+import { PAGE_SIZE } from '../../memory/addresses.ts';
+import { COUNTER, type Counters } from '../../metrics/counters.ts';
+import type { Cpu } from '../../time/cpu.ts';
+import type { DmaCosts } from '../kernels/costs.ts';
+import type { RemappingHardware } from '../remappingHardware.ts';
+import type { DomainInvalidation } from './domainInvalidation.ts';
+
+export interface SmmuInvalidationOptions {
+  readonly costs: DmaCosts;
+  readonly iommu: RemappingHardware;
+  readonly domainId: number;
+  readonly counters: Counters;
+}
+
+/** `arm_smmu_inv_size_too_big`: entries of a table of 4 KiB. */
+const TOO_MANY_COMMANDS = 512;
+/** `CMDQ_BATCH_ENTRIES`: commands that are submitted together. */
+const BATCH_COMMANDS = 64;
+const GUEST = 0;
+/** TG of 4 KiB, and the level of its leaves. */
+const GRANULE_4K = 1;
+const LEAF_LEVEL = 3;
+const ANY_LEVEL = 0;
+const LARGEST_SCALE = 31;
+
+export class SmmuInvalidation implements DomainInvalidation {
+  private readonly iommu: RemappingHardware;
+  private readonly costs: DmaCosts;
+  private readonly counters: Counters;
+  private readonly asid: number;
+  private readonly batch = new Uint32Array(BATCH_COMMANDS * COMMAND_WORDS);
+  private count = 0;
+
+  constructor(options: SmmuInvalidationOptions) {
+    this.iommu = options.iommu;
+    this.costs = options.costs;
+    this.counters = options.counters;
+    this.asid = options.domainId;
+  }
+
+  /** `hint`: only leaves changed, and the commands say so. */
+  flushRange(cpu: Cpu, start: number, end: number, hint: boolean): void {
+    this.counters.values[COUNTER.iotlbSyncs]! += 1;
+    const first = Math.floor(start / PAGE_SIZE);
+    const pages = Math.floor(end / PAGE_SIZE) - first + 1;
+    const ranges = this.iommu.rangeInvalidation === true;
+    if (!ranges && pages >= TOO_MANY_COMMANDS) {
+      this.flushAll(cpu);
+      return;
+    }
+    cpu.spend(this.costs.invalidateRange);
+    if (ranges) this.addRanges(cpu, first, pages, hint);
+    else this.addPages(cpu, first, pages, hint);
+    this.submit(cpu);
+  }
+
+  /** `arm_smmu_tlb_inv_asid`. */
+  flushAll(cpu: Cpu): void {
+    cpu.spend(this.costs.invalidateDomain);
+    invalidateSpace(this.batch, this.place(cpu), CMD_TLBI_NH_ASID, GUEST, this.asid);
+    this.submit(cpu);
+  }
+
+  flushNotPresent(): void {
+    // the hardware keeps nothing that was not present
+  }
+
+  private addPages(cpu: Cpu, first: number, pages: number, leaf: boolean): void {
+    for (let page = first; page < first + pages; page += 1) {
+      invalidateAddress(this.batch, this.place(cpu), CMD_TLBI_NH_VA, GUEST, this.asid, page, leaf);
+    }
+  }
+
+  /** From the lowest bit of what is left upward, five bits at a time. */
+  private addRanges(cpu: Cpu, first: number, pages: number, leaf: boolean): void {
+    let page = first;
+    let left = pages;
+    while (left > 0) {
+      let scale = 0;
+      while (scale < LARGEST_SCALE && left % 2 ** (scale + 1) === 0) scale += 1;
+      const unit = 2 ** scale;
+      const count = Math.floor(left / unit) % RANGE_UNITS_MAX;
+      invalidateAddressRange(this.batch, this.place(cpu), CMD_TLBI_NH_VA, GUEST, this.asid, page, leaf, {
+        count,
+        scale,
+        granule: GRANULE_4K,
+        levelHint: leaf ? LEAF_LEVEL : ANY_LEVEL,
+      });
+      page += count * unit;
+      left -= count * unit;
+    }
+  }
+
+  /** Where the next command goes; a full batch is submitted first. */
+  private place(cpu: Cpu): number {
+    if (this.count === BATCH_COMMANDS) this.submit(cpu);
+    this.count += 1;
+    return this.count - 1;
+  }
+
+  private submit(cpu: Cpu): void {
+    cpu.waitUntil(this.iommu.invalidationQueue.submit(this.batch, this.count, cpu.now));
+    this.count = 0;
+  }
+}
