@@ -97,7 +97,9 @@ for (const theme of ['dark', 'light'] as const) {
     expect(await shown.count()).toBeGreaterThan(3);
     for (const [index, row] of (await shown.all()).entries()) {
       const { firstPage, pages } = live[index] ?? { firstPage: -1, pages: -1 };
-      await expect(row.getByRole('cell').nth(0)).toHaveText(`0x${(firstPage * 4096).toString(16)}`);
+      await expect(row.getByRole('cell').nth(0).getByRole('button').first()).toHaveText(
+        `0x${(firstPage * 4096).toString(16)}`,
+      );
       await expect(row.getByRole('cell').nth(1)).toHaveText(String(pages));
     }
     await screenshot(page, `iova-live-${theme}`);
@@ -138,7 +140,7 @@ test('the IOVA space is found by keyboard, by a click into a chart, and refused 
   const outcome = await page.evaluate(() => window.lab.document.edit({ path: 'seed', value: 5 }));
   expect(outcome).toEqual({ status: 'done' });
   await expect(space).toContainText('The lab was changed after this run');
-  const refused = await page.evaluate(() => window.lab.runs.inspectIova({ comparisonId: 'correct', at: 1 }));
+  const refused = await page.evaluate(() => window.lab.runs.inspect({ comparisonId: 'correct', at: 1, walk: null }));
   expect(refused).toMatchObject({ status: 'failed', error: { code: 'not-found' } });
 });
 
