@@ -31,6 +31,8 @@ export interface InvalidatedCaches {
   readonly iotlb: Iotlb;
   readonly pagingCache: PagingStructureCache;
   readonly contextCache: ContextCache;
+  /** What was found through a pointer to a table goes with it: see IommuGeometry. */
+  readonly inclusive: boolean;
 }
 
 /** What every vendor's queue offers to drivers. */

@@ -34,6 +34,11 @@ export interface IommuGeometry {
   readonly contextCacheEntries: number;
   /** Page walks that may be under way at once. */
   readonly walkers: number;
+  /**
+   * A translation lives no longer than the pointers to tables through which it was found: where an invalidation takes a pointer that spans
+   * 512 GiB, all that lies below goes with it. Default false: each cache keeps what is its own.
+   */
+  readonly inclusive?: boolean;
 }
 
 /** All in picoseconds; defaults and their sources are cost presets. */
@@ -93,6 +98,7 @@ export class Iommu implements Translator {
   readonly iotlb: Iotlb;
   readonly pagingCache: PagingStructureCache;
   readonly contextCache: ContextCache;
+  readonly inclusive: boolean;
   physPage = 0;
   readyAt: Picoseconds = picoseconds(0);
   private readonly costs: IommuCosts;
@@ -113,6 +119,7 @@ export class Iommu implements Translator {
     this.costs = costs;
     this.values = counters.values;
     this.iotlb = new Iotlb(geometry.iotlb);
+    this.inclusive = geometry.inclusive ?? false;
     this.contextCache = new ContextCache(geometry.contextCacheEntries);
     this.vendor = options.vendor ?? 'vtd';
     this.scalableMode = this.vendor === 'vtd' && options.scalableMode === true;
