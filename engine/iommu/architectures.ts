@@ -14,6 +14,7 @@ import { ARM_STAGE1_4K } from './formats/armStage1.ts';
 import type { PageTableFormat } from './formats/pageTableFormat.ts';
 import { VTD_FIRST_STAGE } from './formats/vtdFirstStage.ts';
 import { VTD_SECOND_STAGE } from './formats/vtdSecondStage.ts';
+import { NO_CONTENTION, type QueueContention } from './smmu/queueContention.ts';
 import { SmmuCommandQueue } from './smmu/smmuCommandQueue.ts';
 import { SmmuContextReader } from './smmu/smmuContextReader.ts';
 import { ContextReader, type DeviceContextReader } from './vtd/contextTable.ts';
@@ -30,6 +31,7 @@ type CreateQueue = (
   caches: InvalidatedCaches,
   costs: InvalidationCosts,
   counters: Counters,
+  contention?: QueueContention,
 ) => CommandQueue;
 
 export interface IommuArchitecture {
@@ -43,21 +45,23 @@ const VTD_LEGACY: IommuArchitecture = {
   format: VTD_SECOND_STAGE,
   accessBits: 'ignored',
   Reader: ContextReader,
-  createQueue: (...parts) => new InvalidationQueue(...parts),
+  createQueue: (memory, frames, caches, costs, counters) =>
+    new InvalidationQueue(memory, frames, caches, costs, counters),
 };
 const VTD_SCALABLE: IommuArchitecture = { ...VTD_LEGACY, format: VTD_FIRST_STAGE, Reader: ScalableReader };
 const AMD: IommuArchitecture = {
   format: AMD_V1,
   accessBits: 'ignored',
   Reader: DeviceTableReader,
-  createQueue: (...parts) => new AmdCommandBuffer(...parts),
+  createQueue: (memory, frames, caches, costs, counters) =>
+    new AmdCommandBuffer(memory, frames, caches, costs, counters),
 };
 const SMMUV3: IommuArchitecture = {
   format: ARM_STAGE1_4K,
   accessBits: 'checked',
   Reader: SmmuContextReader,
-  createQueue: (memory, frames, caches, costs, counters) =>
-    new SmmuCommandQueue({ memory, frames, caches: new HostCaches(caches), costs, counters }),
+  createQueue: (memory, frames, caches, costs, counters, contention = NO_CONTENTION) =>
+    new SmmuCommandQueue({ memory, frames, caches: new HostCaches(caches), costs, counters, contention }),
 };
 
 /** `scalableMode` is VT-d's. */

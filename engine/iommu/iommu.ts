@@ -26,6 +26,7 @@ import type { CommandQueue, InvalidationCosts } from './commandRing.ts';
 import { Iotlb, type IotlbGeometry } from './caches/iotlb.ts';
 import { READ, READ_WRITE, WRITE } from './formats/pageTableFormat.ts';
 import { PagingStructureCache, type PagingCacheGeometry } from './caches/pagingStructureCache.ts';
+import type { QueueContention } from './smmu/queueContention.ts';
 import { UNKNOWN_TABLE, Walker } from './walk/walker.ts';
 
 export interface IommuGeometry {
@@ -68,6 +69,8 @@ export interface IommuOptions {
   readonly scalableMode?: boolean;
   /** Of an SMMU (IDR3.RIL): one command invalidates a range of any length; default false: one page. */
   readonly rangeInvalidation?: boolean;
+  /** Of an SMMU: what CPUs cost each other that submit to its one queue; default nothing. */
+  readonly queueContention?: QueueContention;
   /** CAP.CM of VT-d: the IOTLB keeps what was not present as well, until it is invalidated; default false. */
   readonly cachingMode?: boolean;
   /** The way to memory that walks share with reads of data; default: as wide as it must be. */
@@ -126,7 +129,7 @@ export class Iommu implements Translator {
     this.rangeInvalidation = options.rangeInvalidation === true;
     const { format, accessBits, Reader, createQueue } = architectureOf(this.vendor, this.scalableMode);
     this.pagingCache = new PagingStructureCache(geometry.pagingCache, format.pagesPerEntry);
-    this.invalidationQueue = createQueue(memory, frames, this, costs, counters);
+    this.invalidationQueue = createQueue(memory, frames, this, costs, counters, options.queueContention);
     this.walker = new Walker(memory, format, accessBits);
     this.context = new Reader(memory);
     this.faults = new FaultRecorder(options.name, counters, options.log);

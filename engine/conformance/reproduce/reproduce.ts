@@ -4,7 +4,7 @@
  */
 import { suggestNames } from '../../lab/nearestNames.ts';
 import { LabError } from '../../time/labError.ts';
-import { nvmeModesReference, pcieBenchReference, type ReferenceFile } from './referenceFile.ts';
+import { nvmeModesReference, pcieBenchReference, smmuScalingReference, type ReferenceFile } from './referenceFile.ts';
 import { judgeSeries, reproduction, type JudgedSeries, type ReproducedSeries, type Reproduction } from './report.ts';
 
 export interface ReproduceOptions {
@@ -27,6 +27,12 @@ const RERUNS: Readonly<Record<string, () => Promise<Rerun>>> = {
     const { reproduceNvmeModes } = await import('./nvmeModes.ts');
     return (file, options) => {
       reproduceNvmeModes(nvmeModesReference(file), options);
+    };
+  },
+  'smmu-scaling': async () => {
+    const { reproduceSmmuScaling } = await import('./smmuScaling.ts');
+    return (file, options) => {
+      reproduceSmmuScaling(smmuScalingReference(file), options);
     };
   },
 };
