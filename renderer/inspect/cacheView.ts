@@ -119,7 +119,7 @@ export function cellText(cache: CacheLook, cell: CacheCell, measure: Measure, at
   return `${place}: ${entry === null ? words.empty : entryText(entry, at)}${heat}`;
 }
 
-export function entryText(entry: HeldEntry, at: number): string {
+function entryText(entry: HeldEntry, at: number): string {
   const { domainId, pasid, firstPage, pages, targetPage, permissions } = entry;
   const tag = pasid === 0 ? words.domain(domainId) : `${words.domain(domainId)}, ${words.pasid(pasid)}`;
   const parts = [

@@ -1,5 +1,5 @@
 /** Parameters of presets as rows that can be edited, and what may be written into one. */
-import { costParameters, COST_PRESETS } from '../../engine/lab/presets.ts';
+import { costParameters } from '../../engine/lab/presets.ts';
 import type { LabDocument } from '../../engine/lab/schema.ts';
 import { costName } from '../inspect/costGroups.ts';
 import { strings } from '../strings.ts';
@@ -47,10 +47,6 @@ export function costRows({ costs, kernelProfile }: LabDocument): ParameterRow[] 
     changed: overridden,
     choices: [],
   }));
-}
-
-export function costPresetTitle({ costs }: LabDocument): string {
-  return COST_PRESETS.find(({ id }) => id === costs.preset)?.title ?? costs.preset;
 }
 
 /** What was written, as a value; or what is wrong with it. */

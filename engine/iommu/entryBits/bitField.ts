@@ -32,7 +32,7 @@ export interface EntryField {
   readonly meaning: string;
 }
 
-export const ADDRESS = 'ADDR';
+const ADDRESS = 'ADDR';
 const UNNAMED = 'ignored';
 const LOW_WORD = 2 ** 32;
 
