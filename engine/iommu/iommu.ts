@@ -11,16 +11,18 @@ import type { MemoryPort } from '../memory/memoryPort.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import { COUNTER, type Counters } from '../metrics/counters.ts';
 import type { EventLog } from '../metrics/eventLog.ts';
-import type { Translator } from '../pcie/translator.ts';
+import { NO_PASID, type AtsTranslator, type Translator } from '../pcie/translator.ts';
 import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import { architectureOf, type IommuVendor } from './architectures.ts';
 import { ContextCache } from './caches/contextCache.ts';
 import type { DeviceContextReader } from './vtd/contextTable.ts';
 import {
   FAULT_ADDRESS_BEYOND_WIDTH,
+  FAULT_CONTEXT_NOT_PRESENT,
   FAULT_READ_NOT_ALLOWED,
   FAULT_WRITE_NOT_ALLOWED,
   FaultRecorder,
+  NO_FAULT,
 } from './faults.ts';
 import type { CommandQueue, InvalidationCosts } from './commandRing.ts';
 import { Iotlb, type IotlbGeometry } from './caches/iotlb.ts';
@@ -91,7 +93,7 @@ const PAGING_CACHE_HITS = [COUNTER.pagingCacheHits2M, COUNTER.pagingCacheHits1G,
 const IOTLB_HITS = [COUNTER.iotlbHits4K, COUNTER.iotlbHits2M, COUNTER.iotlbHits1G] as const;
 const IOTLB_MISSES = [COUNTER.iotlbMisses4K, COUNTER.iotlbMisses2M, COUNTER.iotlbMisses1G] as const;
 
-export class Iommu implements Translator {
+export class Iommu implements Translator, AtsTranslator {
   readonly name: string;
   readonly vendor: IommuVendor;
   readonly scalableMode: boolean;
@@ -104,6 +106,10 @@ export class Iommu implements Translator {
   readonly inclusive: boolean;
   physPage = 0;
   readyAt: Picoseconds = picoseconds(0);
+  /** Of the last translation request, see AtsTranslator. */
+  sizePages = 1;
+  permissions = 0;
+  fault = NO_FAULT;
   private readonly costs: IommuCosts;
   private readonly values: Float64Array;
   private readonly walker: Walker;
@@ -114,6 +120,7 @@ export class Iommu implements Translator {
   private readonly memory: PhysicalMemory;
   private readonly memoryPort: MemoryPort | null;
   private rootPage = -1;
+  private answersRequest = false;
 
   constructor(options: IommuOptions) {
     const { memory, frames, geometry, costs, counters } = options;
@@ -198,6 +205,25 @@ export class Iommu implements Translator {
     return true;
   }
 
+  /** See AtsTranslator. The same caches and walks as `translate`; what is not allowed is noted, not recorded. */
+  translationRequest(sourceId: number, pasid: number, iovaPage: number, write: boolean, at: Picoseconds): boolean {
+    const { contextCache, iotlb } = this;
+    this.readyAt = at;
+    this.fault = FAULT_CONTEXT_NOT_PRESENT;
+    if (pasid !== NO_PASID) return false;
+    this.answersRequest = true;
+    const allowed = this.translate(sourceId, iovaPage, write, 1, at);
+    this.answersRequest = false;
+    if (!allowed) return false;
+    this.fault = NO_FAULT;
+    this.sizePages = 1;
+    this.permissions = READ_WRITE;
+    if (contextCache.passthrough || !iotlb.find(contextCache.domainId, iovaPage)) return true;
+    this.sizePages = this.walker.format.pagesPerEntry[iotlb.level] ?? 1;
+    this.permissions = iotlb.permissions;
+    return true;
+  }
+
   /** The same translation without caches' time: IOTLB, then a walk from the root. For benchmarks and inspection. */
   translateFunctional(sourceId: number, iovaPage: number, write: boolean): boolean {
     const { contextCache, iotlb, walker } = this;
@@ -275,7 +301,8 @@ export class Iommu implements Translator {
   }
 
   private refuse(sourceId: number, iovaPage: number, write: boolean, reason: number): false {
-    this.faults.record(this.readyAt, sourceId, iovaPage, write, reason);
+    if (this.answersRequest) this.fault = reason;
+    else this.faults.record(this.readyAt, sourceId, iovaPage, write, reason);
     return false;
   }
 }

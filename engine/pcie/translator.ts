@@ -13,3 +13,22 @@ export interface Translator {
   readonly physPage: number;
   readonly readyAt: Picoseconds;
 }
+
+/** No PASID with a request. */
+export const NO_PASID = -1;
+
+/**
+ * What answers a translation request of a device (PCI Express Base Specification 10.2): the same lookup and walk as for an
+ * untranslated request, but what is not mapped is an answer and no fault.
+ */
+export interface AtsTranslator {
+  /** True: the fields hold a translation. False: `fault` says why not, in the terms of the IOMMU; nothing is logged. */
+  translationRequest(sourceId: number, pasid: number, iovaPage: number, write: boolean, at: Picoseconds): boolean;
+  /** The page behind the one asked for, and how many pages the translation covers: a power of two, naturally aligned. */
+  readonly physPage: number;
+  readonly sizePages: number;
+  /** 1 read, 2 write, 3 both. */
+  readonly permissions: number;
+  readonly fault: number;
+  readonly readyAt: Picoseconds;
+}
