@@ -5,6 +5,8 @@
  * | bit   | name      | meaning                                                              |
  * | ----- | --------- | -------------------------------------------------------------------- |
  * | 0     | PR        | present                                                              |
+ * | 5     | A         | accessed, where the device table entry asks for it (HAD)             |
+ * | 6     | D         | of a leaf: dirty, likewise                                           |
  * | 11:9  | NextLevel | level of the table it points at, counted from 1; 0: a leaf of the    |
  * |       |           | level's own size; 7: a leaf whose size the address says              |
  * | 51:12 | ADDR      | page of the next table, or of the leaf                               |
@@ -15,7 +17,8 @@
  * With NextLevel 7 the address field of a leaf of 2^n pages ends in n - 1 ones behind a zero, and the entry stands in all
  * places that the leaf covers. Every power of two from 4 KiB to 2^51 bytes is a size, but for 512 GiB. Tables grow from
  * 3 levels to 6 as addresses ask for it; IOVAs have 64 bits. Permissions are those of every entry on the way, combined.
- * Leaves out: tables that skip levels, and A and D, which only hardware sets: Linux writes leaves without them.
+ * NextLevel may be lower than the level below: the levels between are skipped, and an address whose bits for them are not all zero faults.
+ * Linux writes no such tables, and leaves without A and D.
  */
 import {
   ENTRIES_PER_TABLE,
@@ -23,11 +26,14 @@ import {
   addressLow,
   addressPage,
   PAGES_PER_ENTRY,
+  PLAIN_ENTRIES,
   READ_WRITE,
 } from './pageTableFormat.ts';
 import type { PageTableFormat } from './pageTableFormat.ts';
 
 const PRESENT = 1 << 0;
+const ACCESSED = 1 << 5;
+const DIRTY = 1 << 6;
 const NEXT_LEVEL_SHIFT = 9;
 const NEXT_LEVEL_MASK = 7;
 const SIZE_IN_ADDRESS = 7;
@@ -44,6 +50,7 @@ const LEAF_SIZES = Array.from({ length: LARGEST_LEAF_EXPONENT + 1 }, (_, exponen
 );
 
 export const AMD_V1: PageTableFormat = {
+  ...PLAIN_ENTRIES,
   name: 'amd-v1',
   levels: [3, 4, 5, 6],
   dynamicTop: true,
@@ -51,8 +58,10 @@ export const AMD_V1: PageTableFormat = {
   rootTables: 1,
   pagesPerEntry: PAGES_PER_ENTRY,
   leafSizes: LEAF_SIZES,
-  accessedBit: 0,
-  dirtyBit: 0,
+  accessedBit: ACCESSED,
+  dirtyBit: DIRTY,
+  dirtyValue: DIRTY,
+  skipsLevels: true,
   pageLimit: (levels) => Math.min(PAGES_PER_ENTRY[levels]!, ADDRESS_SPACE_PAGES),
   translates: (page, levels) => page < Math.min(PAGES_PER_ENTRY[levels]!, ADDRESS_SPACE_PAGES),
   permissions: (low, high) => ((low & PRESENT) === 0 ? 0 : (high >>> PERMISSION_SHIFT) & READ_WRITE),
@@ -67,10 +76,11 @@ export const AMD_V1: PageTableFormat = {
     const next = nextLevel(low);
     const span = PAGES_PER_ENTRY[level]!;
     if (next === 0) return addressPage(low, high) % span === 0;
-    if (next !== SIZE_IN_ADDRESS) return next === level;
+    if (next !== SIZE_IN_ADDRESS) return next <= level;
     const pages = sizeInAddress(addressPage(low, high));
     return pages > span && pages < span * ENTRIES_PER_TABLE;
   },
+  tableLevel: (low) => nextLevel(low) - 1,
   leafLow: (physPage, level, pages) => {
     const own = pages === PAGES_PER_ENTRY[level]!;
     const address = own ? physPage : physPage + pages / 2 - 1;

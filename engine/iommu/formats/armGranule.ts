@@ -9,7 +9,8 @@
  * | 64 KiB  | 13         | 3, the top of 6 bits | 64 KiB, 512 MiB | 32 entries                  |
  *
  * Bits 1:0 say what an entry is: 1 a block, 3 a table, or at level 0 a page; other values are absent or reserved. The Contiguous bit
- * (52) is a hint that caches may take: it changes no translation, and is not taken here.
+ * (52) is a hint that a group lies side by side and may be cached as one: it changes no translation. Real software that sets it on entries
+ * that do not go together meets anything; here such a hint counts for nothing. DBM (51) gives a leaf a dirty state where hardware manages it.
  * Leaves out: 52-bit addresses.
  */
 import { addressLow, addressPage } from './pageTableFormat.ts';
@@ -21,12 +22,38 @@ export interface ArmGranule {
   /** The highest level that may hold a block. */
   readonly highestBlock: number;
   readonly levels: readonly number[];
+  /** Entries of a contiguous group, by level. */
+  readonly groups: readonly number[];
 }
 
-export const ARM_4K: ArmGranule = { suffix: '4k', pages: 1, indexBits: 9, highestBlock: 2, levels: [3, 4] };
-export const ARM_16K: ArmGranule = { suffix: '16k', pages: 4, indexBits: 11, highestBlock: 1, levels: [3, 4] };
-export const ARM_64K: ArmGranule = { suffix: '64k', pages: 16, indexBits: 13, highestBlock: 1, levels: [2, 3] };
+export const ARM_4K: ArmGranule = {
+  suffix: '4k',
+  pages: 1,
+  indexBits: 9,
+  highestBlock: 2,
+  levels: [3, 4],
+  groups: [16, 16, 16],
+};
+export const ARM_16K: ArmGranule = {
+  suffix: '16k',
+  pages: 4,
+  indexBits: 11,
+  highestBlock: 1,
+  levels: [3, 4],
+  groups: [128, 32],
+};
+export const ARM_64K: ArmGranule = {
+  suffix: '64k',
+  pages: 16,
+  indexBits: 13,
+  highestBlock: 1,
+  levels: [2, 3],
+  groups: [32, 32],
+};
 
+/** Of the high word. */
+export const DIRTY_MODIFIER = 1 << 19;
+const CONTIGUOUS = 1 << 20;
 /** Pages of a 48-bit address space. */
 const ADDRESS_SPACE_PAGES = 2 ** 36;
 /** Bits 47:32 of an address in the high word. */
@@ -58,6 +85,12 @@ export function isArmLeaf(low: number, level: number): boolean {
 export function isArmValid(granule: ArmGranule, low: number, level: number): boolean {
   const block = (low & TABLE_OR_PAGE) === 0;
   return level === 0 ? !block : !block || level <= granule.highestBlock;
+}
+
+/** Of a valid leaf: the pages that its Contiguous bit says to lie side by side, or its own. */
+export function armGroupPages({ pages, indexBits, groups }: ArmGranule, high: number, level: number): number {
+  const span = pages * 2 ** (indexBits * level);
+  return (high & CONTIGUOUS) === 0 ? span : span * groups[level]!;
 }
 
 /** The page of a table or leaf; address bits below its size are ignored. */

@@ -13,29 +13,32 @@
  * | 10    | AF        | used; an access to a leaf without it faults, or sets it                     |
  * | 11    | nG        | of one address space                                                        |
  * | 47:12 | OA        | page of the next table, or of the leaf; from bit 14 or 16 with larger granules |
+ * | 51    | DBM       | of a leaf: where AP[2] says no writes, hardware clears that at the first one   |
  * | 52    | Contiguous | a hint, see armGranule.ts                                                  |
  * | 54    | UXN       | no execution                                                                |
  * | 61    | APTable[0] | of a table: no unprivileged access below                                   |
  * | 62    | APTable[1] | of a table: no writes below                                                |
  *
- * Writes imply reads. Leaves out: execution, NS, the hardware's dirty state (DBM), a second table for upper addresses (TTB1).
+ * Writes imply reads. Leaves out: execution, NS, a second table for upper addresses (TTB1).
  */
 import {
   ARM_16K,
   ARM_4K,
   ARM_64K,
+  armGroupPages,
   armLeafLow,
   armLeafSizes,
   armPageLimit,
   armPagesPerEntry,
   armTableLow,
   armTarget,
+  DIRTY_MODIFIER,
   isArmLeaf,
   isArmPresent,
   isArmValid,
   type ArmGranule,
 } from './armGranule.ts';
-import { addressHigh, READ, READ_WRITE, WRITE, type PageTableFormat } from './pageTableFormat.ts';
+import { addressHigh, PLAIN_ENTRIES, READ, READ_WRITE, WRITE, type PageTableFormat } from './pageTableFormat.ts';
 
 const NORMAL_CACHED = 1 << 2;
 const UNPRIVILEGED = 1 << 6;
@@ -50,6 +53,7 @@ const NO_WRITES_BELOW = 1 << 30;
 function armStage1(granule: ArmGranule): PageTableFormat {
   const pagesPerEntry = armPagesPerEntry(granule);
   return {
+    ...PLAIN_ENTRIES,
     name: `arm-stage1-${granule.suffix}`,
     levels: granule.levels,
     dynamicTop: false,
@@ -58,7 +62,10 @@ function armStage1(granule: ArmGranule): PageTableFormat {
     pagesPerEntry,
     leafSizes: armLeafSizes(granule),
     accessedBit: ACCESS_FLAG,
-    dirtyBit: 0,
+    dirtyBit: READ_ONLY,
+    dirtyValue: 0,
+    dirtyModifier: DIRTY_MODIFIER,
+    hintsAtGroups: true,
     pageLimit: (levels) => armPageLimit(granule, levels),
     translates: (page, levels) => page < armPageLimit(granule, levels),
     permissions: (low, high, level) => {
@@ -74,6 +81,7 @@ function armStage1(granule: ArmGranule): PageTableFormat {
     leafPages: (_low, _high, level) => pagesPerEntry[level]!,
     target: (low, high, level) => armTarget(low, high, isArmLeaf(low, level) ? pagesPerEntry[level]! : granule.pages),
     isValid: (low, _high, level) => isArmValid(granule, low, level),
+    groupPages: (_low, high, level) => armGroupPages(granule, high, level),
     leafLow: (physPage, level, _pages, permissions) => {
       const protection = UNPRIVILEGED | ((permissions & WRITE) === 0 ? READ_ONLY : 0);
       return armLeafLow(physPage, level, NORMAL_CACHED | INNER_SHAREABLE | ACCESS_FLAG | NOT_GLOBAL | protection);

@@ -12,28 +12,32 @@
  * | 9:8   | SH      | shareability                                                                    |
  * | 10    | AF      | used; an access to a leaf without it faults, or sets it                         |
  * | 47:12 | OA      | page of the next table, or of the leaf; from bit 14 or 16 with larger granules  |
+ * | 51    | DBM     | of a leaf: where S2AP[1] says no writes, hardware sets it at the first one       |
  * | 52    | Contiguous | a hint, see armGranule.ts                                                    |
  *
- * The root may be up to 16 tables side by side, which saves a level. Leaves out: execution, the hardware's dirty state (DBM).
+ * The root may be up to 16 tables side by side, which saves a level. Leaves out: execution.
  */
 import {
   ARM_16K,
   ARM_4K,
   ARM_64K,
+  armGroupPages,
   armLeafLow,
   armLeafSizes,
   armPagesPerEntry,
   armTableLow,
   armTarget,
+  DIRTY_MODIFIER,
   isArmLeaf,
   isArmPresent,
   isArmValid,
   type ArmGranule,
 } from './armGranule.ts';
-import { addressHigh, READ_WRITE, type PageTableFormat } from './pageTableFormat.ts';
+import { addressHigh, PLAIN_ENTRIES, READ_WRITE, type PageTableFormat } from './pageTableFormat.ts';
 
 const NORMAL_CACHED = 0xf << 2;
 const PERMISSION_SHIFT = 6;
+const WRITABLE = 1 << 7;
 const INNER_SHAREABLE = 3 << 8;
 const ACCESS_FLAG = 1 << 10;
 const MOST_ROOT_TABLES = 16;
@@ -44,6 +48,7 @@ function armStage2(granule: ArmGranule): PageTableFormat {
   const pagesPerEntry = armPagesPerEntry(granule);
   const limit = (levels: number): number => Math.min(pagesPerEntry[levels]! * MOST_ROOT_TABLES, ADDRESS_SPACE_PAGES);
   return {
+    ...PLAIN_ENTRIES,
     name: `arm-stage2-${granule.suffix}`,
     levels: granule.levels,
     dynamicTop: false,
@@ -52,7 +57,10 @@ function armStage2(granule: ArmGranule): PageTableFormat {
     pagesPerEntry,
     leafSizes: armLeafSizes(granule),
     accessedBit: ACCESS_FLAG,
-    dirtyBit: 0,
+    dirtyBit: WRITABLE,
+    dirtyValue: WRITABLE,
+    dirtyModifier: DIRTY_MODIFIER,
+    hintsAtGroups: true,
     pageLimit: limit,
     translates: (page, levels) => page < limit(levels),
     permissions: (low, _high, level) => {
@@ -63,6 +71,7 @@ function armStage2(granule: ArmGranule): PageTableFormat {
     leafPages: (_low, _high, level) => pagesPerEntry[level]!,
     target: (low, high, level) => armTarget(low, high, isArmLeaf(low, level) ? pagesPerEntry[level]! : granule.pages),
     isValid: (low, _high, level) => isArmValid(granule, low, level),
+    groupPages: (_low, high, level) => armGroupPages(granule, high, level),
     leafLow: (physPage, level, _pages, permissions) =>
       armLeafLow(physPage, level, NORMAL_CACHED | INNER_SHAREABLE | ACCESS_FLAG | (permissions << PERMISSION_SHIFT)),
     leafHigh: addressHigh,

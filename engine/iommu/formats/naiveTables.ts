@@ -20,7 +20,7 @@ export function writeEntry(memory: PhysicalMemory, table: number, index: number,
 
 type Step =
   | { readonly kind: 'fault' }
-  | { readonly kind: 'table'; readonly address: bigint; readonly permissions: number }
+  | { readonly kind: 'table'; readonly address: bigint; readonly permissions: number; readonly level: number }
   | { readonly kind: 'leaf'; readonly address: bigint; readonly sizeBits: bigint; readonly permissions: number };
 
 const FAULT: Step = { kind: 'fault' };
@@ -33,7 +33,7 @@ function bit(entry: bigint, position: bigint): number {
 function readVtd(entry: bigint, level: number, present: boolean, permissions: number): Step {
   if (!present) return FAULT;
   const address = entry & ADDRESS_BITS;
-  if (level > 0 && bit(entry, 7n) === 0) return { kind: 'table', address, permissions };
+  if (level > 0 && bit(entry, 7n) === 0) return { kind: 'table', address, permissions, level: level - 1 };
   const sizeBits = 12n + 9n * BigInt(level);
   if (level > 2 || address % (1n << sizeBits) !== 0n) return FAULT;
   return { kind: 'leaf', address, sizeBits, permissions };
@@ -48,7 +48,8 @@ function readAmd(entry: bigint, level: number): Step {
   if (nextLevel === 0) {
     return address % (1n << ownBits) === 0n ? { kind: 'leaf', address, sizeBits: ownBits, permissions } : FAULT;
   }
-  if (nextLevel !== 7) return nextLevel === level ? { kind: 'table', address, permissions } : FAULT;
+  if (nextLevel !== 7)
+    return nextLevel <= level ? { kind: 'table', address, permissions, level: nextLevel - 1 } : FAULT;
   let sizeBits = 13n;
   while (bit(address, sizeBits - 1n) === 1) sizeBits += 1n;
   if (sizeBits <= ownBits || sizeBits >= ownBits + 9n) return FAULT;
@@ -58,7 +59,9 @@ function readAmd(entry: bigint, level: number): Step {
 function readStep(format: PageTableFormatName, entry: bigint, level: number): Step {
   if (format === 'amd-v1') return readAmd(entry, level);
   if (format === 'vtd-second-stage') return readVtd(entry, level, (entry & 3n) !== 0n, Number(entry & 3n));
-  return readVtd(entry, level, bit(entry, 0n) === 1, 1 + 2 * bit(entry, 1n));
+  // bit 12 of a large page is one of the memory type's, not of the address
+  const memoryType = level > 0 && bit(entry, 7n) === 1 ? entry & (1n << 12n) : 0n;
+  return readVtd(entry - memoryType, level, (entry & 5n) === 5n, 1 + 2 * bit(entry, 1n));
 }
 
 /** The physical address behind an address, or null for a fault. */
@@ -72,7 +75,8 @@ export function naiveWalk(
 ): bigint | null {
   let table = root;
   let permissions = 3;
-  for (let level = levels - 1; level >= 0; level -= 1) {
+  let level = levels - 1;
+  while (level >= 0) {
     const index = Number((address >> (12n + 9n * BigInt(level))) & 511n);
     const step = readStep(format, readEntry(memory, table, index), level);
     if (step.kind === 'fault') return null;
@@ -81,7 +85,11 @@ export function naiveWalk(
       if ((permissions & (write ? 2 : 1)) === 0) return null;
       return step.address + (address & ((1n << step.sizeBits) - 1n));
     }
+    // AMD: the bits of the levels that a pointer skips are zero
+    const passed = address % (1n << (12n + 9n * BigInt(level)));
+    if (passed >= 1n << (21n + 9n * BigInt(step.level))) return null;
     table = Number(step.address >> 12n);
+    level = step.level;
   }
   return null;
 }

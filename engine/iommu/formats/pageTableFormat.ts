@@ -14,6 +14,8 @@ export const ENTRIES_PER_TABLE = 512;
 /** Bits 51:32 of an address lie in the low 20 bits of the high word. */
 const ADDRESS_HIGH_MASK = 0xf_ffff;
 const LOW_PAGES = 2 ** 20;
+/** One past the last page of a 64-bit address. */
+const ADDRESS_SPACE_PAGES = 2 ** 52;
 
 /** Pages that one entry of a level spans, by level: 1, 512, 512^2 ... */
 export const PAGES_PER_ENTRY: readonly number[] = [1, 512, 512 ** 2, 512 ** 3, 512 ** 4, 512 ** 5, 512 ** 6];
@@ -22,6 +24,7 @@ export type PageTableFormatName =
   | 'vtd-second-stage'
   | 'vtd-first-stage'
   | 'amd-v1'
+  | 'amd-v2'
   | 'riscv-sv'
   | 'riscv-svx4'
   | `arm-stage${1 | 2}-${'4k' | '16k' | '64k'}`;
@@ -39,9 +42,18 @@ export interface PageTableFormat {
   readonly pagesPerEntry: readonly number[];
   /** Leaf sizes, ascending powers of two. */
   readonly leafSizes: readonly number[];
-  /** Bits of a leaf's low word that tell of an access, and of a write; 0: the format has none. */
+  /** Bits of a leaf's low word that tell of an access, and of a write; 0: the format has none. `dirtyValue`: what the latter is then. */
   readonly accessedBit: number;
   readonly dirtyBit: number;
+  readonly dirtyValue: number;
+  /** A bit of the high word: only leaves with it have a dirty bit, and allow the first write, which changes it. 0: all have one. */
+  readonly dirtyModifier: number;
+  /** Of entries that point at tables: the bit that tells that a walk came by; 0: none. */
+  readonly tableAccessedBit: number;
+  /** Whether an entry may point at a table that is not of the level below; `tableLevel` says of which. */
+  readonly skipsLevels: boolean;
+  /** Whether an entry may say that its neighbours lie side by side with it, as hints that caches may use or not. */
+  readonly hintsAtGroups: boolean;
   /** One past the last page that tables of so many levels map; of signed addresses, in the lower half. */
   pageLimit(levels: number): number;
   /** Whether tables of so many levels translate a page: one below the limit, or in the upper half of signed addresses. */
@@ -56,12 +68,25 @@ export interface PageTableFormat {
   target(low: number, high: number, level: number): number;
   /** Of a leaf: whether its reserved bits are clear. Of another entry: whether it points at a table of the level below. */
   isValid(low: number, high: number, level: number): boolean;
+  tableLevel(low: number, level: number): number;
+  /** Of a leaf: the pages of its group; its own where it hints at none. */
+  groupPages(low: number, high: number, level: number): number;
   leafLow(physPage: number, level: number, pages: number, permissions: number): number;
   leafHigh(physPage: number, level: number, pages: number, permissions: number): number;
   /** An entry of this level that points at a table. */
   tableLow(tablePage: number, level: number): number;
   tableHigh(tablePage: number): number;
 }
+
+/** What most formats do without. */
+export const PLAIN_ENTRIES = {
+  dirtyModifier: 0,
+  tableAccessedBit: 0,
+  skipsLevels: false,
+  hintsAtGroups: false,
+  tableLevel: (_low: number, level: number): number => level - 1,
+  groupPages: (): number => 1,
+} as const satisfies Partial<PageTableFormat>;
 
 /** Index of a page's entry in its table at this level. */
 export function tableIndex(page: number, level: number): number {
@@ -73,6 +98,11 @@ export function entryIndex(format: PageTableFormat, page: number, level: number,
   const { pagesPerEntry } = format;
   const index = Math.floor(page / pagesPerEntry[level]!);
   return top ? index : index % (pagesPerEntry[level + 1]! / pagesPerEntry[level]!);
+}
+
+/** Whether a page of a 64-bit address has nothing but copies of its top bit above; `half`: the pages of the lower half. */
+export function isSignExtended(page: number, half: number): boolean {
+  return page < half || (page >= ADDRESS_SPACE_PAGES - half && page < ADDRESS_SPACE_PAGES);
 }
 
 /** The page number in bits 51:12 of an entry. */

@@ -22,7 +22,15 @@
  * stands on the boundary of its own size. Every leaf is writable only where it says so; nothing is combined on the way.
  * Leaves out: supervisor requests, execute requests, Svrsw60t59b.
  */
-import { PAGES_PER_ENTRY, READ, READ_WRITE, WRITE, type PageTableFormat } from './pageTableFormat.ts';
+import {
+  isSignExtended,
+  PAGES_PER_ENTRY,
+  PLAIN_ENTRIES,
+  READ,
+  READ_WRITE,
+  WRITE,
+  type PageTableFormat,
+} from './pageTableFormat.ts';
 
 const VALID = 1 << 0;
 const READ_BIT = 1 << 1;
@@ -43,10 +51,9 @@ const PBMT_RESERVED = 3;
 const NAPOT_SHIFT = 31;
 const NAPOT_PAGES = 16;
 const NAPOT_PATTERN = 8;
-/** One past the last page of a 64-bit address. */
-const ADDRESS_SPACE_PAGES = 2 ** 52;
 
 export const RISCV_SV: PageTableFormat = {
+  ...PLAIN_ENTRIES,
   name: 'riscv-sv',
   levels: [3, 4, 5],
   dynamicTop: false,
@@ -56,11 +63,9 @@ export const RISCV_SV: PageTableFormat = {
   leafSizes: [1, NAPOT_PAGES, 512, 512 ** 2],
   accessedBit: ACCESSED,
   dirtyBit: DIRTY,
+  dirtyValue: DIRTY,
   pageLimit: (levels) => PAGES_PER_ENTRY[levels]! / 2,
-  translates: (page, levels) => {
-    const half = PAGES_PER_ENTRY[levels]! / 2;
-    return page < half || (page >= ADDRESS_SPACE_PAGES - half && page < ADDRESS_SPACE_PAGES);
-  },
+  translates: (page, levels) => isSignExtended(page, PAGES_PER_ENTRY[levels]! / 2),
   permissions: (low) => {
     if ((low & VALID) === 0) return 0;
     if ((low & LEAF) === 0) return READ_WRITE;

@@ -6,27 +6,33 @@
  * | 0     | R    | read allowed                                                         |
  * | 1     | W    | write allowed; an entry is absent iff R and W are both 0             |
  * | 7     | PS   | leaf at level 1 (2 MiB) or level 2 (1 GiB)                           |
+ * | 8     | A    | accessed, in scalable mode where the PASID entry asks for it (SSADE) |
+ * | 9     | D    | of a leaf: dirty, likewise                                           |
  * | 11    | SNP  | force snoop                                                          |
  * | 51:12 | ADDR | page of the next table, or of the leaf                               |
  *
  * 3 levels cover 39 bits of IOVA, 4 levels 48, 5 levels 57. Permissions are those of every entry on the way, combined.
- * Leaves out: EMT and IPAT (memory types), A and D (scalable mode only).
+ * Leaves out: EMT and IPAT (memory types).
  */
 import {
   addressHigh,
   addressLow,
   addressPage,
   PAGES_PER_ENTRY,
+  PLAIN_ENTRIES,
   READ_WRITE,
   type PageTableFormat,
 } from './pageTableFormat.ts';
 
 const PAGE_SIZE_BIT = 1 << 7;
+const ACCESSED = 1 << 8;
+const DIRTY = 1 << 9;
 /** The highest level that may hold a leaf: 1 GiB. */
 const HIGHEST_LEAF_LEVEL = 2;
 
 /** R and W are bits 0 and 1, as READ and WRITE are. */
 export const VTD_SECOND_STAGE: PageTableFormat = {
+  ...PLAIN_ENTRIES,
   name: 'vtd-second-stage',
   levels: [3, 4, 5],
   dynamicTop: false,
@@ -34,8 +40,10 @@ export const VTD_SECOND_STAGE: PageTableFormat = {
   rootTables: 1,
   pagesPerEntry: PAGES_PER_ENTRY,
   leafSizes: [1, 512, 512 ** 2],
-  accessedBit: 0,
-  dirtyBit: 0,
+  accessedBit: ACCESSED,
+  dirtyBit: DIRTY,
+  dirtyValue: DIRTY,
+  tableAccessedBit: ACCESSED,
   pageLimit: (levels) => PAGES_PER_ENTRY[levels]!,
   translates: (page, levels) => page < PAGES_PER_ENTRY[levels]!,
   permissions: (low) => low & READ_WRITE,

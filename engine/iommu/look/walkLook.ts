@@ -8,7 +8,7 @@ import { entryFields } from '../entryBits/entryBits.ts';
 import { entryText, type EntryField } from '../entryBits/bitField.ts';
 import { FAULT_READ_NOT_ALLOWED, FAULT_RESERVED_BITS, FAULT_WRITE_NOT_ALLOWED, NO_FAULT } from '../faults.ts';
 import { entryIndex, READ, READ_WRITE, WRITE, type PageTableFormat } from '../formats/pageTableFormat.ts';
-import type { Walker } from '../walk/walker.ts';
+import { accessed, isDirty, type Walker } from '../walk/walker.ts';
 
 export type EntryKind = 'table' | 'leaf' | 'absent' | 'invalid';
 
@@ -63,17 +63,35 @@ export function lookWalk(
     if (entry.kind === 'leaf') {
       const physPage = entry.targetPage + (iovaPage % entry.pages);
       const open = (permissions & wanted) !== 0 && (accessBits !== 'checked' || isUsed(format, entry, write));
-      return { entries, fault: open ? NO_FAULT : refused, physPage, permissions };
+      // nobody keeps a translation that lets writes pass by a dirty bit
+      const clean = accessBits !== 'ignored' && !write && !isDirty(format, wordOf(entry, 'low'), wordOf(entry, 'high'));
+      return {
+        entries,
+        fault: open ? NO_FAULT : refused,
+        physPage,
+        permissions: clean ? permissions & ~WRITE : permissions,
+      };
     }
     table = entry.targetPage;
+    if (format.skipsLevels) {
+      const below = format.tableLevel(wordOf(entry, 'low'), level);
+      if (iovaPage % format.pagesPerEntry[level]! >= format.pagesPerEntry[below + 1]!) break;
+      level = below + 1;
+    }
   }
   return { entries, fault: refused, physPage: -1, permissions: 0 };
 }
 
 /** Whether the bits that tell of an access are set where hardware only checks them. */
-function isUsed({ accessedBit, dirtyBit }: PageTableFormat, { bits }: LookedEntry, write: boolean): boolean {
-  const wanted = accessedBit | (write ? dirtyBit : 0);
-  return (Number.parseInt(bits.slice(-8), 16) & wanted) === wanted;
+function isUsed(format: PageTableFormat, entry: LookedEntry, write: boolean): boolean {
+  const low = wordOf(entry, 'low');
+  return accessed(format, low, wordOf(entry, 'high'), write) === low;
+}
+
+/** Half of an entry, from its sixteen digits. */
+function wordOf({ bits }: LookedEntry, half: 'low' | 'high'): number {
+  const digits = bits.slice(-16);
+  return Number.parseInt(half === 'low' ? digits.slice(8) : digits.slice(0, 8), 16);
 }
 
 function lookEntry(

@@ -1,8 +1,9 @@
 /**
- * The functional page walk: tables of any format read bit by bit from memory (VT-d specification 3.6 and 3.7, AMD
- * specification 48882, 2.2.3). It says what a translation is and which entries were read; when it is finished is the matter
- * of iommu.ts.
- * Leaves out: nested translation; the reserved address bits above the width of the host.
+ * The functional page walk: tables of any format read bit by bit from memory (VT-d specification 3.6 and 3.7; AMD
+ * specification 48882, 2.2; Arm DDI 0487, D8.2; RISC-V privileged architecture, 12.3.2). It says what a translation is and which entries were
+ * read; when it is finished is the matter of iommu.ts. Where there is a second stage (nestedWalker.ts), every address that the first one
+ * yields goes through it.
+ * Leaves out: caches of the second stage's translations.
  */
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import {
@@ -26,6 +27,13 @@ import type { PagingStructureCache } from '../caches/pagingStructureCache.ts';
 const LOWER_LEVELS_MASK = 512 ** 3 - 1;
 /** The IOTLB's largest pages, and the highest tables that paging-structure caches point at: 1 GiB leaves, 512 GiB tables. */
 const HIGHEST_CACHED_LEVEL = 2;
+/** As many as six levels over six ever read, with every entry's accessed bit set on the way. */
+const LOGGED_READS = 128;
+/** The most bits of an address that entries have room for, RISC-V's. */
+const ENTRY_ADDRESS_BITS = 56;
+const PAGE_SHIFT = 12;
+const FIRST_STAGE = 1;
+const SECOND_STAGE = 2;
 /** No table to look into again. */
 export const UNKNOWN_TABLE = -1;
 
@@ -36,29 +44,55 @@ export type AccessBits = 'ignored' | 'checked' | 'updated';
 
 export class Walker {
   readonly format: PageTableFormat;
-  private readonly memory: PhysicalMemory;
-  readonly accessBits: AccessBits;
-  /** Tables that are not one page of 512 entries, or whose root is not. */
-  private readonly otherTables: boolean;
+  /** A device's entry may say so for each device. */
+  accessBits: AccessBits;
   /** Level of the root of the tables that are walked; a root may have more entries than the tables below it. */
   topLevel = 0;
   /**
-   * Of the last walk: 0 or a fault reason; entries read; the size class of the translation (0 4 KiB, 1 2 MiB, 2 1 GiB: the
-   * largest that lies within the leaf), its first page, the table of its entry and the combined permissions, 0 where the walk
-   * found no leaf.
+   * Of the last walk: 0 or a fault reason, and the stage that refused (1 where there is but one); entries read; the size class of the
+   * translation (0 4 KiB, 1 2 MiB, 2 1 GiB: the largest that lies within the leaf), its first page, the table of its entry and the
+   * combined permissions, 0 where the walk found no leaf. A leaf that is not dirty yet does not allow writes to those who keep its
+   * translation: the first write has to walk.
    */
   fault = NO_FAULT;
+  faultStage: 1 | 2 = FIRST_STAGE;
   reads = 0;
   level = 0;
   leafPage = 0;
   leafTable = 0;
   permissions = 0;
+  /** Pages that one translation may cover: the leaf, and its neighbours where a hint says that they go together. */
+  coveredPages = 1;
+  /** Of each entry that was read, the page that holds it, and its index in that page. The first `reads` count. */
+  readonly readTables: Float64Array;
+  readonly readIndexes: Int32Array;
+  /** Where the log of a walk begins: behind the reads of the walk that it is a part of. */
+  readsBefore = 0;
+  protected readonly second: Walker | null;
+  protected secondTable = 0;
+  protected secondLevels = 0;
+  private readonly memory: PhysicalMemory;
+  /** One past the last page that the host has address lines for. */
+  private readonly hostPages: number;
+  /** Tables that are not one page of 512 entries, or whose root is not. */
+  private readonly otherTables: boolean;
 
-  constructor(memory: PhysicalMemory, format: PageTableFormat, accessBits: AccessBits = 'ignored') {
+  /** `second`: the tables' addresses are a guest's, and these tables say where they lie. */
+  constructor(
+    memory: PhysicalMemory,
+    format: PageTableFormat,
+    accessBits: AccessBits = 'ignored',
+    hostAddressBits = ENTRY_ADDRESS_BITS,
+    second: Walker | null = null,
+  ) {
     this.memory = memory;
     this.format = format;
     this.accessBits = accessBits;
     this.otherTables = format.granulePages > 1 || format.rootTables > 1;
+    this.hostPages = 2 ** (hostAddressBits - PAGE_SHIFT);
+    this.second = second;
+    this.readTables = second === null ? new Float64Array(LOGGED_READS) : second.readTables;
+    this.readIndexes = second === null ? new Int32Array(LOGGED_READS) : second.readIndexes;
   }
 
   /**
@@ -75,11 +109,14 @@ export class Walker {
     startPermissions: number,
     caches: PagingStructureCache | null,
   ): boolean {
-    const { memory, format } = this;
+    const { memory, format, readTables, readIndexes, second, accessBits } = this;
+    const marksTables = accessBits === 'updated' && format.tableAccessedBit !== 0;
+    const grantsWrites = accessBits === 'updated' && format.dirtyModifier !== 0;
     let table = startTable;
     let permissions = startPermissions;
-    this.reads = 0;
+    this.reads = this.readsBefore;
     this.permissions = 0;
+    this.faultStage = FIRST_STAGE;
     // The three lower indices share one 32-bit integer, which keeps divisions out of the walk.
     const lower = iovaPage & LOWER_LEVELS_MASK;
     for (let level = startLevel; level >= 0; level -= 1) {
@@ -90,25 +127,48 @@ export class Walker {
         page = table + (index >>> 9);
         index &= 511;
       }
+      const guestPage = page;
+      if (second !== null) {
+        if (!this.throughSecond(second, domainId, guestPage, false)) return false;
+        page = second.physPage(guestPage);
+      }
       const word = memory.locate(page) + index * 2;
       const low = memory.words[word]!;
       const high = memory.words[word + 1]!;
-      this.reads += 1;
-      const own = format.permissions(low, high, level);
+      const read = this.reads;
+      readTables[read] = page;
+      readIndexes[read] = index;
+      this.reads = read + 1;
+      let own = format.permissions(low, high, level);
+      if (grantsWrites && (high & format.dirtyModifier) !== 0 && format.isLeaf(low, level)) {
+        own = format.permissions(written(format, low), high, level);
+      }
       if (own === 0) return this.refuse(write);
       permissions &= own;
-      if (!format.isValid(low, high, level)) {
+      const target = format.target(low, high, level);
+      if (!format.isValid(low, high, level) || target >= this.hostPages) {
         this.fault = FAULT_RESERVED_BITS;
         return false;
       }
-      const target = format.target(low, high, level);
       if (format.isLeaf(low, level)) {
-        this.found(iovaPage, level, target, format.leafPages(low, high, level), table);
+        this.found(iovaPage, level, target, low, high, page);
         this.permissions = permissions;
         if ((permissions & (write ? WRITE : READ)) === 0) return this.refuse(write);
-        if (this.accessBits !== 'ignored' && !this.noteAccess(page, index, low, write)) return this.refuse(write);
+        if (accessBits !== 'ignored' && !this.noteAccess(domainId, guestPage, page, index, low, high, write))
+          return false;
+        if (second !== null) return this.finishNested(second, domainId, iovaPage, write);
         this.fault = NO_FAULT;
         return true;
+      }
+      if (marksTables && (low & format.tableAccessedBit) === 0) {
+        if (!this.update(domainId, guestPage, page, index, low | format.tableAccessedBit)) return false;
+      }
+      if (format.skipsLevels) {
+        const skipped = level - 1 - format.tableLevel(low, level);
+        // the address has nothing but zeros where levels are skipped
+        if (skipped > 0 && iovaPage % PAGES_PER_ENTRY[level]! >= PAGES_PER_ENTRY[level - skipped]!)
+          return this.refuse(write);
+        level -= skipped;
       }
       table = target;
       if (caches !== null && level <= HIGHEST_CACHED_LEVEL + 1) {
@@ -121,7 +181,9 @@ export class Walker {
   /** A walk from the root of a domain. */
   walkFromRoot(domainId: number, iovaPage: number, write: boolean, rootTable: number, levels: number): boolean {
     if (!this.format.translates(iovaPage, levels)) {
-      this.reads = 0;
+      this.reads = this.readsBefore;
+      this.permissions = 0;
+      this.faultStage = FIRST_STAGE;
       this.fault = FAULT_ADDRESS_BEYOND_WIDTH;
       return false;
     }
@@ -147,11 +209,23 @@ export class Walker {
     return this.level === 0 ? this.leafPage : this.leafPage + (iovaPage & (PAGES_PER_ENTRY[this.level]! - 1));
   }
 
-  private found(iovaPage: number, level: number, target: number, pages: number, table: number): void {
-    this.leafTable = table;
+  private found(iovaPage: number, level: number, target: number, low: number, high: number, page: number): void {
+    const { format } = this;
+    let pages = format.leafPages(low, high, level);
+    let first = target;
+    if (format.hintsAtGroups) {
+      const group = format.groupPages(low, high, level);
+      // a hint that lies is none: the leaf must have the place in its group that the address has
+      if (group > pages && first % group === (iovaPage - (iovaPage % pages)) % group) {
+        pages = group;
+        first -= first % group;
+      }
+    }
+    this.coveredPages = pages;
+    this.leafTable = page;
     this.level = level;
-    this.leafPage = target;
-    if (this.format.granulePages > 1) {
+    this.leafPage = first;
+    if (format.granulePages > 1) {
       // the IOTLB's page sizes are other than these tables': the largest that fits, whose entry cannot be found again by its size
       this.level = pages >= PAGES_PER_ENTRY[2]! ? 2 : pages >= PAGES_PER_ENTRY[1]! ? 1 : 0;
       this.leafTable = UNKNOWN_TABLE;
@@ -160,16 +234,59 @@ export class Walker {
       this.level = HIGHEST_CACHED_LEVEL;
       this.leafTable = UNKNOWN_TABLE;
     }
-    if (pages !== PAGES_PER_ENTRY[this.level]) this.leafPage = firstOfClass(iovaPage, this.level, target, pages);
+    if (pages !== PAGES_PER_ENTRY[this.level]) this.leafPage = firstOfClass(iovaPage, this.level, first, pages);
   }
 
   /** Whether the accessed and dirty bits are as the access asks, by now. */
-  private noteAccess(table: number, index: number, low: number, write: boolean): boolean {
-    const { accessedBit, dirtyBit } = this.format;
-    const wanted = accessedBit | (write ? dirtyBit : 0);
-    if ((low & wanted) === wanted) return true;
-    if (this.accessBits === 'checked') return false;
-    this.memory.writeWord(table, index * 2, (low | wanted) >>> 0);
+  private noteAccess(
+    domainId: number,
+    guestPage: number,
+    page: number,
+    index: number,
+    low: number,
+    high: number,
+    write: boolean,
+  ): boolean {
+    const { format } = this;
+    if (!write && !isDirty(format, low, high)) this.permissions &= ~WRITE;
+    const wanted = accessed(format, low, high, write);
+    if (wanted === low) return true;
+    if (this.accessBits === 'checked') return this.refuse(write);
+    return this.update(domainId, guestPage, page, index, wanted);
+  }
+
+  /** Sets bits of an entry, which the second stage must allow. */
+  private update(domainId: number, guestPage: number, page: number, index: number, low: number): boolean {
+    if (this.second !== null && !this.throughSecond(this.second, domainId, guestPage, true)) return false;
+    this.memory.writeWord(page, index * 2, low >>> 0);
+    return true;
+  }
+
+  /** Translates an address of the first stage's; its reads follow those made so far. */
+  private throughSecond(second: Walker, domainId: number, guestPage: number, write: boolean): boolean {
+    second.readsBefore = this.reads;
+    const mapped = second.walkFromRoot(domainId, guestPage, write, this.secondTable, this.secondLevels);
+    this.reads = second.reads;
+    if (mapped) return true;
+    this.fault = second.fault;
+    this.faultStage = SECOND_STAGE;
+    return false;
+  }
+
+  /** The leaf's own address through the second stage: the smaller of both sizes, and what both allow. */
+  private finishNested(second: Walker, domainId: number, iovaPage: number, write: boolean): boolean {
+    const guestPage = this.physPage(iovaPage);
+    if (!this.throughSecond(second, domainId, guestPage, write)) {
+      this.permissions = 0;
+      return false;
+    }
+    this.permissions &= second.permissions;
+    this.level = Math.min(this.level, second.level);
+    this.coveredPages = Math.min(this.coveredPages, second.coveredPages);
+    const physPage = second.physPage(guestPage);
+    this.leafPage = physPage - (physPage % PAGES_PER_ENTRY[this.level]!);
+    this.leafTable = UNKNOWN_TABLE;
+    this.fault = NO_FAULT;
     return true;
   }
 
@@ -177,6 +294,26 @@ export class Walker {
     this.fault = write ? FAULT_WRITE_NOT_ALLOWED : FAULT_READ_NOT_ALLOWED;
     return false;
   }
+}
+
+/** The low word of a leaf once it has been read or written, as far as the hardware keeps count. */
+export function accessed(format: PageTableFormat, low: number, high: number, write: boolean): number {
+  const after = low | format.accessedBit;
+  return write && keepsDirty(format, high) ? written(format, after) : after >>> 0;
+}
+
+/** Whether a write would leave a leaf's dirty bit as it is. */
+export function isDirty(format: PageTableFormat, low: number, high: number): boolean {
+  return !keepsDirty(format, high) || (low & format.dirtyBit) === format.dirtyValue;
+}
+
+function keepsDirty({ dirtyModifier }: PageTableFormat, high: number): boolean {
+  return dirtyModifier === 0 || (high & dirtyModifier) !== 0;
+}
+
+/** The low word of a leaf once it has been written. */
+function written(format: PageTableFormat, low: number): number {
+  return ((low & ~format.dirtyBit) | format.dirtyValue) >>> 0;
 }
 
 /** Of a leaf, the first page of the piece of a size class that holds an IOVA page. */
