@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { AssociativeArray, NO_ENTRY } from './associativeArray.ts';
+import { AssociativeArray, NO_ENTRY, type Replacement } from './associativeArray.ts';
 
 interface Entry {
   domain: number;
@@ -8,36 +8,89 @@ interface Entry {
   value: number;
 }
 
-/** Per set, a list in the order of use. */
+/** Per set, what each way holds, when it was filled and used, and the bits of a tree over the ways. */
 class NaiveArray {
-  readonly sets: Entry[][];
-  readonly ways: number;
+  readonly sets: (Entry | null)[][];
+  private readonly replacement: Replacement;
+  private readonly filled = new Map<Entry, number>();
+  private readonly used = new Map<Entry, number>();
+  /** By set and path from the root ('', 'L', 'LR' ...): the side that was used last. */
+  private readonly lastSide = new Map<string, string>();
+  private clock = 0;
 
-  constructor(entries: number, ways: number) {
-    this.ways = Math.min(entries, ways);
-    this.sets = Array.from({ length: Math.floor(entries / this.ways) }, () => []);
+  constructor(entries: number, ways: number, replacement: Replacement) {
+    const real = Math.min(entries, ways);
+    this.replacement = replacement;
+    this.sets = Array.from({ length: Math.floor(entries / real) }, () => Array.from({ length: real }, () => null));
+  }
+
+  get count(): number {
+    return this.sets.flat().filter((entry) => entry !== null).length;
   }
 
   find(domain: number, tag: number): number | undefined {
-    const set = this.sets[tag % this.sets.length]!;
-    const index = set.findIndex((entry) => entry.domain === domain && entry.tag === tag);
-    if (index < 0) return undefined;
-    set.push(...set.splice(index, 1));
-    return set.at(-1)!.value;
+    const number = tag % this.sets.length;
+    const way = this.sets[number]!.findIndex((entry) => entry?.domain === domain && entry.tag === tag);
+    if (way < 0) return undefined;
+    this.use(number, way);
+    return this.sets[number]![way]!.value;
   }
 
   fill(domain: number, tag: number, value: number): void {
-    const set = this.sets[tag % this.sets.length]!;
-    const index = set.findIndex((entry) => entry.domain === domain && entry.tag === tag);
-    if (index >= 0) set.splice(index, 1);
-    else if (set.length === this.ways) set.shift();
-    set.push({ domain, tag, value });
+    const number = tag % this.sets.length;
+    const set = this.sets[number]!;
+    let way = set.findIndex((entry) => entry?.domain === domain && entry.tag === tag);
+    if (way >= 0) {
+      set[way]!.value = value;
+      this.use(number, way);
+      return;
+    }
+    way = set.includes(null) ? this.emptied(set) : this.victim(number);
+    const entry = { domain, tag, value };
+    set[way] = entry;
+    this.clock += 1;
+    this.filled.set(entry, this.clock);
+    this.use(number, way);
   }
 
   drop(domain: number, first: number, last: number): void {
-    const hit = (entry: Entry): boolean =>
-      (domain < 0 || entry.domain === domain) && entry.tag >= first && entry.tag <= last;
-    for (const set of this.sets) set.splice(0, set.length, ...set.filter((entry) => !hit(entry)));
+    for (const set of this.sets) {
+      for (const [way, entry] of set.entries()) {
+        if (entry === null || (domain >= 0 && entry.domain !== domain)) continue;
+        if (entry.tag >= first && entry.tag <= last) set[way] = null;
+      }
+    }
+  }
+
+  /** Which empty way is filled makes a difference to a tree only: any will do elsewhere. */
+  private emptied(set: readonly (Entry | null)[]): number {
+    return set.indexOf(null);
+  }
+
+  private victim(number: number): number {
+    const set = this.sets[number]!;
+    if (this.replacement === 'plru') return this.follow(number, '', 0, set.length);
+    const order = this.replacement === 'lru' ? this.used : this.filled;
+    const oldest = set.reduce((left, right) => (order.get(left!)! < order.get(right!)! ? left : right));
+    return set.indexOf(oldest);
+  }
+
+  private follow(number: number, path: string, from: number, ways: number): number {
+    if (ways === 1) return from;
+    const side = this.lastSide.get(`${number}${path}`) === 'L' ? 'R' : 'L';
+    return this.follow(number, path + side, from + (side === 'R' ? ways / 2 : 0), ways / 2);
+  }
+
+  private use(number: number, way: number): void {
+    this.clock += 1;
+    this.used.set(this.sets[number]![way]!, this.clock);
+    let path = '';
+    for (let ways = this.sets[number]!.length, at = way; ways > 1; ways /= 2) {
+      const side = at < ways / 2 ? 'L' : 'R';
+      this.lastSide.set(`${number}${path}`, side);
+      path += side;
+      at %= ways / 2;
+    }
   }
 }
 
@@ -48,43 +101,46 @@ const tag = fc.oneof(
   fc.integer({ min: 0, max: 2 ** 36 - 1 }),
 );
 
-test('lookup, replacement and removal agree with a naive model, also for tags beyond 32 bits', () => {
-  const action = fc.record({
-    kind: fc.constantFrom('access', 'access', 'access', 'access', 'refill', 'drop', 'sweep', 'all'),
-    domain: fc.constantFrom(0, 1, 65_535),
-    tag,
-    length: fc.nat(40),
-  });
-  const geometry = fc.constantFrom([1, 1], [16, 4], [13, 4], [4, 16], [32, 32], [12, 2]);
-  fc.assert(
-    fc.property(geometry, fc.array(action, { maxLength: 300 }), ([entries, ways], actions) => {
-      const array = new AssociativeArray(entries, ways);
-      const values = new Float64Array(array.size);
-      const naive = new NaiveArray(entries, ways);
-      let next = 0;
-      for (const step of actions) {
-        const expected = step.kind === 'access' ? naive.find(step.domain, step.tag) : undefined;
-        if (step.kind === 'access') {
-          const entry = array.find(step.domain, step.tag);
-          expect(entry === NO_ENTRY ? undefined : values[entry]).toBe(expected);
+test.each<Replacement>(['lru', 'roundRobin', 'plru'])(
+  'lookup, removal and %s agree with a naive model, also for tags beyond 32 bits',
+  (replacement) => {
+    const action = fc.record({
+      kind: fc.constantFrom('access', 'access', 'access', 'access', 'refill', 'drop', 'sweep', 'all'),
+      domain: fc.constantFrom(0, 1, 65_535),
+      tag,
+      length: fc.nat(40),
+    });
+    const geometry = fc.constantFrom([1, 1], [16, 4], [13, 4], [4, 16], [32, 32], [12, 2], [64, 8]);
+    fc.assert(
+      fc.property(geometry, fc.array(action, { maxLength: 300 }), ([entries, ways], actions) => {
+        const array = new AssociativeArray(entries, ways, { replacement });
+        const values = new Float64Array(array.size);
+        const naive = new NaiveArray(entries, ways, replacement);
+        let next = 0;
+        for (const step of actions) {
+          const expected = step.kind === 'access' ? naive.find(step.domain, step.tag) : undefined;
+          if (step.kind === 'access') {
+            const entry = array.find(step.domain, step.tag);
+            expect(entry === NO_ENTRY ? undefined : values[entry]).toBe(expected);
+          }
+          if (step.kind === 'refill' || (step.kind === 'access' && expected === undefined)) {
+            next += 1;
+            values[array.fill(step.domain, step.tag)] = next;
+            naive.fill(step.domain, step.tag, next);
+          } else if (step.kind !== 'access') {
+            const first = step.kind === 'drop' ? step.tag : 0;
+            const last = step.kind === 'drop' ? step.tag + step.length : Infinity;
+            const domain = step.kind === 'all' ? -1 : step.domain;
+            array.drop(domain, first, last);
+            naive.drop(domain, first, last);
+          }
+          expect(array.count).toBe(naive.count);
         }
-        if (step.kind === 'refill' || (step.kind === 'access' && expected === undefined)) {
-          next += 1;
-          values[array.fill(step.domain, step.tag)] = next;
-          naive.fill(step.domain, step.tag, next);
-        } else if (step.kind !== 'access') {
-          const first = step.kind === 'drop' ? step.tag : 0;
-          const last = step.kind === 'drop' ? step.tag + step.length : Infinity;
-          const domain = step.kind === 'all' ? -1 : step.domain;
-          array.drop(domain, first, last);
-          naive.drop(domain, first, last);
-        }
-        expect(array.count).toBe(naive.sets.reduce((sum, set) => sum + set.length, 0));
-      }
-    }),
-    { numRuns: 200 },
-  );
-});
+      }),
+      { numRuns: 200 },
+    );
+  },
+);
 
 test('an array without entries holds nothing', () => {
   const array = new AssociativeArray(0, 8);

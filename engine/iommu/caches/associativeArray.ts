@@ -1,15 +1,28 @@
 /**
- * A set-associative array of entries tagged by domain and number, with least-recently-used replacement inside each set: what
- * the IOTLB and the paging-structure caches have in common (VT-d specification 6.2). The set is the tag's low bits. A hash
- * finds an entry and a ring per set keeps the order of use, so a lookup costs the same however many ways there are; a search
- * of the ways would make a fully associative cache the slowest part of a run.
+ * A set-associative array of entries tagged by domain and number: what the IOTLB and the paging-structure caches have in common (VT-d
+ * specification 6.2). The set is the tag's low bits, or a hash of all its bits; inside a set gives way the least recently used, what
+ * pseudo-LRU points at, or the one filled first (round robin). A hash finds an entry and a ring per set keeps the order, so a
+ * lookup costs the same however many ways there are; a search of the ways would make a fully associative cache the slowest part of a
+ * run.
  * Leaves out: what an entry holds. The caches keep that in arrays of their own, by entry.
  */
+import { PseudoLru } from './pseudoLru.ts';
+
 export const NO_ENTRY = -1;
 
 const EMPTY = -1;
 const DOMAIN_FACTOR = 0x9e37_79b1;
 const TAG_FACTOR = 0x85eb_ca6b;
+
+/** Which entry of a set gives way. */
+export type Replacement = 'lru' | 'plru' | 'roundRobin';
+
+export interface AssociativeOptions {
+  /** Default lru. */
+  readonly replacement?: Replacement;
+  /** The set is a hash of the tag; default: its low bits. */
+  readonly hashed?: boolean;
+}
 
 export class AssociativeArray {
   /** Entries: the capacity rounded down to whole sets. */
@@ -29,16 +42,23 @@ export class AssociativeArray {
   private readonly older: Int32Array;
   private readonly newer: Int32Array;
   private readonly anchors: Int32Array;
+  private readonly hashed: boolean;
+  /** Whether a use changes the order of the ring. */
+  private readonly ordersByUse: boolean;
+  private readonly pseudo: PseudoLru | null;
   private held = 0;
   private recent = 0;
 
   /** An array with fewer entries than ways is fully associative. */
-  constructor(entries: number, ways: number) {
+  constructor(entries: number, ways: number, { replacement = 'lru', hashed = false }: AssociativeOptions = {}) {
     this.ways = Math.max(1, Math.min(ways, entries));
     this.sets = Math.floor(entries / this.ways);
     this.setMask = (this.sets & (this.sets - 1)) === 0 ? this.sets - 1 : EMPTY;
     const size = this.sets * this.ways;
     this.size = size;
+    this.hashed = hashed;
+    this.ordersByUse = replacement === 'lru';
+    this.pseudo = replacement === 'plru' && size > 0 ? new PseudoLru(this.sets, this.ways) : null;
     this.evictions = new Float64Array(this.sets);
     this.tags = new Float64Array(size).fill(EMPTY);
     this.domains = new Int32Array(size);
@@ -66,25 +86,25 @@ export class AssociativeArray {
     return this.tags[entry] === EMPTY ? NO_ENTRY : this.domains[entry]!;
   }
 
-  /** The entry of a tag, which becomes the most recently used of its set; NO_ENTRY when there is none. */
+  /** The entry of a tag, which counts as used; NO_ENTRY when there is none. */
   find(domainId: number, tag: number): number {
     const { tags, domains, recent } = this;
     if (tags[recent] === tag && domains[recent] === domainId) return recent;
     const entry = this.search(domainId, tag);
-    if (entry !== NO_ENTRY) this.touch(entry);
+    if (entry !== NO_ENTRY) this.use(entry);
     return entry;
   }
 
-  /** The entry to hold a tag from now on: its own if it has one, else the least recently used of its set. */
+  /** The entry to hold a tag from now on: its own if it has one, else an empty one of its set, else the one that gives way. */
   fill(domainId: number, tag: number): number {
     if (this.size === 0) return NO_ENTRY;
     const own = this.search(domainId, tag);
     if (own !== NO_ENTRY) {
-      this.touch(own);
+      this.use(own);
       return own;
     }
     const set = this.setOf(tag);
-    const victim = this.newer[this.size + set]!;
+    const victim = this.victimOf(set);
     if (this.tags[victim] === EMPTY) this.held += 1;
     else {
       this.unchain(victim);
@@ -96,6 +116,7 @@ export class AssociativeArray {
     this.chained[victim] = this.buckets[bucket]!;
     this.buckets[bucket] = victim;
     this.touch(victim);
+    if (this.pseudo !== null) this.pseudo.use(set, victim % this.ways);
     return victim;
   }
 
@@ -124,7 +145,28 @@ export class AssociativeArray {
   }
 
   private setOf(tag: number): number {
+    if (this.hashed) return this.mixed(tag) % this.sets;
     return this.setMask === EMPTY ? tag % this.sets : tag & this.setMask;
+  }
+
+  /** All bits of a tag, mixed into 32. */
+  private mixed(tag: number): number {
+    const high = Math.floor(tag / 2 ** 32);
+    const folded = Math.imul((tag | 0) ^ Math.imul(high, DOMAIN_FACTOR), TAG_FACTOR);
+    return (folded ^ (folded >>> 15)) >>> 0;
+  }
+
+  /** Empty entries stand at the old end of the ring. */
+  private victimOf(set: number): number {
+    const oldest = this.newer[this.size + set]!;
+    if (this.pseudo === null || this.tags[oldest] === EMPTY) return oldest;
+    return set * this.ways + this.pseudo.victim(set);
+  }
+
+  private use(entry: number): void {
+    this.recent = entry;
+    if (this.ordersByUse) this.touch(entry);
+    else if (this.pseudo !== null) this.pseudo.use(Math.floor(entry / this.ways), entry % this.ways);
   }
 
   private bucketOf(domainId: number, tag: number): number {

@@ -89,3 +89,30 @@ test('a large page serves every page inside it, and goes when any of them is inv
   iotlb.invalidateRange(1, 512 * 3 + 100, 512 * 3 + 100);
   expect(iotlb.find(1, 512 * 3)).toBe(false);
 });
+
+test('pages of all sizes share the entries where the geometry says so', () => {
+  const iotlb = new Iotlb({ entries4K: 4, entries2M: 0, entries1G: 0, ways: 4, unified: true });
+  iotlb.fill(7, 5, 0, 100, 3, 0, 0);
+  iotlb.fill(7, 512 * 3, 1, 1024, 3, 0, 0);
+  iotlb.fill(7, 512 * 512 * 2, 2, 2 ** 18, 1, 0, 0);
+  iotlb.fill(8, 5, 0, 200, 3, 0, 0);
+  expect(iotlb.occupancy()).toEqual([4]);
+  expect([iotlb.find(7, 512 * 3 + 9), iotlb.level, iotlb.physPage]).toEqual([true, 1, 1033]);
+  expect([iotlb.find(7, 512 * 512 * 2 + 600), iotlb.level, iotlb.physPage]).toEqual([true, 2, 2 ** 18 + 600]);
+  expect([iotlb.find(8, 5), iotlb.physPage]).toEqual([true, 200]);
+  // the oldest gives way, whatever its size
+  iotlb.fill(7, 6, 0, 300, 3, 0, 0);
+  expect(iotlb.find(7, 5)).toBe(false);
+  expect(iotlb.occupancy()).toEqual([4]);
+  const [look, ...others] = iotlb.look();
+  expect(others).toEqual([]);
+  expect([...look!.pages].sort((left, right) => left - right)).toEqual([1, 1, 512, 512 * 512]);
+  expect([...look!.domains].sort()).toEqual([7, 7, 7, 8]);
+  expect([...look!.firstPages].sort((left, right) => left - right)).toEqual([5, 6, 512 * 3, 512 * 512 * 2]);
+  iotlb.invalidateRange(7, 512 * 3 + 511, 512 * 3 + 511);
+  expect(iotlb.find(7, 512 * 3)).toBe(false);
+  iotlb.invalidateDomain(7);
+  expect(iotlb.occupancy()).toEqual([1]);
+  iotlb.invalidateAll();
+  expect(iotlb.occupancy()).toEqual([0]);
+});

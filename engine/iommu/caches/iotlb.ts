@@ -1,19 +1,20 @@
 /**
  * The IOTLB: finished translations, tagged by domain and page but not by device (VT-d specification 6.2.4). One array per page
- * size (4 KiB, 2 MiB, 1 GiB) of sets and ways with least-recently-used replacement; the set is the page number's low bits.
+ * size (4 KiB, 2 MiB, 1 GiB) of sets and ways, or one that all sizes share; sets, ways and replacement as its geometry says.
  * An entry is filled when its walk begins and carries the moment its walk ends, so that a lookup in between waits for the
  * walk under way instead of starting its own. It also remembers the table that it was read from, which hardware does not, so
  * that the use of a translation that software has taken back can be seen.
- * Leaves out: other replacement policies, hashed sets, page sizes sharing one array.
  */
-import { AssociativeArray, NO_ENTRY } from './associativeArray.ts';
+import { AssociativeArray, NO_ENTRY, type Replacement } from './associativeArray.ts';
 import { lookIntoCache, type CacheLook } from '../look/cacheLook.ts';
 import { PAGES_PER_ENTRY } from '../formats/pageTableFormat.ts';
 
+const SIZES = 3;
+/** Sizes are told apart by a domain's key where they share entries. */
+const SIZE_KEYS = 4;
 const SIZE_NAMES = ['4 KiB', '2 MiB', '1 GiB'] as const;
 
 class IotlbArray {
-  readonly span: number;
   readonly array: AssociativeArray;
   readonly targets: Float64Array;
   readonly permissions: Uint8Array;
@@ -23,9 +24,8 @@ class IotlbArray {
   readonly uses: Float64Array;
   readonly formerUses: Float64Array;
 
-  constructor(entries: number, ways: number, span: number) {
-    this.span = span;
-    this.array = new AssociativeArray(entries, ways);
+  constructor(entries: number, { ways, replacement = 'lru', hashed = false }: IotlbGeometry) {
+    this.array = new AssociativeArray(entries, ways, { replacement, hashed });
     const { size } = this.array;
     this.targets = new Float64Array(size);
     this.permissions = new Uint8Array(size);
@@ -42,6 +42,12 @@ export interface IotlbGeometry {
   readonly entries1G: number;
   /** Associativity; an array with fewer entries is fully associative. */
   readonly ways: number;
+  /** Which entry of a set gives way; default lru. */
+  readonly replacement?: Replacement;
+  /** The set is a hash of the page number; default: its low bits. */
+  readonly hashed?: boolean;
+  /** Translations of all sizes share `entries4K` entries; default: each size has its own. */
+  readonly unified?: boolean;
   /**
    * So many entries of all sizes together, and a fill empties everything before it, in place of one entry: what an emulated
    * IOMMU does that keeps its entries in a hash table (QEMU hw/i386/intel_iommu.c `vtd_update_iotlb`). Default: never.
@@ -49,9 +55,15 @@ export interface IotlbGeometry {
   readonly emptiedAt?: number;
 }
 
+function sizedDomain(domainId: number, level: number): number {
+  return domainId * SIZE_KEYS + level;
+}
+
 export class Iotlb {
   private readonly arrays: readonly IotlbArray[];
+  private readonly spans: readonly number[] = PAGES_PER_ENTRY.slice(0, SIZES);
   private readonly emptiedAt: number;
+  private readonly unified: boolean;
   /** For whoever will look into it; a run that nobody looks into does without. */
   countsUses = false;
   /** Of the last `find`: leaf level (0 4 KiB, 1 2 MiB, 2 1 GiB) and the page behind the one asked for. */
@@ -65,21 +77,26 @@ export class Iotlb {
   leafTable = 0;
 
   constructor(geometry: IotlbGeometry) {
-    this.arrays = [geometry.entries4K, geometry.entries2M, geometry.entries1G].map(
-      (entries, level) => new IotlbArray(entries, geometry.ways, PAGES_PER_ENTRY[level]!),
-    );
+    const { entries4K, entries2M, entries1G, unified = false } = geometry;
+    this.unified = unified;
+    const shared = new IotlbArray(entries4K, geometry);
+    this.arrays = unified
+      ? [shared, shared, shared]
+      : [shared, new IotlbArray(entries2M, geometry), new IotlbArray(entries1G, geometry)];
     this.emptiedAt = geometry.emptiedAt ?? Infinity;
   }
 
   find(domainId: number, iovaPage: number): boolean {
-    for (let level = 0; level < 3; level += 1) {
+    for (let level = 0; level < SIZES; level += 1) {
       const sized = this.arrays[level]!;
       if (sized.array.count === 0) continue;
-      const entry = sized.array.find(domainId, level === 0 ? iovaPage : Math.floor(iovaPage / sized.span));
+      const span = this.spans[level]!;
+      const number = level === 0 ? iovaPage : Math.floor(iovaPage / span);
+      const entry = sized.array.find(this.unified ? sizedDomain(domainId, level) : domainId, number);
       if (entry === NO_ENTRY) continue;
       this.level = level;
       this.leafPage = sized.targets[entry]!;
-      this.physPage = level === 0 ? this.leafPage : this.leafPage + (iovaPage & (sized.span - 1));
+      this.physPage = level === 0 ? this.leafPage : this.leafPage + (iovaPage & (span - 1));
       this.permissions = sized.permissions[entry]!;
       this.leafTable = sized.tables[entry]!;
       this.readyAt = sized.readyTimes[entry]!;
@@ -101,7 +118,8 @@ export class Iotlb {
   ): void {
     if (this.emptiedAt !== Infinity && this.held() >= this.emptiedAt) this.invalidateAll();
     const sized = this.arrays[level]!;
-    const entry = sized.array.fill(domainId, level === 0 ? iovaPage : Math.floor(iovaPage / sized.span));
+    const number = level === 0 ? iovaPage : Math.floor(iovaPage / this.spans[level]!);
+    const entry = sized.array.fill(this.unified ? sizedDomain(domainId, level) : domainId, number);
     if (entry === NO_ENTRY) return;
     sized.targets[entry] = leafPage;
     sized.permissions[entry] = permissions;
@@ -115,27 +133,36 @@ export class Iotlb {
 
   /** What each array holds, for looking (look/cacheLook.ts). */
   look(): CacheLook[] {
-    return this.arrays.map(({ array, span, targets, permissions, readyTimes, uses, formerUses }, level) =>
-      lookIntoCache(`IOTLB, ${SIZE_NAMES[level]!}`, array, {
-        span,
-        targets,
-        permissions,
-        filledAt: readyTimes,
-        uses,
-        formerUses,
-      }),
-    );
+    if (!this.unified) return this.arrays.map((array, level) => this.lookAt(array, SIZE_NAMES[level]!, level));
+    const look = this.lookAt(this.arrays[0]!, 'all sizes', 0);
+    for (let entry = 0; entry < look.pages.length; entry += 1) {
+      if (look.pages[entry] === 0) continue;
+      const span = this.spans[look.domains[entry]! % SIZE_KEYS]!;
+      look.pages[entry] = span;
+      look.firstPages[entry]! *= span;
+      look.domains[entry] = Math.floor(look.domains[entry]! / SIZE_KEYS);
+    }
+    return [look];
+  }
+
+  private lookAt(sized: IotlbArray, size: string, level: number): CacheLook {
+    const { array, targets, permissions, readyTimes, uses, formerUses } = sized;
+    const columns = { span: this.spans[level]!, targets, permissions, filledAt: readyTimes, uses, formerUses };
+    return lookIntoCache(`IOTLB, ${size}`, array, columns);
   }
 
   private held(): number {
     const [first, second, third] = this.arrays;
+    if (this.unified) return first!.array.count;
     return first!.array.count + second!.array.count + third!.array.count;
   }
 
   /** Drops every entry, of any size, that covers a page of [firstPage, lastPage]. */
   invalidateRange(domainId: number, firstPage: number, lastPage: number): void {
-    for (const { array, span } of this.arrays) {
-      array.drop(domainId, Math.floor(firstPage / span), Math.floor(lastPage / span));
+    for (let level = 0; level < SIZES; level += 1) {
+      const span = this.spans[level]!;
+      const domain = this.unified && domainId >= 0 ? sizedDomain(domainId, level) : domainId;
+      this.arrays[level]!.array.drop(domain, Math.floor(firstPage / span), Math.floor(lastPage / span));
     }
   }
 
@@ -147,8 +174,8 @@ export class Iotlb {
     this.invalidateRange(-1, 0, Infinity);
   }
 
-  /** Entries held, by page size: 4 KiB, 2 MiB, 1 GiB. */
+  /** Entries held, by page size: 4 KiB, 2 MiB, 1 GiB; of all sizes together where they share. */
   occupancy(): readonly number[] {
-    return this.arrays.map(({ array }) => array.count);
+    return this.unified ? [this.held()] : this.arrays.map(({ array }) => array.count);
   }
 }

@@ -1,10 +1,10 @@
 /**
  * Paging-structure caches: pointers to tables below the root, so that a walk starts as low as possible (VT-d specification
  * 6.2.5). Three caches, named by what an entry spans: 512 GiB, 1 GiB, 2 MiB (the table it points at is of level 2, 1, 0).
- * Each is fully associative with least-recently-used replacement; the lookup takes the longest prefix.
- * Leaves out: set-associative geometry, which no vendor documents for these caches.
+ * Each is fully associative with least-recently-used replacement unless its geometry says otherwise; the lookup takes the longest
+ * prefix.
  */
-import { AssociativeArray, NO_ENTRY } from './associativeArray.ts';
+import { AssociativeArray, NO_ENTRY, type Replacement } from './associativeArray.ts';
 import { lookIntoCache, type CacheLook } from '../look/cacheLook.ts';
 import { PAGES_PER_ENTRY, READ_WRITE } from '../formats/pageTableFormat.ts';
 
@@ -16,15 +16,24 @@ class PrefixCache {
   readonly tables: Float64Array;
   readonly permissions: Uint8Array;
 
-  constructor(capacity: number, span: number) {
+  constructor(capacity: number, span: number, { ways = capacity, replacement = 'lru' }: PagingCacheShape) {
     this.span = span;
-    this.array = new AssociativeArray(capacity, capacity);
-    this.tables = new Float64Array(capacity);
-    this.permissions = new Uint8Array(capacity);
+    this.array = new AssociativeArray(capacity, ways, { replacement });
+    const { size } = this.array;
+    this.tables = new Float64Array(size);
+    this.permissions = new Uint8Array(size);
   }
 }
 
-export interface PagingCacheGeometry {
+/** What the caches of all levels have in common. */
+interface PagingCacheShape {
+  /** Associativity; default: fully associative. */
+  readonly ways?: number;
+  /** Which entry of a set gives way; default lru. */
+  readonly replacement?: Replacement;
+}
+
+export interface PagingCacheGeometry extends PagingCacheShape {
   readonly entries512G: number;
   readonly entries1G: number;
   readonly entries2M: number;
@@ -41,7 +50,7 @@ export class PagingStructureCache {
   /** `pagesPerEntry`: of the format that is walked; the caches are named by what VT-d's entries span. */
   constructor(geometry: PagingCacheGeometry, pagesPerEntry: readonly number[] = PAGES_PER_ENTRY) {
     this.caches = [geometry.entries2M, geometry.entries1G, geometry.entries512G].map(
-      (entries, level) => new PrefixCache(entries, pagesPerEntry[level + 1]!),
+      (entries, level) => new PrefixCache(entries, pagesPerEntry[level + 1]!, geometry),
     );
   }
 
