@@ -9,6 +9,7 @@ import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { AmdDeviceTables } from './attach/amdDeviceTables.ts';
 import type { DeviceTables, DeviceTablesOptions } from './attach/deviceTables.ts';
+import { RiscvDeviceTables } from './attach/riscvDeviceTables.ts';
 import { SmmuDeviceTables } from './attach/smmuDeviceTables.ts';
 import { VtdDeviceTables } from './attach/vtdDeviceTables.ts';
 import type { RemappingHardware } from './remappingHardware.ts';
@@ -19,6 +20,7 @@ const TABLES: Readonly<Record<IommuVendor, new (options: DeviceTablesOptions) =>
   vtd: VtdDeviceTables,
   amd: AmdDeviceTables,
   smmuv3: SmmuDeviceTables,
+  riscv: RiscvDeviceTables,
 };
 
 export class DeviceDomains {

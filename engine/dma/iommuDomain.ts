@@ -18,6 +18,7 @@ import type { Cpu } from '../time/cpu.ts';
 import { picoseconds } from '../time/picoseconds.ts';
 import { deviceMayRead, deviceMayWrite, type DmaDirection } from './attributes.ts';
 import { AmdInvalidation } from './invalidation/amdInvalidation.ts';
+import { RiscvInvalidation } from './invalidation/riscvInvalidation.ts';
 import { SmmuInvalidation } from './invalidation/smmuInvalidation.ts';
 import type { DmaCosts } from './kernels/costs.ts';
 import type { DomainInvalidation } from './invalidation/domainInvalidation.ts';
@@ -52,7 +53,12 @@ export interface IommuDomainOptions {
 
 const NO_TABLES: readonly number[] = [];
 
-const INVALIDATIONS = { vtd: VtdInvalidation, amd: AmdInvalidation, smmuv3: SmmuInvalidation } as const;
+const INVALIDATIONS = {
+  vtd: VtdInvalidation,
+  amd: AmdInvalidation,
+  smmuv3: SmmuInvalidation,
+  riscv: RiscvInvalidation,
+} as const;
 
 export class IommuDomain implements TableWatcher {
   readonly domainId: number;

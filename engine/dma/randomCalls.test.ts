@@ -48,6 +48,8 @@ const WORLDS: readonly World[] = [
   { name: 'SMMUv3, strict, a command for each page', machine: { vendor: 'smmuv3' } },
   { name: 'SMMUv3, lazy, range invalidation', machine: { vendor: 'smmuv3', domain: 'lazy', rangeInvalidation: true } },
   { name: 'SMMUv3, strict, range invalidation', machine: { vendor: 'smmuv3', rangeInvalidation: true } },
+  { name: 'RISC-V, strict', machine: { vendor: 'riscv' } },
+  { name: 'RISC-V, lazy', machine: { vendor: 'riscv', domain: 'lazy' } },
   {
     name: 'AMD, lazy, addresses from the top',
     machine: { vendor: 'amd', domain: 'lazy', device: { forceDac: true, dmaMask: dmaBitMask(52) } },

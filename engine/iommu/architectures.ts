@@ -12,8 +12,11 @@ import type { CommandQueue, InvalidatedCaches, InvalidationCosts } from './comma
 import { AMD_V1 } from './formats/amdV1.ts';
 import { ARM_STAGE1_4K } from './formats/armStage1.ts';
 import type { PageTableFormat } from './formats/pageTableFormat.ts';
+import { RISCV_SV } from './formats/riscvSv.ts';
 import { VTD_FIRST_STAGE } from './formats/vtdFirstStage.ts';
 import { VTD_SECOND_STAGE } from './formats/vtdSecondStage.ts';
+import { RiscvCommandQueue } from './riscv/riscvCommandQueue.ts';
+import { RiscvContextReader } from './riscv/riscvContextReader.ts';
 import { NO_CONTENTION, type QueueContention } from './smmu/queueContention.ts';
 import { SmmuCommandQueue } from './smmu/smmuCommandQueue.ts';
 import { SmmuContextReader } from './smmu/smmuContextReader.ts';
@@ -22,7 +25,7 @@ import { InvalidationQueue } from './vtd/invalidationQueue.ts';
 import { ScalableReader } from './vtd/scalableTable.ts';
 import type { AccessBits } from './walk/walker.ts';
 
-export const IOMMU_VENDORS = ['vtd', 'amd', 'smmuv3'] as const;
+export const IOMMU_VENDORS = ['vtd', 'amd', 'smmuv3', 'riscv'] as const;
 export type IommuVendor = (typeof IOMMU_VENDORS)[number];
 
 type CreateQueue = (
@@ -64,6 +67,14 @@ const SMMUV3: IommuArchitecture = {
     new SmmuCommandQueue({ memory, frames, caches: new HostCaches(caches), costs, counters, contention }),
 };
 
+const RISCV: IommuArchitecture = {
+  format: RISCV_SV,
+  accessBits: 'checked',
+  Reader: RiscvContextReader,
+  createQueue: (memory, frames, caches, costs, counters) =>
+    new RiscvCommandQueue({ memory, frames, caches: new HostCaches(caches), costs, counters }),
+};
+
 /** `scalableMode` is VT-d's. */
 export function architectureOf(vendor: IommuVendor, scalableMode: boolean): IommuArchitecture {
   switch (vendor) {
@@ -73,5 +84,7 @@ export function architectureOf(vendor: IommuVendor, scalableMode: boolean): Iomm
       return AMD;
     case 'smmuv3':
       return SMMUV3;
+    case 'riscv':
+      return RISCV;
   }
 }
