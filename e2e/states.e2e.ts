@@ -14,7 +14,7 @@ const sizes = [
   { width: 1280, height: 800 },
   { width: 1600, height: 1000 },
 ];
-const stages = ['Topology', 'Workload', 'Events', 'Faults and checker', 'Summary', 'Charts'];
+const stages = ['Topology', 'Workload', 'Events', 'Faults and checker', 'Summary', 'Presets', 'Translation', 'Charts'];
 
 for (const theme of ['dark', 'light'] as const) {
   for (const size of sizes) {
