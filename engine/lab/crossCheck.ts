@@ -5,6 +5,7 @@
 import { kernelProfile, kernelProfileTitle } from '../dma/kernels/profiles.ts';
 import { DRIVER_FAULTS, type DriverFault } from '../dma/checker/driverFaults.ts';
 import type { LabProblem } from './check.ts';
+import { HARDWARE_PRESET_IDS } from './hardwarePresets.ts';
 import { suggestNames } from './nearestNames.ts';
 import { overrideProblems } from './presets.ts';
 import type { LabDocument, Part, PartKind } from './schema.ts';
@@ -236,7 +237,22 @@ function iommuProblems(parts: readonly Part[]): LabProblem[] {
     const refuse = (field: string, problem: string, remedy: string): void => {
       problems.push({ path: `${path}.${field}`, problem, remedy });
     };
-    if (part.vendor === 'amd') {
+    const { preset, iotlbReserved = 0, iotlbWays, iotlbEntries4K } = part;
+    if (preset !== undefined && !HARDWARE_PRESET_IDS.includes(preset)) {
+      refuse('preset', `there is no hardware preset "${preset}".`, suggestNames(preset, HARDWARE_PRESET_IDS));
+    }
+    if (iotlbReserved >= iotlbEntries4K) {
+      refuse('iotlbReserved', `none of ${iotlbEntries4K} entries are left.`, 'Use fewer, or more iotlbEntries4K.');
+    }
+    const ways = Math.min(iotlbWays, iotlbEntries4K - iotlbReserved);
+    if (part.iotlbReplacement === 'plru' && !Number.isInteger(Math.log2(ways))) {
+      refuse(
+        'iotlbReplacement',
+        `pseudo-LRU needs a power of two of ways, not ${ways}.`,
+        'Change iotlbWays, or use lru.',
+      );
+    }
+    if (part.vendor !== undefined && part.vendor !== 'vtd') {
       const remedy = 'Use the vendor vtd, or leave the field out.';
       if (part.cachingMode === true) refuse('cachingMode', "caching mode is VT-d's.", remedy);
       if (part.scalableMode === true) refuse('scalableMode', "scalable mode is VT-d's.", remedy);

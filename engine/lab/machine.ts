@@ -172,15 +172,19 @@ function buildIommu(
 ): Iommu {
   const geometry = {
     iotlb: {
-      entries4K: part.iotlbEntries4K,
+      entries4K: part.iotlbEntries4K - (part.iotlbReserved ?? 0),
       entries2M: part.iotlbEntries2M,
       entries1G: part.iotlbEntries1G,
       ways: part.iotlbWays,
+      replacement: part.iotlbReplacement ?? 'lru',
+      hashed: part.iotlbHashed ?? false,
+      unified: part.iotlbUnified ?? false,
     },
     pagingCache: {
       entries512G: part.pagingCache512G,
       entries1G: part.pagingCache1G,
       entries2M: part.pagingCache2M,
+      ...(part.pagingCacheWays === undefined ? {} : { ways: part.pagingCacheWays }),
     },
     contextCacheEntries: part.contextCacheEntries,
     walkers: part.walkers,

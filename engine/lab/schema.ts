@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { KERNEL_PROFILE_NAMES } from '../dma/kernels/profiles.ts';
 import { DRIVER_FAULT_NAMES } from '../dma/checker/driverFaults.ts';
 import { CHECKER_MODES } from '../dma/checker/misuse.ts';
+import { IOMMU_VENDORS } from '../iommu/architectures.ts';
 import { LIMITS } from './limits.ts';
 
 // Compiled validators need `new Function`, which the renderer's content security policy refuses.
@@ -15,7 +16,7 @@ z.config({ jitless: true });
 export const FORMAT_VERSION = 1;
 
 const SCHEMES = ['map_sg', 'two_step', 'premapped'] as const;
-const IOMMU_VENDORS = ['vtd', 'amd'] as const;
+const REPLACEMENTS = ['lru', 'plru', 'roundRobin'] as const;
 const DOMAINS = ['strict', 'lazy', 'passthrough'] as const;
 const IO_PATTERNS = ['read', 'write', 'randread', 'randwrite', 'readwrite', 'randrw'] as const;
 
@@ -65,7 +66,8 @@ const iommuPart = z
     vendor: z
       .enum(IOMMU_VENDORS)
       .optional()
-      .describe("Whose tables and commands the kernel writes. Left out: VT-d. AMD's tables grow; levels is VT-d's."),
+      .describe("Whose tables and commands the kernel writes. Left out: VT-d. AMD's tables grow and take no levels."),
+    preset: id.optional().describe('The hardware preset that the values below come from. Left out: the first of them.'),
     cachingMode: z
       .boolean()
       .optional()
@@ -78,11 +80,21 @@ const iommuPart = z
     iotlbEntries4K: count(1, 65_536).default(128),
     iotlbEntries2M: count(1, 65_536).default(32),
     iotlbEntries1G: count(1, 65_536).default(4),
-    iotlbWays: count(1, 64).default(4).describe('Associativity; an IOTLB smaller than this is fully associative.'),
+    iotlbWays: count(1, 65_536).default(4).describe('Associativity; an IOTLB smaller than this is fully associative.'),
+    iotlbReplacement: z.enum(REPLACEMENTS).optional().describe('Which entry of a set gives way. Left out: lru.'),
+    iotlbHashed: z.boolean().optional().describe('Sets are chosen by a hash of the page. Left out: by its low bits.'),
+    iotlbUnified: z
+      .boolean()
+      .optional()
+      .describe('Pages of all sizes share iotlbEntries4K entries. Left out: each size has its own.'),
+    iotlbReserved: count(0, 65_535)
+      .optional()
+      .describe('Entries for 4 KiB pages that others always hold. Left out: none.'),
     contextCacheEntries: count(1, 4096).default(16),
     pagingCache512G: count(0, 4096).default(8),
     pagingCache1G: count(0, 4096).default(16),
     pagingCache2M: count(0, 4096).default(64),
+    pagingCacheWays: count(1, 4096).optional().describe('Left out: paging-structure caches are fully associative.'),
     walkers: count(1, 64).default(6),
   })
   .describe('An IOMMU with its translation caches and page walkers.');
