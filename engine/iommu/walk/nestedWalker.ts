@@ -27,6 +27,11 @@ export class NestedWalker extends Walker {
     super(memory, first, firstAccessBits, ANY_GUEST_ADDRESS_BITS, secondWalker);
   }
 
+  /** Where the second stage refused: what it does allow there, 0 where it has nothing. */
+  get secondPermissions(): number {
+    return this.second?.permissions ?? 0;
+  }
+
   /** The second stage of the walks to come. */
   setSecondStage(rootTable: number, levels: number): void {
     this.secondTable = rootTable;
