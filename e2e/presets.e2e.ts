@@ -62,6 +62,48 @@ for (const theme of ['dark', 'light'] as const) {
   });
 }
 
+for (const theme of ['dark', 'light'] as const) {
+  test(`a hardware preset is chosen and edited, and names the charts (${theme})`, async ({ app }) => {
+    const size = theme === 'dark' ? { width: 1280, height: 800 } : { width: 1600, height: 1000 };
+    const { page, idle } = await app.launch({ lab: firstRunLab, size });
+    await page.evaluate((choice) => window.lab.app.setTheme(choice), theme);
+    await page.getByRole('tab', { name: 'Presets' }).click();
+    const hardware = page.getByRole('region', { name: /^What .* is like$/ });
+    const presets = hardware.getByRole('radiogroup');
+    await expect(presets.getByRole('radio', { name: /^Intel, Sandy Bridge/ })).toBeChecked();
+    await presets.getByRole('radio', { name: /^AMD EPYC/ }).check();
+    await idle();
+    const iommu = () =>
+      page.evaluate(async () => {
+        const { lab } = await window.lab.document.current();
+        return lab.topology.parts.find(({ kind }) => kind === 'iommu');
+      });
+    expect(await iommu()).toMatchObject({ preset: 'amd-zen', vendor: 'amd' });
+    await hardware.scrollIntoViewIfNeeded();
+    await expectAccessible(page);
+    await screenshot(page, `presets-hardware-${theme}`);
+
+    const entries = hardware.getByRole('textbox', { name: 'IOTLB, 4 KiB pages' });
+    const preset = Number(await entries.inputValue());
+    await entries.fill('70000');
+    await entries.press('Enter');
+    await expect(hardware.getByRole('alert')).toContainText('Write a whole number from 1 to 65536');
+    await entries.fill('64');
+    await entries.press('Enter');
+    expect(await iommu()).toMatchObject({ preset: 'amd-zen', iotlbEntries4K: 64 });
+    await expect(hardware.getByText('changed in this lab')).toHaveCount(1);
+    await page.keyboard.press('F5');
+    await expect(page.getByText('costs default · IOMMU amd-zen, 1 changed').first()).toBeVisible();
+    await page.getByRole('tab', { name: 'Presets' }).click();
+    await hardware.getByRole('button', { name: `IOTLB, 4 KiB pages: back to ${preset}` }).click();
+    await expect(entries).toHaveValue(String(preset));
+    await page.getByRole('button', { name: /^Undo/ }).click();
+    await page.getByRole('button', { name: /^Undo/ }).click();
+    await page.getByRole('button', { name: /^Undo/ }).click();
+    await expect(presets.getByRole('radio', { name: /^Intel, Sandy Bridge/ })).toBeChecked();
+  });
+}
+
 test('a changed cost makes the run that the command line makes with it', async ({ app }) => {
   const { page, idle } = await app.launch({ lab: firstRunLab });
   await page.keyboard.press('Control+6');

@@ -1,4 +1,5 @@
 /** What a part or a workload is, as rows of label and value with its unit: for the inspector, and the key ones for a node. */
+import { hardwarePreset } from '../../engine/lab/hardwarePresets.ts';
 import { formatQuantity } from '../../engine/lab/quantity.ts';
 import type { BioWorkload, LabWorkload, Part } from '../../engine/lab/schema.ts';
 import { strings } from '../strings.ts';
@@ -45,7 +46,8 @@ export function partFacts(part: Part): Fact[] {
       ];
     case 'iommu':
       return [
-        fact('model', part.vendor === 'amd' ? words.amdVi : words.vtd),
+        fact('model', words.vendors[part.vendor ?? 'vtd']),
+        fact('preset', hardwarePreset(part.preset).title),
         ...(part.cachingMode === undefined ? [] : [fact('cachingMode', part.cachingMode ? words.yes : words.no)]),
         ...(part.scalableMode === undefined ? [] : [fact('scalableMode', part.scalableMode ? words.yes : words.no)]),
         fact('levels', count(part.levels)),
@@ -53,10 +55,19 @@ export function partFacts(part: Part): Fact[] {
         fact('iotlbEntries2M', withUnit(part.iotlbEntries2M, words.entries)),
         fact('iotlbEntries1G', withUnit(part.iotlbEntries1G, words.entries)),
         fact('iotlbWays', withUnit(part.iotlbWays, words.ways)),
+        ...(part.iotlbReplacement === undefined ? [] : [fact('iotlbReplacement', part.iotlbReplacement)]),
+        ...(part.iotlbHashed === undefined ? [] : [fact('iotlbHashed', part.iotlbHashed ? words.yes : words.no)]),
+        ...(part.iotlbUnified === undefined ? [] : [fact('iotlbUnified', part.iotlbUnified ? words.yes : words.no)]),
+        ...(part.iotlbReserved === undefined
+          ? []
+          : [fact('iotlbReserved', withUnit(part.iotlbReserved, words.entries))]),
         fact('contextCacheEntries', withUnit(part.contextCacheEntries, words.entries)),
         fact('pagingCache2M', withUnit(part.pagingCache2M, words.entries)),
         fact('pagingCache1G', withUnit(part.pagingCache1G, words.entries)),
         fact('pagingCache512G', withUnit(part.pagingCache512G, words.entries)),
+        ...(part.pagingCacheWays === undefined
+          ? []
+          : [fact('pagingCacheWays', withUnit(part.pagingCacheWays, words.ways))]),
         fact('walkers', count(part.walkers)),
       ];
     case 'rootPort':
@@ -95,7 +106,7 @@ export function nodeLines(part: Part): string[] {
       return [bytes(part.sizeGiB * 2 ** 30)];
     case 'iommu':
       return [
-        `VT-d, ${part.levels} levels, ${part.walkers} walkers`,
+        `${words.vendors[part.vendor ?? 'vtd']}, ${part.walkers === 1 ? '1 walker' : `${part.walkers} walkers`}`,
         `IOTLB ${part.iotlbEntries4K} × 4K, ${part.iotlbEntries2M} × 2M`,
       ];
     case 'rootPort':
