@@ -341,6 +341,13 @@ export const strings = {
     notANumber: 'Write a number that is not negative, such as 75 or 0.14.',
     outOfBounds: (from: number, to: number): string => `Write a whole number from ${from} to ${to}.`,
     noneShown: 'No parameter fits.',
+    choices: {
+      true: 'yes',
+      false: 'no',
+      lru: 'least recently used',
+      plru: 'pseudo-LRU',
+      roundRobin: 'round robin',
+    } as Readonly<Record<string, string>>,
   },
   translation: {
     emptyTitle: 'No finished run',

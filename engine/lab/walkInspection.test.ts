@@ -61,6 +61,9 @@ const MACHINES: readonly [string, LabDocument][] = [
     lab('lazy', { walkers: 1, pagingCache512G: 0, pagingCache1G: 0, pagingCache2M: 0 }),
   ],
   ['AMD', lab('lazy', { vendor: 'amd' })],
+  ['Arm SMMUv3', lab('strict', { vendor: 'smmuv3' })],
+  ['RISC-V', lab('strict', { vendor: 'riscv' })],
+  ['one hashed IOTLB for all sizes', lab('lazy', { iotlbUnified: true, iotlbHashed: true, iotlbReplacement: 'plru' })],
 ];
 
 describe.each(MACHINES)('%s', (_name, document) => {
