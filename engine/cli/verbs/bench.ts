@@ -5,6 +5,7 @@ import { measureMemory, peakMemory } from '../bench/memory.ts';
 import { measureLengthOfRun } from '../bench/lengthOfRun.ts';
 import type { PairFigure } from '../bench/pairs.ts';
 import { measureHits, measureWalks } from '../bench/translation.ts';
+import { measureTwoStage } from '../bench/twoStage.ts';
 import { measureWholeRun } from '../bench/wholeRun.ts';
 import { EXIT, ProgressLine, print, printJson, type ExitStatus } from '../output.ts';
 
@@ -21,6 +22,7 @@ const LONG_RUN = 10_000_000;
 /** The whole bench takes minutes for the longest run; the quick one a tenth of it. */
 const LONGEST_RUN = 100_000_000;
 const LENGTH_PAIRS = 3;
+const NAME_WIDTH = 36;
 
 export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> {
   if (options.memory !== undefined) {
@@ -33,6 +35,8 @@ export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> 
   const hits = measureHits(rounds);
   progress.show('page walks');
   const walks = measureWalks(rounds);
+  progress.show('walks of two stages');
+  const twoStage = measureTwoStage(rounds);
   progress.show('mappings');
   const mappings = {
     singlePagesStrict: measureSinglePages(rounds, 'strict'),
@@ -53,6 +57,7 @@ export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> 
       rounds,
       translationHits: hits,
       translationWalks: walks,
+      translationTwoStage: twoStage,
       mappings: { ...mappings, pagesPerOperation: PAGES_PER_OPERATION },
       timedRun: run,
       lengthOfRun: length,
@@ -66,9 +71,10 @@ export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> 
     });
     return EXIT.fine;
   }
-  print(`${'figure'.padEnd(34)}${'emulated'.padStart(12)}${'bare loop'.padStart(12)}${'ratio'.padStart(9)}`);
+  print(`${'figure'.padEnd(NAME_WIDTH)}${'emulated'.padStart(12)}${'bare loop'.padStart(12)}${'ratio'.padStart(9)}`);
   print(row('functional translation, IOTLB hit', hits));
   print(row('functional translation, 4 levels', walks));
+  print(row('functional translation, two stages', twoStage));
   print(row('map + unmap of one page, strict', mappings.singlePagesStrict));
   print(row('map + unmap of one page, lazy', mappings.singlePagesLazy));
   printManyPages('map_sg', mappings.scatterLists);
@@ -76,10 +82,10 @@ export async function benchVerb(options: BenchVerbOptions): Promise<ExitStatus> 
   printManyPages('two-step in one link', mappings.twoStepOneLink);
   print(row('whole timed run, accesses', run));
   const power = String(Math.log10(length.longAccesses));
-  print(`${`time an access, 10^${power} over 10^6`.padEnd(58)}${length.ratio.toFixed(3).padStart(9)}`);
+  print(`${`time an access, 10^${power} over 10^6`.padEnd(NAME_WIDTH + 24)}${length.ratio.toFixed(3).padStart(9)}`);
   const memory = 'memory, 10^7 over 10^5 accesses';
   print(
-    `${memory.padEnd(34)}${formatQuantity(long, 'bytes').padStart(12)}${formatQuantity(short, 'bytes').padStart(12)}${(long / short).toFixed(3).padStart(9)}`,
+    `${memory.padEnd(NAME_WIDTH)}${formatQuantity(long, 'bytes').padStart(12)}${formatQuantity(short, 'bytes').padStart(12)}${(long / short).toFixed(3).padStart(9)}`,
   );
   print(`\nrates per second of CPU time; medians of ${rounds} interleaved pairs; ratio: emulated rate over bare rate`);
   return EXIT.fine;
@@ -100,5 +106,5 @@ function row(name: string, figure: PairFigure): string {
   const cells = [formatShort(figure.rate, 'count'), formatShort(figure.bareRate, 'count')].map((cell) =>
     cell.padStart(12),
   );
-  return `${name.padEnd(34)}${cells.join('')}${figure.ratio.toFixed(figure.ratio < 0.01 ? 5 : 3).padStart(9)}`;
+  return `${name.padEnd(NAME_WIDTH)}${cells.join('')}${figure.ratio.toFixed(figure.ratio < 0.01 ? 5 : 3).padStart(9)}`;
 }
