@@ -76,7 +76,9 @@ function program(finish: (status: ExitStatus) => void): Command {
 
   lab
     .command('conform <suite> <files...>')
-    .description('replay recordings of real systems and compare each request or call; suites: linux-api, linux-trace, riscv-sv')
+    .description(
+      'replay recordings of real systems and compare each request or call; suites: linux-api, linux-trace, riscv-sv',
+    )
     .option('--json', 'print one JSON object')
     .action(async (suite: string, files: string[], options: JsonOption) => {
       const { conformVerb } = await import('./verbs/conform.ts');
