@@ -7,11 +7,16 @@ import { bit, gate, type BitField } from './bitField.ts';
 const MEMORY_TYPES = ['as the platform says', 'not cacheable, idempotent', 'I/O', 'reserved'] as const;
 const PAGE_SHIFT = 12;
 
+/** Of an entry that points at a table these three bits are clear, and allow or refuse nothing. */
+function leafOnly(field: BitField, inTable = ''): BitField {
+  return { ...field, says: (value, place) => (place.leaf ? field.says(value, place) : inTable) };
+}
+
 export const RISCV_BITS: readonly BitField[] = [
   gate(0, 'V', 'valid', 'not valid'),
-  bit(1, 'R', 'reads allowed', 'no reads; with W and X clear it points at a table'),
-  bit(2, 'W', 'writes allowed', 'no writes'),
-  bit(3, 'X', 'execution allowed', 'no execution'),
+  leafOnly(bit(1, 'R', 'reads allowed', 'no reads'), 'with W and X clear it points at a table'),
+  leafOnly(bit(2, 'W', 'writes allowed', 'no writes')),
+  leafOnly(bit(3, 'X', 'execution allowed', 'no execution')),
   bit(4, 'U', 'user access allowed', 'supervisor access only', 'leaf'),
   bit(5, 'G', 'global', ''),
   bit(6, 'A', 'used', 'not used: an access faults, or sets it', 'leaf'),
