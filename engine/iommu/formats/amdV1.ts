@@ -27,9 +27,9 @@ import {
   addressPage,
   PAGES_PER_ENTRY,
   PLAIN_ENTRIES,
+  pageTableFormat,
   READ_WRITE,
 } from './pageTableFormat.ts';
-import type { PageTableFormat } from './pageTableFormat.ts';
 
 const PRESENT = 1 << 0;
 const ACCESSED = 1 << 5;
@@ -49,7 +49,7 @@ const LEAF_SIZES = Array.from({ length: LARGEST_LEAF_EXPONENT + 1 }, (_, exponen
   (pages) => pages !== 2 ** MISSING_LEAF_EXPONENT,
 );
 
-export const AMD_V1: PageTableFormat = {
+export const AMD_V1 = pageTableFormat({
   ...PLAIN_ENTRIES,
   name: 'amd-v1',
   levels: [3, 4, 5, 6],
@@ -93,7 +93,7 @@ export const AMD_V1: PageTableFormat = {
   },
   tableLow: (tablePage, level) => (addressLow(tablePage) | PRESENT | (level << NEXT_LEVEL_SHIFT)) >>> 0,
   tableHigh: (tablePage) => (addressHigh(tablePage) | (READ_WRITE << PERMISSION_SHIFT)) >>> 0,
-};
+});
 
 function nextLevel(low: number): number {
   return (low >>> NEXT_LEVEL_SHIFT) & NEXT_LEVEL_MASK;

@@ -18,13 +18,14 @@
  * With a PASID, addresses are sign-extended. Requests without one walk the table of PASID 0 with addresses that are not: what lies beyond the
  * lower half, 47 bits or 56, is no address. Leaves out: as vtdFirstStage.ts.
  */
-import { PAGES_PER_ENTRY, type PageTableFormat } from './pageTableFormat.ts';
-import { VTD_FIRST_STAGE } from './vtdFirstStage.ts';
+import { PAGES_PER_ENTRY, pageTableFormat } from './pageTableFormat.ts';
+import { FIRST_STAGE_DESCRIPTION } from './vtdFirstStage.ts';
 
-export const AMD_V2: PageTableFormat = { ...VTD_FIRST_STAGE, name: 'amd-v2' };
+export const AMD_V2 = pageTableFormat({ ...FIRST_STAGE_DESCRIPTION, name: 'amd-v2' });
 
 /** The table of PASID 0, for requests that have none. */
-export const AMD_V2_WITHOUT_PASID: PageTableFormat = {
-  ...AMD_V2,
+export const AMD_V2_WITHOUT_PASID = pageTableFormat({
+  ...FIRST_STAGE_DESCRIPTION,
+  name: 'amd-v2',
   translates: (page, levels) => page < PAGES_PER_ENTRY[levels]! / 2,
-};
+});

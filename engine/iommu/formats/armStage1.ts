@@ -38,7 +38,15 @@ import {
   isArmValid,
   type ArmGranule,
 } from './armGranule.ts';
-import { addressHigh, PLAIN_ENTRIES, READ, READ_WRITE, WRITE, type PageTableFormat } from './pageTableFormat.ts';
+import {
+  addressHigh,
+  PLAIN_ENTRIES,
+  pageTableFormat,
+  READ,
+  READ_WRITE,
+  WRITE,
+  type PageTableFormat,
+} from './pageTableFormat.ts';
 
 const NORMAL_CACHED = 1 << 2;
 const UNPRIVILEGED = 1 << 6;
@@ -52,7 +60,7 @@ const NO_WRITES_BELOW = 1 << 30;
 
 function armStage1(granule: ArmGranule): PageTableFormat {
   const pagesPerEntry = armPagesPerEntry(granule);
-  return {
+  return pageTableFormat({
     ...PLAIN_ENTRIES,
     name: `arm-stage1-${granule.suffix}`,
     levels: granule.levels,
@@ -89,7 +97,7 @@ function armStage1(granule: ArmGranule): PageTableFormat {
     leafHigh: addressHigh,
     tableLow: armTableLow,
     tableHigh: addressHigh,
-  };
+  });
 }
 
 export const ARM_STAGE1_4K = armStage1(ARM_4K);

@@ -33,7 +33,7 @@ import {
   isArmValid,
   type ArmGranule,
 } from './armGranule.ts';
-import { addressHigh, PLAIN_ENTRIES, READ_WRITE, type PageTableFormat } from './pageTableFormat.ts';
+import { addressHigh, PLAIN_ENTRIES, pageTableFormat, READ_WRITE, type PageTableFormat } from './pageTableFormat.ts';
 
 const NORMAL_CACHED = 0xf << 2;
 const PERMISSION_SHIFT = 6;
@@ -47,7 +47,7 @@ const ADDRESS_SPACE_PAGES = 2 ** 36;
 function armStage2(granule: ArmGranule): PageTableFormat {
   const pagesPerEntry = armPagesPerEntry(granule);
   const limit = (levels: number): number => Math.min(pagesPerEntry[levels]! * MOST_ROOT_TABLES, ADDRESS_SPACE_PAGES);
-  return {
+  return pageTableFormat({
     ...PLAIN_ENTRIES,
     name: `arm-stage2-${granule.suffix}`,
     levels: granule.levels,
@@ -77,7 +77,7 @@ function armStage2(granule: ArmGranule): PageTableFormat {
     leafHigh: addressHigh,
     tableLow: armTableLow,
     tableHigh: addressHigh,
-  };
+  });
 }
 
 export const ARM_STAGE2_4K = armStage2(ARM_4K);

@@ -88,6 +88,20 @@ export const PLAIN_ENTRIES = {
   groupPages: (): number => 1,
 } as const satisfies Partial<PageTableFormat>;
 
+/**
+ * A format from its description. Its functions move to a prototype: of an object's own functions the engine knows only at the call which they
+ * are, and a process that walks tables of two formats would pay for every entry.
+ */
+export function pageTableFormat(description: PageTableFormat): PageTableFormat {
+  const functions: Record<string, unknown> = {};
+  const data: Record<string, unknown> = {};
+  for (const [name, member] of Object.entries(description)) {
+    if (typeof member === 'function') functions[name] = member;
+    else data[name] = member;
+  }
+  return Object.assign(Object.create(functions), data) as PageTableFormat;
+}
+
 /** Index of a page's entry in its table at this level. */
 export function tableIndex(page: number, level: number): number {
   return (page / PAGES_PER_ENTRY[level]!) & (ENTRIES_PER_TABLE - 1);

@@ -26,6 +26,7 @@ import {
   isSignExtended,
   PAGES_PER_ENTRY,
   PLAIN_ENTRIES,
+  pageTableFormat,
   READ,
   READ_WRITE,
   WRITE,
@@ -52,7 +53,8 @@ const NAPOT_SHIFT = 31;
 const NAPOT_PAGES = 16;
 const NAPOT_PATTERN = 8;
 
-export const RISCV_SV: PageTableFormat = {
+/** Of which the second stage is a variant. */
+export const RISCV_DESCRIPTION: PageTableFormat = {
   ...PLAIN_ENTRIES,
   name: 'riscv-sv',
   levels: [3, 4, 5],
@@ -99,6 +101,8 @@ export const RISCV_SV: PageTableFormat = {
   tableLow: (tablePage) => ((tablePage << PPN_SHIFT) | VALID) >>> 0,
   tableHigh: (tablePage) => Math.floor(tablePage / LOW_PPN_BITS),
 };
+
+export const RISCV_SV = pageTableFormat(RISCV_DESCRIPTION);
 
 function pageOf(low: number, high: number): number {
   return (low >>> PPN_SHIFT) + (high & PPN_HIGH_MASK) * LOW_PPN_BITS;

@@ -25,6 +25,7 @@ import {
   isSignExtended,
   PAGES_PER_ENTRY,
   PLAIN_ENTRIES,
+  pageTableFormat,
   READ,
   READ_WRITE,
   WRITE,
@@ -41,7 +42,8 @@ const DIRTY = 1 << 6;
 const PAGE_SIZE_BIT = 1 << 7;
 const MEMORY_TYPE = 1 << 12;
 
-export const VTD_FIRST_STAGE: PageTableFormat = {
+/** Of which AMD v2 is a variant. */
+export const FIRST_STAGE_DESCRIPTION: PageTableFormat = {
   ...PLAIN_ENTRIES,
   name: 'vtd-first-stage',
   levels: [4, 5],
@@ -72,6 +74,8 @@ export const VTD_FIRST_STAGE: PageTableFormat = {
   tableLow: (tablePage) => (addressLow(tablePage) | PRESENT | READ_WRITE_BIT | USER | ACCESSED) >>> 0,
   tableHigh: addressHigh,
 };
+
+export const VTD_FIRST_STAGE = pageTableFormat(FIRST_STAGE_DESCRIPTION);
 
 /** The low word with bit 12 clear where it is no part of the address. */
 function withoutMemoryType(low: number, level: number): number {

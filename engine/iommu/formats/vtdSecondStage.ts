@@ -20,8 +20,8 @@ import {
   addressPage,
   PAGES_PER_ENTRY,
   PLAIN_ENTRIES,
+  pageTableFormat,
   READ_WRITE,
-  type PageTableFormat,
 } from './pageTableFormat.ts';
 
 const PAGE_SIZE_BIT = 1 << 7;
@@ -31,7 +31,7 @@ const DIRTY = 1 << 9;
 const HIGHEST_LEAF_LEVEL = 2;
 
 /** R and W are bits 0 and 1, as READ and WRITE are. */
-export const VTD_SECOND_STAGE: PageTableFormat = {
+export const VTD_SECOND_STAGE = pageTableFormat({
   ...PLAIN_ENTRIES,
   name: 'vtd-second-stage',
   levels: [3, 4, 5],
@@ -56,7 +56,7 @@ export const VTD_SECOND_STAGE: PageTableFormat = {
   leafHigh: addressHigh,
   tableLow: (tablePage) => (addressLow(tablePage) | READ_WRITE) >>> 0,
   tableHigh: addressHigh,
-};
+});
 
 /** A large leaf stands at a level that has one, on its own boundary. Shared with the first stage. */
 export function isAligned(low: number, high: number, level: number): boolean {

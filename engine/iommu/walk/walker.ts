@@ -109,12 +109,14 @@ export class Walker {
     startPermissions: number,
     caches: PagingStructureCache | null,
   ): boolean {
-    const { memory, format, readTables, readIndexes, second, accessBits } = this;
+    const { memory, format, readTables, readIndexes, second, accessBits, hostPages, otherTables } = this;
+    const { skipsLevels } = format;
     const marksTables = accessBits === 'updated' && format.tableAccessedBit !== 0;
     const grantsWrites = accessBits === 'updated' && format.dirtyModifier !== 0;
     let table = startTable;
     let permissions = startPermissions;
-    this.reads = this.readsBefore;
+    let read = this.readsBefore;
+    this.reads = read;
     this.permissions = 0;
     this.faultStage = FIRST_STAGE;
     // The three lower indices share one 32-bit integer, which keeps divisions out of the walk.
@@ -122,7 +124,7 @@ export class Walker {
     for (let level = startLevel; level >= 0; level -= 1) {
       let index = level < 3 ? (lower >>> (9 * level)) & 511 : tableIndex(iovaPage, level);
       let page = table;
-      if (this.otherTables) {
+      if (otherTables) {
         index = entryIndex(format, iovaPage, level, level === this.topLevel);
         page = table + (index >>> 9);
         index &= 511;
@@ -131,22 +133,24 @@ export class Walker {
       if (second !== null) {
         if (!this.throughSecond(second, domainId, guestPage, false)) return false;
         page = second.physPage(guestPage);
+        read = this.reads;
       }
       const word = memory.locate(page) + index * 2;
       const low = memory.words[word]!;
       const high = memory.words[word + 1]!;
-      const read = this.reads;
       readTables[read] = page;
       readIndexes[read] = index;
-      this.reads = read + 1;
+      read += 1;
+      this.reads = read;
       let own = format.permissions(low, high, level);
       if (grantsWrites && (high & format.dirtyModifier) !== 0 && format.isLeaf(low, level)) {
         own = format.permissions(written(format, low), high, level);
       }
       if (own === 0) return this.refuse(write);
       permissions &= own;
+      const valid = format.isValid(low, high, level);
       const target = format.target(low, high, level);
-      if (!format.isValid(low, high, level) || target >= this.hostPages) {
+      if (!valid || target >= hostPages) {
         this.fault = FAULT_RESERVED_BITS;
         return false;
       }
@@ -162,8 +166,9 @@ export class Walker {
       }
       if (marksTables && (low & format.tableAccessedBit) === 0) {
         if (!this.update(domainId, guestPage, page, index, low | format.tableAccessedBit)) return false;
+        read = this.reads;
       }
-      if (format.skipsLevels) {
+      if (skipsLevels) {
         const skipped = level - 1 - format.tableLevel(low, level);
         // the address has nothing but zeros where levels are skipped
         if (skipped > 0 && iovaPage % PAGES_PER_ENTRY[level]! >= PAGES_PER_ENTRY[level - skipped]!)
