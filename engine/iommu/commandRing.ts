@@ -33,6 +33,8 @@ export interface InvalidatedCaches {
   readonly contextCache: ContextCache;
   /** What was found through a pointer to a table goes with it: see IommuGeometry. */
   readonly inclusive: boolean;
+  /** Whether an invalidation without the hint empties whole sets. */
+  readonly emptiesSets: boolean;
 }
 
 /** What every vendor's queue offers to drivers. */

@@ -42,6 +42,11 @@ export interface IommuGeometry {
    * 512 GiB, all that lies below goes with it. Default false: each cache keeps what is its own.
    */
   readonly inclusive?: boolean;
+  /**
+   * A page-selective invalidation without the hint empties the sets in which its pages would lie, as hardware may that compares no tags
+   * (VT-d specification 6.5.2: more than was asked for may go). Default false.
+   */
+  readonly emptiesSets?: boolean;
 }
 
 /** All in picoseconds; defaults and their sources are cost presets. */
@@ -104,6 +109,7 @@ export class Iommu implements Translator, AtsTranslator {
   readonly pagingCache: PagingStructureCache;
   readonly contextCache: ContextCache;
   readonly inclusive: boolean;
+  readonly emptiesSets: boolean;
   physPage = 0;
   readyAt: Picoseconds = picoseconds(0);
   /** Of the last translation request, see AtsTranslator. */
@@ -130,6 +136,7 @@ export class Iommu implements Translator, AtsTranslator {
     this.values = counters.values;
     this.iotlb = new Iotlb(geometry.iotlb);
     this.inclusive = geometry.inclusive ?? false;
+    this.emptiesSets = geometry.emptiesSets ?? false;
     this.contextCache = new ContextCache(geometry.contextCacheEntries);
     this.vendor = options.vendor ?? 'vtd';
     this.scalableMode = this.vendor === 'vtd' && options.scalableMode === true;

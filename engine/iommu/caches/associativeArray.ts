@@ -137,6 +137,17 @@ export class AssociativeArray {
     }
   }
 
+  /** Empties every set in which a tag of `first` to `last` would lie, whoever else is in it. */
+  emptySets(first: number, last: number): void {
+    const end = Math.min(last, first + this.size);
+    for (let tag = first; tag <= end && this.held > 0; tag += 1) {
+      const entry = this.setOf(tag) * this.ways;
+      for (let way = 0; way < this.ways; way += 1) {
+        if (this.tags[entry + way] !== EMPTY) this.clear(entry + way);
+      }
+    }
+  }
+
   private search(domainId: number, tag: number): number {
     const { tags, domains, chained } = this;
     let entry = this.buckets[this.bucketOf(domainId, tag)]!;

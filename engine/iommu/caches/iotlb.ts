@@ -166,6 +166,14 @@ export class Iotlb {
     }
   }
 
+  /** What hardware does that compares no tags: empties the sets of these pages, whatever lies in them. */
+  emptySets(firstPage: number, lastPage: number): void {
+    for (let level = 0; level < SIZES; level += 1) {
+      const span = this.spans[level]!;
+      this.arrays[level]!.array.emptySets(Math.floor(firstPage / span), Math.floor(lastPage / span));
+    }
+  }
+
   invalidateDomain(domainId: number): void {
     this.invalidateRange(domainId, 0, Infinity);
   }

@@ -91,6 +91,13 @@ export class PagingStructureCache {
     }
   }
 
+  /** Empties the sets of these pages, whatever lies in them. */
+  emptySets(firstPage: number, lastPage: number): void {
+    for (const { array, span } of this.caches) {
+      array.emptySets(Math.floor(firstPage / span), Math.floor(lastPage / span));
+    }
+  }
+
   invalidateDomain(domainId: number): void {
     this.invalidateRange(domainId, 0, Infinity);
   }

@@ -109,6 +109,10 @@ export class InvalidationQueue extends CommandRing {
       iotlb.invalidateRange(domainId, firstPage, firstPage + pages - 1);
       if ((low & INVALIDATION_HINT) !== 0) return;
       pagingCache.invalidateRange(domainId, firstPage, firstPage + pages - 1);
+      if (this.caches.emptiesSets) {
+        iotlb.emptySets(firstPage, firstPage + pages - 1);
+        pagingCache.emptySets(firstPage, firstPage + pages - 1);
+      }
       if (!this.caches.inclusive) return;
       const above = firstPage - (firstPage % HIGHEST_POINTER_SPAN);
       const last = Math.max(firstPage + pages, above + HIGHEST_POINTER_SPAN) - 1;
