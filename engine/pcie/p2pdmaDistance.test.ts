@@ -191,6 +191,8 @@ test('the decision agrees with a naive one over random trees', () => {
           hostBridge,
           upstream,
           acs,
+          egressVector: 0,
+          buses: new Set(),
         });
       });
       const provider = nodes[one % nodes.length]!;

@@ -4,11 +4,12 @@
  * functions). It follows the request, where Linux's decision (p2pdmaDistance.ts) looks at completions as well.
  * A bus address that lies in a window by accident goes to the peer too, as it does in hardware: which is why the windows of a
  * host bridge are reserved in every IOVA space.
- * Leaves out: translated requests (ATS) and their direct way, egress control's vector (a set bit redirects to every peer).
+ * Leaves out: translated requests (ATS) and their direct way (routing.ts knows it); the error that a stopped request would raise.
  */
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { P2pdmaProvider, PageKinds } from '../memory/pageKinds.ts';
-import { ACS_EGRESS_CONTROL, ACS_REQUEST_REDIRECT, type PortNode, type PortTree } from './portTree.ts';
+import type { PortNode, PortTree } from './portTree.ts';
+import { routeRequest } from './routing.ts';
 
 export class PeerRoute {
   private readonly tree: PortTree;
@@ -19,17 +20,12 @@ export class PeerRoute {
     this.requester = requester;
   }
 
-  /** The CPU physical page behind a peer's bus address; -1: the request goes up to the root complex. */
+  /** The CPU physical page behind a peer's bus address; -1: the request goes up to the root complex, or is stopped on its way. */
   physPageOf(busPage: number): number {
     const hit = this.tree.windowAt(busPage);
     if (hit === null || hit.owner === this.requester) return -1;
-    let port = this.requester;
-    while (port.upstream !== null) {
-      if (redirectsRequests(port) || redirectsRequests(port.upstream)) return -1;
-      port = port.upstream;
-      if (isBelow(hit.owner, port)) return hit.window.firstPhysPage + busPage - hit.window.firstBusPage;
-    }
-    return -1;
+    if (routeRequest({ from: this.requester, to: hit.owner, kind: 'untranslated' }).end !== 'peer') return -1;
+    return hit.window.firstPhysPage + busPage - hit.window.firstBusPage;
   }
 }
 
@@ -52,14 +48,4 @@ export function publishPeerMemory(
   };
   kinds.setRange(firstPhysPage, pages, provider);
   return provider;
-}
-
-function redirectsRequests(port: PortNode): boolean {
-  return (port.acs & (ACS_REQUEST_REDIRECT | ACS_EGRESS_CONTROL)) !== 0;
-}
-
-function isBelow(node: PortNode, port: PortNode): boolean {
-  let at: PortNode | null = node;
-  while (at !== null && at !== port) at = at.upstream;
-  return at !== null;
 }

@@ -8,8 +8,12 @@
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { LabError } from '../time/labError.ts';
 
+/** An egress control vector that stops requests to every peer. */
+const EVERY_PEER = 0xffff_ffff;
+
 /** Bits of the access-control register, as its capability counts them. */
 export const ACS_SOURCE_VALIDATION = 1 << 0;
+export const ACS_TRANSLATION_BLOCKING = 1 << 1;
 export const ACS_REQUEST_REDIRECT = 1 << 2;
 export const ACS_COMPLETION_REDIRECT = 1 << 3;
 export const ACS_UPSTREAM_FORWARDING = 1 << 4;
@@ -46,6 +50,10 @@ export interface PortNode {
   readonly upstream: PortNode | null;
   /** `ACS_*` bits that are switched on; 0 also where the capability is missing. */
   acs: number;
+  /** The egress control vector: peers by their `peerNumber` to which requests are stopped; all of them unless it is set. */
+  egressVector: number;
+  /** Buses of the functions below. */
+  readonly buses: Set<number>;
 }
 
 /** A window and whose it is. */
@@ -113,15 +121,38 @@ export class PortTree {
     return found !== undefined && found.window.firstBusPage <= busPage ? found : null;
   }
 
-  private add(node: Omit<PortNode, 'name'>): PortNode {
+  /** All functions, in the order in which they were added. */
+  get functions(): readonly PortNode[] {
+    return [...this.nodes.values()];
+  }
+
+  private add(node: Omit<PortNode, 'name' | 'egressVector' | 'buses'>): PortNode {
     const name = pciName(node.sourceId);
     if (this.nodes.has(node.sourceId)) {
       throw new LabError(name, 'two functions of the topology have this address.', 'Give each its own.');
     }
-    const added = { ...node, name };
+    const added: PortNode = { ...node, name, egressVector: EVERY_PEER, buses: new Set() };
+    for (let port = node.upstream; port !== null; port = port.upstream) port.buses.add(node.sourceId >>> 8);
     this.nodes.set(node.sourceId, added);
     return added;
   }
+}
+
+/** Whether two functions belong to one device: one bus and device number below one port. */
+export function isSameDevice(one: PortNode, other: PortNode): boolean {
+  return one.upstream === other.upstream && one.sourceId >>> 3 === other.sourceId >>> 3;
+}
+
+/** Whether a function is a port or stands below it. */
+export function isBelow(node: PortNode, port: PortNode): boolean {
+  let at: PortNode | null = node;
+  while (at !== null && at !== port) at = at.upstream;
+  return at !== null;
+}
+
+/** The bit of a peer in an egress control vector: its device number for a port, its function number inside a device. */
+export function peerNumber(peer: PortNode): number {
+  return peer.kind === 'endpoint' ? peer.sourceId & 7 : (peer.sourceId >>> 3) & 31;
 }
 
 /** `0000:3b:00.1`. */
