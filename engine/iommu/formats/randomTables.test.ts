@@ -7,6 +7,7 @@ import { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { RandomStream } from '../../time/random.ts';
 import { Walker } from '../walk/walker.ts';
 import { AMD_V1 } from './amdV1.ts';
+import { AMD_V2, AMD_V2_WITHOUT_PASID } from './amdV2.ts';
 import { ARM_STAGE1_16K, ARM_STAGE1_4K, ARM_STAGE1_64K } from './armStage1.ts';
 import { ARM_STAGE2_16K, ARM_STAGE2_4K, ARM_STAGE2_64K } from './armStage2.ts';
 import { naiveWalk } from './naiveTables.ts';
@@ -60,6 +61,7 @@ const KINDS: readonly Kind[] = [
   ...[3, 4, 5].map((levels) => vtd(VTD_SECOND_STAGE, levels)),
   ...[4, 5].map((levels) => vtd(VTD_FIRST_STAGE, levels)),
   ...[3, 4, 5, 6].map((levels) => vtd(AMD_V1, levels)),
+  ...[4, 5].flatMap((levels) => [vtd(AMD_V2, levels), vtd(AMD_V2_WITHOUT_PASID, levels)]),
   ...[3, 4].flatMap((levels) => [arm(ARM_STAGE1_4K, 1, 12n, levels), arm(ARM_STAGE2_4K, 2, 12n, levels)]),
   ...[3, 4].flatMap((levels) => [arm(ARM_STAGE1_16K, 1, 14n, levels), arm(ARM_STAGE2_16K, 2, 14n, levels)]),
   ...[2, 3].flatMap((levels) => [arm(ARM_STAGE1_64K, 1, 16n, levels), arm(ARM_STAGE2_64K, 2, 16n, levels)]),
