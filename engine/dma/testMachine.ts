@@ -39,6 +39,8 @@ export interface TestMachineOptions {
   readonly vendor?: IommuVendor;
   /** VT-d's scalable mode: first-stage tables. */
   readonly scalableMode?: boolean;
+  /** Of tables that do not grow. */
+  readonly levels?: number;
   /** Of an SMMU: one command invalidates a range. */
   readonly rangeInvalidation?: boolean;
   /** The IOMMU caches what is not present, so a map must flush. */
@@ -109,6 +111,7 @@ export class TestMachine {
       cpus: this.cpus.length,
       log,
       cachingMode: options.cachingMode ?? false,
+      ...(options.levels === undefined ? {} : { levels: options.levels }),
       ...(options.maximumAddressMask === undefined ? {} : { maximumAddressMask: options.maximumAddressMask }),
       swiotlb: this.swiotlb,
       pageKinds: options.pageKinds ?? null,
