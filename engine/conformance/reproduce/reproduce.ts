@@ -4,7 +4,13 @@
  */
 import { suggestNames } from '../../lab/nearestNames.ts';
 import { LabError } from '../../time/labError.ts';
-import { nvmeModesReference, pcieBenchReference, smmuScalingReference, type ReferenceFile } from './referenceFile.ts';
+import {
+  fandsReference,
+  nvmeModesReference,
+  pcieBenchReference,
+  smmuScalingReference,
+  type ReferenceFile,
+} from './referenceFile.ts';
 import { judgeSeries, reproduction, type JudgedSeries, type ReproducedSeries, type Reproduction } from './report.ts';
 
 export interface ReproduceOptions {
@@ -21,6 +27,12 @@ const RERUNS: Readonly<Record<string, () => Promise<Rerun>>> = {
     const { reproducePcieBench } = await import('./pcieBench.ts');
     return (file, options) => {
       reproducePcieBench(pcieBenchReference(file), options);
+    };
+  },
+  fands: async () => {
+    const { reproduceFands } = await import('./fands.ts');
+    return (file, options) => {
+      reproduceFands(fandsReference(file), options);
     };
   },
   'nvme-modes': async () => {
