@@ -10,6 +10,9 @@ export const EVERY_SPACE = -1;
 /** The tag of translations that are no guest's. */
 export const NO_GUEST = 0;
 
+/** Requester ids that there are. */
+const SOURCE_IDS = 2 ** 16;
+
 export interface CacheInvalidation {
   /** Every translation, with the pointers to tables above it. */
   dropAll(): void;
@@ -50,7 +53,8 @@ export class HostCaches implements CacheInvalidation {
 
   dropDevices(sourceId: number, count: number): void {
     const { contextCache } = this.caches;
-    for (let source = sourceId; source < sourceId + count; source += 1) contextCache.invalidateDevice(source, 0);
+    if (count >= SOURCE_IDS) contextCache.invalidateAll();
+    else for (let source = sourceId; source < sourceId + count; source += 1) contextCache.invalidateDevice(source, 0);
   }
 
   dropAllDevices(): void {

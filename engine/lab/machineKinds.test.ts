@@ -38,6 +38,20 @@ describe('optional fields of a topology', () => {
     expect(counters.get('iotlbLookups')).toBeGreaterThan(0);
   });
 
+  test.each([
+    ['smmuv3', 4],
+    ['smmuv3', 3],
+    ['riscv', 4],
+    ['riscv', 3],
+  ])('an IOMMU of vendor %s with %i levels carries a whole workload without a fault', (vendor, levels) => {
+    for (const scheme of ['map_sg', 'two_step']) {
+      const { counters } = run({ iommu0: { vendor, levels } }, 'strict', scheme);
+      expect([counters.get('faults'), counters.get('staleWindowAccesses')]).toEqual([0, 0]);
+      expect(counters.get('iotlbLookups')).toBeGreaterThan(0);
+      expect(counters.get('invalidationsPage')).toBeGreaterThan(0);
+    }
+  });
+
   test.each(['map_sg', 'two_step'])(
     'VT-d in scalable mode does the same work with first-stage tables, %s',
     (scheme) => {
