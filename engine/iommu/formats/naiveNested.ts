@@ -10,7 +10,10 @@ interface Permitted {
   readonly write: boolean;
 }
 
-export type NaiveStep = 'fault' | ({ readonly table: bigint } & Permitted) | ({ readonly leaf: bigint } & Permitted);
+export type NaiveStep =
+  | 'fault'
+  | ({ readonly table: bigint } & Permitted)
+  | ({ readonly leaf: bigint; readonly sizeBits?: bigint } & Permitted);
 
 export interface NaiveStage {
   /** Of the whole address. */
@@ -72,12 +75,13 @@ function walkStage(
       continue;
     }
     if (!(write ? mayWrite : mayRead)) return 1;
-    const inLeaf = address & ((1n << lowest) - 1n);
+    const sizeBits = step.sizeBits ?? lowest;
+    const inLeaf = address & ((1n << sizeBits) - 1n);
     const end = second(step.leaf + inLeaf, write);
     if (end === null) return 2;
     return {
       phys: end.phys,
-      sizeBits: end.sizeBits < lowest ? end.sizeBits : lowest,
+      sizeBits: end.sizeBits < sizeBits ? end.sizeBits : sizeBits,
       write: mayWrite && end.write,
       reads: reads + end.reads,
     };
@@ -108,7 +112,7 @@ function aligned(leaf: bigint, level: number): boolean {
   return leaf % (1n << (12n + 9n * BigInt(level))) === 0n;
 }
 
-/** `extra`: bits of a longer root index, 2 in the second stage. Hardware that leaves accessed and dirty bits alone. No 64 KiB leaves. */
+/** `extra`: bits of a longer root index, 2 in the second stage. Hardware that leaves accessed and dirty bits alone. */
 export function naiveRiscvStage(levels: number, extra: bigint): NaiveStage {
   return {
     widthBits: 12n + 9n * BigInt(levels) + extra,
@@ -122,8 +126,14 @@ export function naiveRiscvStage(levels: number, extra: bigint): NaiveStage {
         const clear = [4n, 6n, 7n, 63n].every((bit) => !flag(entry, bit));
         return clear && memoryType === 0n ? { table: target, read: true, write: true } : 'fault';
       }
-      if (!flag(entry, 4n) || memoryType === 3n || flag(entry, 63n)) return 'fault';
-      return aligned(target, level) ? { leaf: target, read: flag(entry, 1n), write: flag(entry, 2n) } : 'fault';
+      if (!flag(entry, 4n) || memoryType === 3n) return 'fault';
+      const permitted = { read: flag(entry, 1n), write: flag(entry, 2n) };
+      if (flag(entry, 63n)) {
+        // Svnapot: 64 KiB, whose page number ends in 1000
+        const pattern = level === 0 && (target & 0xf000n) === 0x8000n;
+        return pattern ? { leaf: target - 0x8000n, sizeBits: 16n, ...permitted } : 'fault';
+      }
+      return aligned(target, level) ? { leaf: target, ...permitted } : 'fault';
     },
   };
 }

@@ -1,6 +1,6 @@
 /**
  * Every format against walkers written from the specifications' bit tables alone, over random tables and addresses: well-formed entries,
- * entries with a few bits turned, and garbage. `RANDOM_WALKS=1000000 npx vitest run randomTables` makes a million walks of it.
+ * entries with a few bits turned, and garbage. `RANDOM_WALKS=1000000 npx vitest run randomTables --testTimeout 300000` makes a million walks of it.
  */
 import { describe, expect, it } from 'vitest';
 import { PhysicalMemory } from '../../memory/physicalMemory.ts';

@@ -1,6 +1,7 @@
 /**
  * Two-stage walks (VT-d specification 3.8; RISC-V privileged architecture, 21.5) over random tables against naiveNested.ts: addresses, sizes,
- * permissions, the stage that refuses and the count of reads. `RANDOM_WALKS=1000000` makes as many.
+ * permissions, the stage that refuses and the count of reads. `RANDOM_WALKS=1000000 npx vitest run nestedWalker
+ * --testTimeout 300000` makes a million.
  */
 import { describe, expect, it } from 'vitest';
 import { PhysicalMemory } from '../../memory/physicalMemory.ts';
