@@ -1,0 +1,68 @@
+import { describe, expect, it } from 'vitest';
+import { FandsMachine, type ReceiveFigures, type ReceiveMode } from './fandsMachine.ts';
+
+function figures(flows: number, ring: number, mode: ReceiveMode): ReceiveFigures {
+  return new FandsMachine(flows, ring, mode).measure(8_000 + 16 * ring, 12_000);
+}
+
+/** Frames that are free, or would be but for page tables, which stay. */
+function pagesLeft({ frames, counters }: FandsMachine): number {
+  return frames.freePages + counters.get('tablePagesAllocated') - counters.get('tablePagesFreed');
+}
+
+describe("F&S (SOSP'24)", () => {
+  const strict = figures(5, 256, 'strict');
+
+  it('misses every level when invalidations carry no hint, rarely with one flow a core', () => {
+    expect(strict.l1).toBeGreaterThan(0.01);
+    expect(strict.l1).toBeLessThan(0.1);
+    expect(strict.l2).toBeGreaterThanOrEqual(strict.l1);
+    expect(strict.l3).toBeGreaterThan(3 * strict.l2);
+    expect(strict.iotlb).toBeGreaterThan(1);
+  });
+
+  it('unmaps nearly every page, and misses more of everything, once applications share cores', () => {
+    const shared = figures(40, 256, 'strict');
+    expect(strict.unmaps).toBeLessThan(0.2);
+    expect(shared.unmaps).toBeGreaterThan(0.6);
+    expect(shared.l1).toBeGreaterThan(4 * strict.l1);
+    expect(shared.iotlb).toBeGreaterThan(strict.iotlb + 0.4);
+    expect(shared.gbps).toBeLessThan(0.65 * strict.gbps);
+  });
+
+  it('misses more tables with larger rings, and nothing else', () => {
+    const large = figures(5, 2048, 'strict');
+    expect(large.l3).toBeGreaterThan(strict.l3 + 0.3);
+    expect(Math.abs(large.iotlb - strict.iotlb)).toBeLessThan(0.15);
+    expect(large.gbps).toBeLessThan(strict.gbps);
+  });
+
+  it('misses no table above the lowest with the hint, and few of those with one range for a descriptor', () => {
+    for (const flows of [5, 40]) {
+      const remedy = figures(flows, 256, 'fands');
+      expect(remedy.l1).toBeLessThan(0.01);
+      expect(remedy.l2).toBeLessThan(0.01);
+      expect(remedy.l3).toBeGreaterThan(0.02);
+      expect(remedy.l3).toBeLessThan(0.065);
+      expect(remedy.gbps).toBeGreaterThan(90);
+    }
+  });
+
+  it('gives back every page and every mapping', () => {
+    for (const mode of ['strict', 'fands'] as const) {
+      const idle = new FandsMachine(10, 256, mode);
+      idle.close();
+      const busy = new FandsMachine(10, 256, mode);
+      busy.receive(3_000);
+      busy.close();
+      expect(busy.nic.refused).toBe(0);
+      expect(pagesLeft(busy)).toBe(pagesLeft(idle));
+      if (mode === 'strict') expect(busy.counters.get('iommuUnmaps')).toBe(busy.counters.get('iommuMaps'));
+    }
+  });
+
+  it('is the same every time', () => {
+    const once = new FandsMachine(10, 256, 'strict').measure(1_000, 2_000);
+    expect(new FandsMachine(10, 256, 'strict').measure(1_000, 2_000)).toEqual(once);
+  });
+});
