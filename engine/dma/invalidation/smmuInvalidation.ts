@@ -2,9 +2,9 @@
  * Invalidation of a domain behind an SMMUv3: the commands that the driver queues (Linux drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c
  * `arm_smmu_tlb_inv_range_domain`, `__arm_smmu_tlb_inv_range`, `arm_smmu_inv_size_too_big`, `arm_smmu_tlb_inv_context`). Without range
  * invalidation every page takes a command of its own; from as many as a table has entries on, the whole address space goes. With it a
- * command takes up to 32 units of a power of two. Batches of 64 commands share one CMD_SYNC.
- * Leaves out: stage 2 domains, device TLBs, the size of the pages that were unmapped (each is told as 4 KiB), errata that repeat
- * commands.
+ * command takes up to 32 units of a power of two. However many commands, one CMD_SYNC follows them.
+ * Leaves out: stage 2 domains, device TLBs, the size of the pages that were unmapped (each is told as 4 KiB), the pieces of 64 commands
+ * in which a long list goes into the queue, errata that repeat commands.
  */
 import {
   CMD_TLBI_NH_ASID,
@@ -31,8 +31,6 @@ export interface SmmuInvalidationOptions {
 
 /** `arm_smmu_inv_size_too_big`: entries of a table of 4 KiB. */
 const TOO_MANY_COMMANDS = 512;
-/** `CMDQ_BATCH_ENTRIES`: commands that are submitted together. */
-const BATCH_COMMANDS = 64;
 const GUEST = 0;
 /** TG of 4 KiB, and the level of its leaves. */
 const GRANULE_4K = 1;
@@ -45,8 +43,7 @@ export class SmmuInvalidation implements DomainInvalidation {
   private readonly costs: DmaCosts;
   private readonly counters: Counters;
   private readonly asid: number;
-  private readonly batch = new Uint32Array(BATCH_COMMANDS * COMMAND_WORDS);
-  private count = 0;
+  private readonly batch = new Uint32Array(TOO_MANY_COMMANDS * COMMAND_WORDS);
 
   constructor(options: SmmuInvalidationOptions) {
     this.iommu = options.iommu;
@@ -66,57 +63,59 @@ export class SmmuInvalidation implements DomainInvalidation {
       return;
     }
     cpu.spend(this.costs.invalidateRange);
-    if (ranges) this.addRanges(cpu, first, pages, hint);
-    else this.addPages(cpu, first, pages, hint);
-    this.submit(cpu);
+    this.submit(cpu, ranges ? this.addRanges(first, pages, hint) : this.addPages(first, pages, hint));
   }
 
   /** `arm_smmu_tlb_inv_asid`. */
   flushAll(cpu: Cpu): void {
     cpu.spend(this.costs.invalidateDomain);
-    invalidateSpace(this.batch, this.place(cpu), CMD_TLBI_NH_ASID, GUEST, this.asid);
-    this.submit(cpu);
+    invalidateSpace(this.batch, 0, CMD_TLBI_NH_ASID, GUEST, this.asid);
+    this.submit(cpu, 1);
   }
 
   flushNotPresent(): void {
     // the hardware keeps nothing that was not present
   }
 
-  private addPages(cpu: Cpu, first: number, pages: number, leaf: boolean): void {
-    for (let page = first; page < first + pages; page += 1) {
-      invalidateAddress(this.batch, this.place(cpu), CMD_TLBI_NH_VA, GUEST, this.asid, page, leaf);
+  private addPages(first: number, pages: number, leaf: boolean): number {
+    for (let index = 0; index < pages; index += 1) {
+      invalidateAddress(this.batch, index, CMD_TLBI_NH_VA, GUEST, this.asid, first + index, leaf);
     }
+    return pages;
   }
 
-  /** From the lowest bit of what is left upward, five bits at a time. */
-  private addRanges(cpu: Cpu, first: number, pages: number, leaf: boolean): void {
+  /** From the lowest bit of what is left upward, five bits at a time; the number of commands. */
+  private addRanges(first: number, pages: number, leaf: boolean): number {
+    let count = 0;
     let page = first;
     let left = pages;
     while (left > 0) {
       let scale = 0;
       while (scale < LARGEST_SCALE && left % 2 ** (scale + 1) === 0) scale += 1;
       const unit = 2 ** scale;
-      const count = Math.floor(left / unit) % RANGE_UNITS_MAX;
-      invalidateAddressRange(this.batch, this.place(cpu), CMD_TLBI_NH_VA, GUEST, this.asid, page, leaf, {
+      const units = Math.floor(left / unit) % RANGE_UNITS_MAX;
+      const levelHint = leaf ? LEAF_LEVEL : ANY_LEVEL;
+      invalidateAddressRange(
+        this.batch,
         count,
+        CMD_TLBI_NH_VA,
+        GUEST,
+        this.asid,
+        page,
+        leaf,
+        units,
         scale,
-        granule: GRANULE_4K,
-        levelHint: leaf ? LEAF_LEVEL : ANY_LEVEL,
-      });
-      page += count * unit;
-      left -= count * unit;
+        GRANULE_4K,
+        levelHint,
+      );
+      count += 1;
+      page += units * unit;
+      left -= units * unit;
     }
+    return count;
   }
 
-  /** Where the next command goes; a full batch is submitted first. */
-  private place(cpu: Cpu): number {
-    if (this.count === BATCH_COMMANDS) this.submit(cpu);
-    this.count += 1;
-    return this.count - 1;
-  }
-
-  private submit(cpu: Cpu): void {
-    cpu.waitUntil(this.iommu.invalidationQueue.submit(this.batch, this.count, cpu.now));
-    this.count = 0;
+  private submit(cpu: Cpu, count: number): void {
+    cpu.waitUntil(this.iommu.invalidationQueue.submit(this.batch, count, cpu.now));
   }
 }

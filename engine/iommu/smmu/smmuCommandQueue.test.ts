@@ -105,8 +105,7 @@ describe('encoding (4.3 to 4.7)', () => {
     [
       'TLBI_NH_VA of a range',
       () => {
-        const range = { count: 31, scale: 9, granule: 1, levelHint: 3 };
-        commands.invalidateAddressRange(batch, 0, commands.CMD_TLBI_NH_VA, 3, 5, 0x1_0000, true, range);
+        commands.invalidateAddressRange(batch, 0, commands.CMD_TLBI_NH_VA, 3, 5, 0x1_0000, true, 31, 9, 1, 3);
       },
       '000500030091e012',
       '0000000010000701',
@@ -212,8 +211,8 @@ describe('invalidation', () => {
             if (!byAddress) commands.invalidateSpace(batch, index, opcode, vmid, asid);
             else if (one.granule === 0) commands.invalidateAddress(batch, index, opcode, vmid, asid, page, leaf);
             else {
-              const range = { count: one.count, scale: one.scale, granule: one.granule, levelHint: 0 };
-              commands.invalidateAddressRange(batch, index, opcode, vmid, asid, page, leaf, range);
+              const { count, scale, granule } = one;
+              commands.invalidateAddressRange(batch, index, opcode, vmid, asid, page, leaf, count, scale, granule, 0);
             }
           }
           caches.entries = [...held];

@@ -113,9 +113,11 @@ export function invalidateAddressRange(
   asid: number,
   page: number,
   leaf: boolean,
-  range: { readonly count: number; readonly scale: number; readonly granule: number; readonly levelHint: number },
+  count: number,
+  scale: number,
+  granule: number,
+  levelHint: number,
 ): void {
-  const { count, scale, granule, levelHint } = range;
   const first = opcode | ((count - 1) << 12) | (scale << 20);
   const low = (page << 12) | (granule << 10) | (levelHint << 8) | (leaf ? 1 : 0);
   put(batch, index, first, ((asid << 16) | vmid) >>> 0, low >>> 0, Math.floor(page / LOW_PAGES));
