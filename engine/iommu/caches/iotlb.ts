@@ -61,6 +61,8 @@ function sizedDomain(domainId: number, level: number): number {
 
 export class Iotlb {
   private readonly arrays: readonly IotlbArray[];
+  /** The first of them. */
+  private readonly small: IotlbArray;
   private readonly spans: readonly number[] = PAGES_PER_ENTRY.slice(0, SIZES);
   private readonly emptiedAt: number;
   private readonly unified: boolean;
@@ -80,6 +82,7 @@ export class Iotlb {
     const { entries4K, entries2M, entries1G, unified = false } = geometry;
     this.unified = unified;
     const shared = new IotlbArray(entries4K, geometry);
+    this.small = shared;
     this.arrays = unified
       ? [shared, shared, shared]
       : [shared, new IotlbArray(entries2M, geometry), new IotlbArray(entries1G, geometry)];
@@ -87,7 +90,23 @@ export class Iotlb {
   }
 
   find(domainId: number, iovaPage: number): boolean {
-    for (let level = 0; level < SIZES; level += 1) {
+    if (this.unified) return this.findOfSizes(domainId, iovaPage, 0);
+    const { small } = this;
+    const entry = small.array.find(domainId, iovaPage);
+    if (entry === NO_ENTRY) return this.findOfSizes(domainId, iovaPage, 1);
+    // what most lookups find, without a call more
+    this.level = 0;
+    this.leafPage = small.targets[entry]!;
+    this.physPage = this.leafPage;
+    this.permissions = small.permissions[entry]!;
+    this.leafTable = small.tables[entry]!;
+    this.readyAt = small.readyTimes[entry]!;
+    if (this.countsUses) small.uses[entry]! += 1;
+    return true;
+  }
+
+  private findOfSizes(domainId: number, iovaPage: number, smallest: number): boolean {
+    for (let level = smallest; level < SIZES; level += 1) {
       const sized = this.arrays[level]!;
       if (sized.array.count === 0) continue;
       const span = this.spans[level]!;

@@ -76,6 +76,11 @@ export class Walker {
   private readonly hostPages: number;
   /** Tables that are not one page of 512 entries, or whose root is not. */
   private readonly otherTables: boolean;
+  private readonly marksTables: boolean;
+  private readonly grantsWrites: boolean;
+  /** Accesses are noted in the tables, or levels may be skipped. */
+  private readonly unusual: boolean;
+  private readonly plain: boolean;
 
   /** `second`: the tables' addresses are a guest's, and these tables say where they lie. */
   constructor(
@@ -89,6 +94,11 @@ export class Walker {
     this.format = format;
     this.accessBits = accessBits;
     this.otherTables = format.granulePages > 1 || format.rootTables > 1;
+    this.marksTables = accessBits === 'updated' && format.tableAccessedBit !== 0;
+    this.grantsWrites = accessBits === 'updated' && format.dirtyModifier !== 0;
+    this.plain =
+      second === null && accessBits === 'ignored' && !this.otherTables && !format.skipsLevels && !format.hintsAtGroups;
+    this.unusual = accessBits !== 'ignored' || format.skipsLevels;
     this.hostPages = 2 ** (hostAddressBits - PAGE_SHIFT);
     this.second = second;
     this.readTables = second === null ? new Float64Array(LOGGED_READS) : second.readTables;
@@ -109,10 +119,77 @@ export class Walker {
     startPermissions: number,
     caches: PagingStructureCache | null,
   ): boolean {
-    const { memory, format, readTables, readIndexes, second, accessBits, hostPages, otherTables } = this;
-    const { skipsLevels } = format;
-    const marksTables = accessBits === 'updated' && format.tableAccessedBit !== 0;
-    const grantsWrites = accessBits === 'updated' && format.dirtyModifier !== 0;
+    return this.plain
+      ? this.walkPlain(domainId, iovaPage, write, startTable, startLevel, startPermissions, caches)
+      : this.walkFully(domainId, iovaPage, write, startTable, startLevel, startPermissions, caches);
+  }
+
+  /** One stage of tables of 512 entries in which nothing is noted and no level skipped: what most walks are, kept short for their sake. */
+  private walkPlain(
+    domainId: number,
+    iovaPage: number,
+    write: boolean,
+    startTable: number,
+    startLevel: number,
+    startPermissions: number,
+    caches: PagingStructureCache | null,
+  ): boolean {
+    const { memory, format, readTables, readIndexes, hostPages } = this;
+    let table = startTable;
+    let permissions = startPermissions;
+    let read = this.readsBefore;
+    this.permissions = 0;
+    this.faultStage = FIRST_STAGE;
+    // The three lower indices share one 32-bit integer, which keeps divisions out of the walk.
+    const lower = iovaPage & LOWER_LEVELS_MASK;
+    for (let level = startLevel; level >= 0; level -= 1) {
+      const index = level < 3 ? (lower >>> (9 * level)) & 511 : tableIndex(iovaPage, level);
+      const word = memory.locate(table) + index * 2;
+      const low = memory.words[word]!;
+      const high = memory.words[word + 1]!;
+      readTables[read] = table;
+      readIndexes[read] = index;
+      read += 1;
+      this.reads = read;
+      const own = format.permissions(low, high, level);
+      if (own === 0) return this.refuse(write);
+      permissions &= own;
+      const target = format.target(low, high, level);
+      if (!format.isValid(low, high, level) || target >= hostPages) {
+        this.fault = FAULT_RESERVED_BITS;
+        return false;
+      }
+      if (format.isLeaf(low, level)) {
+        const pages = format.leafPages(low, high, level);
+        if (level <= HIGHEST_CACHED_LEVEL && pages === PAGES_PER_ENTRY[level]) {
+          this.level = level;
+          this.leafPage = target;
+          this.leafTable = table;
+          this.coveredPages = pages;
+        } else this.found(iovaPage, level, target, low, high, table);
+        this.permissions = permissions;
+        if ((permissions & (write ? WRITE : READ)) === 0) return this.refuse(write);
+        this.fault = NO_FAULT;
+        return true;
+      }
+      table = target;
+      if (caches !== null && level <= HIGHEST_CACHED_LEVEL + 1) {
+        caches.fill(domainId, iovaPage, level - 1, table, permissions);
+      }
+    }
+    return this.refuse(write);
+  }
+
+  private walkFully(
+    domainId: number,
+    iovaPage: number,
+    write: boolean,
+    startTable: number,
+    startLevel: number,
+    startPermissions: number,
+    caches: PagingStructureCache | null,
+  ): boolean {
+    const { memory, format, readTables, readIndexes, second, hostPages, otherTables, unusual } = this;
     let table = startTable;
     let permissions = startPermissions;
     let read = this.readsBefore;
@@ -143,7 +220,7 @@ export class Walker {
       read += 1;
       this.reads = read;
       let own = format.permissions(low, high, level);
-      if (grantsWrites && (high & format.dirtyModifier) !== 0 && format.isLeaf(low, level)) {
+      if (unusual && this.grantsWrites && (high & format.dirtyModifier) !== 0 && format.isLeaf(low, level)) {
         own = format.permissions(written(format, low), high, level);
       }
       if (own === 0) return this.refuse(write);
@@ -158,17 +235,21 @@ export class Walker {
         this.found(iovaPage, level, target, low, high, page);
         this.permissions = permissions;
         if ((permissions & (write ? WRITE : READ)) === 0) return this.refuse(write);
-        if (accessBits !== 'ignored' && !this.noteAccess(domainId, guestPage, page, index, low, high, write))
+        if (
+          unusual &&
+          this.accessBits !== 'ignored' &&
+          !this.noteAccess(domainId, guestPage, page, index, low, high, write)
+        )
           return false;
         if (second !== null) return this.finishNested(second, domainId, iovaPage, write);
         this.fault = NO_FAULT;
         return true;
       }
-      if (marksTables && (low & format.tableAccessedBit) === 0) {
+      if (unusual && this.marksTables && (low & format.tableAccessedBit) === 0) {
         if (!this.update(domainId, guestPage, page, index, low | format.tableAccessedBit)) return false;
         read = this.reads;
       }
-      if (skipsLevels) {
+      if (unusual && format.skipsLevels) {
         const skipped = level - 1 - format.tableLevel(low, level);
         // the address has nothing but zeros where levels are skipped
         if (skipped > 0 && iovaPage % PAGES_PER_ENTRY[level]! >= PAGES_PER_ENTRY[level - skipped]!)
