@@ -25,12 +25,13 @@
  * | 235:192 | fsc.PPN       | root of the first stage, or of the process directory             |
  * | 255:252 | fsc.MODE      | 0 none; 8 Sv39, 9 Sv48, 10 Sv57; of a process directory 1 to 3   |
  *
- * Leaves out: MSI translation, quality of service, big-endian and 32-bit tables, faults of memory itself (257).
+ * Leaves out: MSI translation, quality of service, big-endian and 32-bit tables.
  */
 import type { FrameAllocator } from '../../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import {
   ALL_DISALLOWED,
+  DDT_ENTRY_ACCESS_FAULT,
   DDT_ENTRY_MISCONFIGURED,
   DDT_ENTRY_NOT_VALID,
   NO_CAUSE,
@@ -197,6 +198,7 @@ export class DeviceDirectoryReader {
     let page = rootPage;
     for (let level = layout.levels - 1; level > 0; level -= 1) {
       const word = indexOf(layout, deviceId, level) * ENTRY_WORDS;
+      if (page >= memory.pages) return this.refuse(DDT_ENTRY_ACCESS_FAULT);
       const low = memory.readWord(page, word);
       const high = memory.readWord(page, word + 1);
       this.reads += 1;
@@ -210,6 +212,7 @@ export class DeviceDirectoryReader {
 
   private decode(page: number, word: number): boolean {
     const { memory } = this;
+    if (page >= memory.pages) return this.refuse(DDT_ENTRY_ACCESS_FAULT);
     const control = memory.readWord(page, word);
     if ((control & VALID) === 0) return this.refuse(DDT_ENTRY_NOT_VALID);
     this.cause = NO_CAUSE;

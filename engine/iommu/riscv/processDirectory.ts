@@ -5,13 +5,19 @@
  * what the hardware reads.
  *
  * Process context: 0 V, 1 ENS, 2 SUM, 31:12 PSCID; 107:64 fsc.PPN, 127:124 fsc.MODE (0 none, 8 Sv39, 9 Sv48, 10 Sv57).
- * Leaves out: supervisor requests (ENS, SUM), faults of memory itself (265).
+ * Leaves out: supervisor requests (ENS, SUM).
  */
 import type { FrameAllocator } from '../../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { stageLevels, MODE_BARE, MODE_BASE } from './deviceDirectory.ts';
 import { isPlainPointer, pointerHigh, pointerLow, pointerPage, VALID } from './directoryEntry.ts';
-import { NO_CAUSE, PDT_ENTRY_MISCONFIGURED, PDT_ENTRY_NOT_VALID, TYPE_DISALLOWED } from './riscvCauses.ts';
+import {
+  NO_CAUSE,
+  PDT_ENTRY_ACCESS_FAULT,
+  PDT_ENTRY_MISCONFIGURED,
+  PDT_ENTRY_NOT_VALID,
+  TYPE_DISALLOWED,
+} from './riscvCauses.ts';
 
 const INDEX_BITS = [8, 9, 3] as const;
 const SHIFTS = [0, 8, 17, 20] as const;
@@ -93,6 +99,7 @@ export class ProcessDirectoryReader {
         this.guestFault = true;
         return false;
       }
+      if (place >= memory.pages) return this.refuse(PDT_ENTRY_ACCESS_FAULT);
       this.reads += 1;
       if (level === 0) return this.decode(place, indexOf(processId, 0) * CONTEXT_WORDS);
       const word = indexOf(processId, level) * ENTRY_WORDS;

@@ -11,9 +11,12 @@ import { writeDeviceContext, type DeviceContext, type DirectoryLayout } from './
 import { writeProcessContext } from './processDirectory.ts';
 import {
   ALL_DISALLOWED,
+  DDT_ENTRY_ACCESS_FAULT,
   DDT_ENTRY_MISCONFIGURED,
   DDT_ENTRY_NOT_VALID,
+  PDT_ENTRY_ACCESS_FAULT,
   PDT_ENTRY_NOT_VALID,
+  READ_ACCESS_FAULT,
   READ_GUEST_PAGE_FAULT,
   READ_PAGE_FAULT,
   translationResponse,
@@ -200,6 +203,14 @@ describe('causes (4.2)', () => {
     expect(cause()).toBe(DDT_ENTRY_MISCONFIGURED);
     memory.writeWord(root, 2, memory.readWord(root, 2) | 0x200);
     expect(cause()).toBe(DDT_ENTRY_MISCONFIGURED);
+    // what lies outside the memory cannot be read: the directory, a process directory, a table
+    device({ processDirectory: true, firstLevels: 1, firstPage: 2 ** 20, processZeroByDefault: true });
+    memory.writeWord(root, 2, memory.readWord(root, 2) & ~0x200);
+    expect(cause()).toBe(PDT_ENTRY_ACCESS_FAULT);
+    device({ firstLevels: 3, firstPage: 2 ** 20 });
+    expect(cause()).toBe(READ_ACCESS_FAULT);
+    iommu.setDirectory(2 ** 20);
+    expect(cause()).toBe(DDT_ENTRY_ACCESS_FAULT);
     iommu.setDirectory(-1);
     expect(cause()).toBe(ALL_DISALLOWED);
   });

@@ -14,9 +14,11 @@ import { DeviceDirectoryReader, type DirectoryLayout } from './deviceDirectory.t
 import { ProcessDirectoryReader } from './processDirectory.ts';
 import {
   NO_CAUSE,
+  READ_ACCESS_FAULT,
   READ_GUEST_PAGE_FAULT,
   READ_PAGE_FAULT,
   TYPE_DISALLOWED,
+  WRITE_ACCESS_FAULT,
   WRITE_GUEST_PAGE_FAULT,
   WRITE_PAGE_FAULT,
 } from './riscvCauses.ts';
@@ -41,11 +43,13 @@ export class RiscvTranslation {
   private readonly second: Walker;
   /** By whether the second stage's bits are set by hardware. */
   private readonly nested: readonly [NestedWalker, NestedWalker];
+  private readonly memory: PhysicalMemory;
   private rootPage = -1;
   private firstPage = 0;
   private firstLevels = 0;
 
   constructor(memory: PhysicalMemory, layout: DirectoryLayout) {
+    this.memory = memory;
     this.device = new DeviceDirectoryReader(memory, layout);
     this.process = new ProcessDirectoryReader(memory);
     this.first = new Walker(memory, RISCV_SV, 'checked');
@@ -120,6 +124,8 @@ export class RiscvTranslation {
   }
 
   private outcome(walker: Walker, found: boolean, iovaPage: number, write: boolean, guest: boolean): boolean {
+    const last = walker.reads === 0 ? 0 : walker.readTables[walker.reads - 1]!;
+    if (!found && last >= this.memory.pages) return this.refuse(write ? WRITE_ACCESS_FAULT : READ_ACCESS_FAULT);
     if (!found) return this.refuse(guest ? guestFault(write) : write ? WRITE_PAGE_FAULT : READ_PAGE_FAULT);
     this.physPage = walker.physPage(iovaPage);
     this.pages = walker.coveredPages;

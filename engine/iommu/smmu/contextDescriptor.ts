@@ -27,8 +27,15 @@
 import type { FrameAllocator } from '../../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { addressHigh, addressLow } from '../formats/pageTableFormat.ts';
-import { C_BAD_CD, C_BAD_SUBSTREAMID, F_STREAM_DISABLED, F_TRANSLATION, NO_SUBSTREAM } from './smmuEvents.ts';
-import { S1DSS_BYPASS, S1DSS_TERMINATE, type StreamTableReader } from './streamTable.ts';
+import {
+  C_BAD_CD,
+  C_BAD_SUBSTREAMID,
+  F_CD_FETCH,
+  F_STREAM_DISABLED,
+  F_TRANSLATION,
+  NO_SUBSTREAM,
+} from './smmuEvents.ts';
+import { S1DSS_BYPASS, S1DSS_FIRST, S1DSS_TERMINATE, type StreamTableReader } from './streamTable.ts';
 import { readWordOf, tablePointer, writeWordOf } from './smmuWords.ts';
 
 const CD_WORDS = 16;
@@ -142,14 +149,14 @@ export class ContextDescriptorReader {
     let index = substreamId;
     if (substreamId === NO_SUBSTREAM) {
       index = 0;
-      if (stream.log2Contexts > 0 && stream.withoutSubstream !== 2) {
+      if (stream.log2Contexts > 0 && stream.withoutSubstream !== S1DSS_FIRST) {
         if (stream.withoutSubstream === S1DSS_TERMINATE) return this.refuse(F_STREAM_DISABLED);
         this.bypass = stream.withoutSubstream === S1DSS_BYPASS;
         return true;
       }
     } else if (stream.log2Contexts === 0 || substreamId >= 2 ** stream.log2Contexts) {
       return this.refuse(C_BAD_SUBSTREAMID);
-    } else if (substreamId === 0 && stream.withoutSubstream === 2) {
+    } else if (substreamId === 0 && stream.withoutSubstream === S1DSS_FIRST) {
       // descriptor 0 is that of transactions without a SubstreamID
       return this.refuse(C_BAD_SUBSTREAMID);
     }
@@ -165,6 +172,7 @@ export class ContextDescriptorReader {
       const pointer = stream.contextOffset / 4 + Math.floor(index / 2 ** leafBits) * DESCRIPTOR_WORDS;
       const page = through(stageTwo, first + (pointer >>> 10));
       if (page < 0) return this.refuseStage2();
+      if (page >= memory.pages) return this.refuse(F_CD_FETCH);
       this.reads += 1;
       if ((memory.readWord(page, pointer & 1023) & DESCRIPTOR_VALID) === 0) return this.refuse(C_BAD_SUBSTREAMID);
       first = tablePointer(memory, page, pointer & 1023);
@@ -172,6 +180,7 @@ export class ContextDescriptorReader {
     }
     const page = through(stageTwo, first + (word >>> 10));
     if (page < 0) return this.refuseStage2();
+    if (page >= memory.pages) return this.refuse(F_CD_FETCH);
     this.reads += 1;
     return this.decode(page, word & 1023);
   }

@@ -54,7 +54,6 @@ export const RESUME_RETRY = 1;
 export const RESUME_ABORT = 2;
 
 export const SSV = 1 << 11;
-export const GLOBAL = 1 << 9;
 const LOW_PAGES = 2 ** 20;
 
 /** What each function below writes into: command number `index` of a batch. */

@@ -12,6 +12,7 @@ import {
   C_BAD_STE,
   C_BAD_STREAMID,
   C_BAD_SUBSTREAMID,
+  F_STE_FETCH,
   F_STREAM_DISABLED,
   F_TRANSLATION,
   NO_SUBSTREAM,
@@ -299,4 +300,11 @@ describe('context descriptors', () => {
     known.delete(leaf);
     expect([reader.read(stream, 100, stageTwo), reader.event, reader.stage2]).toEqual([false, F_TRANSLATION, true]);
   });
+});
+
+test('an entry outside the memory cannot be fetched (F_STE_FETCH)', () => {
+  const { memory } = memoryAndFrames();
+  const reader = new StreamTableReader(memory, { log2Size: 8, split: null });
+  expect([reader.read(PAGES - 1, 63), reader.event]).toEqual([false, C_BAD_STE]);
+  expect([reader.read(PAGES - 1, 64), reader.event]).toEqual([false, F_STE_FETCH]);
 });

@@ -17,8 +17,10 @@ import {
   C_BAD_SUBSTREAMID,
   F_ACCESS,
   F_ADDR_SIZE,
+  F_CD_FETCH,
   F_PERMISSION,
   F_TRANSLATION,
+  F_WALK_EABT,
   NO_STALL,
   NO_SUBSTREAM,
   SmmuEventQueue,
@@ -228,7 +230,7 @@ describe('events (7.3)', () => {
   });
 
   test('each refusal has its own event', () => {
-    const { ask, events, memory, contexts, entry, streams, smmu } = stageOne({}, 36);
+    const { ask, events, memory, frames, contexts, entry, streams, smmu } = stageOne({}, 36);
     const event = (iovaPage: number, write = false, substream = NO_SUBSTREAM, stream = STREAM): number | null => {
       expect(ask(iovaPage, write, substream, stream)).toBe('faulted');
       return events.take()?.id ?? null;
@@ -247,8 +249,15 @@ describe('events (7.3)', () => {
     // a level-1 descriptor of context descriptors that is not valid
     memory.writeWord(contexts.page, 0, 0);
     expect(event(5)).toBe(C_BAD_SUBSTREAMID);
+    // what lies outside the memory cannot be read: a table, a descriptor, an entry
+    writeContextDescriptor(memory, frames, contexts, 0, { asid: 1, tablePage: 2 ** 24, addressBits: 48, granule: 0 });
+    expect(event(5)).toBe(F_WALK_EABT);
+    entry(CONFIG_STAGE_1, { stage1: { contextPage: 2 ** 24, format: 0, log2Contexts: 0 } });
+    expect(event(5)).toBe(F_CD_FETCH);
     entry(CONFIG_ABORT);
     expect(event(5)).toBe(null);
+    smmu.setStreamTable(2 ** 24);
+    expect(event(5)).toBe(C_BAD_STREAMID);
     smmu.setStreamTable(-1);
     expect(event(5)).toBe(C_BAD_STREAMID);
     expect(streams).toBeGreaterThan(0);

@@ -17,6 +17,7 @@ import {
   F_ADDR_SIZE,
   F_PERMISSION,
   F_TRANSLATION,
+  F_WALK_EABT,
   NO_STALL,
   type SmmuEventQueue,
 } from './smmuEvents.ts';
@@ -115,7 +116,7 @@ export class SmmuTranslation {
     const stage2 = code !== event;
     this.stage2 = stage2;
     if (!stage2) stalls = context.stalls;
-    if (stalls) return this.hold(streamId, substreamId, iovaPage, write, event, ended);
+    if (stalls && event !== F_WALK_EABT) return this.hold(streamId, substreamId, iovaPage, write, event, ended);
     if (!stage2 && !context.recordsFaults) {
       this.event = event;
       return 'faulted';
@@ -189,6 +190,8 @@ export class SmmuTranslation {
       this.permissions = walker.permissions;
       return NO_EVENT;
     }
+    if (walker.reads > 0 && walker.readTables[walker.reads - 1]! >= this.options.memory.pages)
+      return F_WALK_EABT | stage;
     if (walker.fault === FAULT_RESERVED_BITS) return (this.beyondOutput(walker) ? F_ADDR_SIZE : F_TRANSLATION) | stage;
     if (permissions === 0) return F_TRANSLATION | stage;
     return ((permissions & (write ? WRITE : READ)) === 0 ? F_PERMISSION : F_ACCESS) | stage;

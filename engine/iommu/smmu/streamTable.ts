@@ -31,7 +31,7 @@
 import type { FrameAllocator } from '../../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { addressHigh, addressLow } from '../formats/pageTableFormat.ts';
-import { C_BAD_STE, C_BAD_STREAMID } from './smmuEvents.ts';
+import { C_BAD_STE, C_BAD_STREAMID, F_STE_FETCH } from './smmuEvents.ts';
 import { readWordOf, tablePointer, writeWordOf } from './smmuWords.ts';
 
 const STE_WORDS = 16;
@@ -39,6 +39,7 @@ const STE_BYTES = 64;
 const DESCRIPTOR_WORDS = 2;
 const DESCRIPTOR_BYTES = 8;
 const PAGE_BYTES = 4096;
+const WORDS_PER_PAGE = PAGE_BYTES / 4;
 const VALID = 1;
 const SPAN_MASK = 0x1f;
 /** Bits 11:6 of a pointer, below the page number. */
@@ -209,6 +210,7 @@ export class StreamTableReader {
 
   private decode(page: number, word: number): boolean {
     const { memory } = this;
+    if (page + Math.floor(word / WORDS_PER_PAGE) >= memory.pages) return this.refuse(F_STE_FETCH);
     const low = readWordOf(memory, page, word);
     if ((low & VALID) === 0) return this.refuse(C_BAD_STE);
     this.config = (low >>> 1) & 7;
