@@ -183,7 +183,7 @@ export class FandsMachine {
         pagesPerDescriptor: parameters.pagesPerDescriptor,
         cachedPages: parameters.cachedPages,
         contiguous,
-        completionEntries: COMPLETION_ENTRIES,
+        completionEntries: Math.max(COMPLETION_ENTRIES, descriptors * parameters.pagesPerDescriptor),
         sendEntries: SEND_ENTRIES,
         sendBatch: parameters.sendBatch,
       };
