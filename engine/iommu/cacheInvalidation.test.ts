@@ -16,7 +16,7 @@ const SPACES = 3;
 function caches() {
   const iotlb = new Iotlb({ entries4K: 4096, entries2M: 64, entries1G: 8, ways: 4096 });
   const pagingCache = new PagingStructureCache({ entries512G: 16, entries1G: 16, entries2M: 64 });
-  return { iotlb, pagingCache, contextCache: new ContextCache(8), inclusive: false, emptiesSets: false };
+  return { iotlb, pagingCache, contextCache: new ContextCache(8), emptiesSets: false };
 }
 
 const space = fc.nat({ max: SPACES - 1 });

@@ -31,8 +31,6 @@ export interface InvalidatedCaches {
   readonly iotlb: Iotlb;
   readonly pagingCache: PagingStructureCache;
   readonly contextCache: ContextCache;
-  /** What was found through a pointer to a table goes with it: see IommuGeometry. */
-  readonly inclusive: boolean;
   /** Whether an invalidation without the hint empties whole sets. */
   readonly emptiesSets: boolean;
 }

@@ -38,11 +38,6 @@ export interface IommuGeometry {
   /** Page walks that may be under way at once. */
   readonly walkers: number;
   /**
-   * A translation lives no longer than the pointers to tables through which it was found: where an invalidation takes a pointer that spans
-   * 512 GiB, all that lies below goes with it. Default false: each cache keeps what is its own.
-   */
-  readonly inclusive?: boolean;
-  /**
    * A page-selective invalidation without the hint empties the sets in which its pages would lie, as hardware may that compares no tags
    * (VT-d specification 6.5.2: more than was asked for may go). Default false.
    */
@@ -108,7 +103,6 @@ export class Iommu implements Translator, AtsTranslator {
   readonly iotlb: Iotlb;
   readonly pagingCache: PagingStructureCache;
   readonly contextCache: ContextCache;
-  readonly inclusive: boolean;
   readonly emptiesSets: boolean;
   physPage = 0;
   readyAt: Picoseconds = picoseconds(0);
@@ -135,7 +129,6 @@ export class Iommu implements Translator, AtsTranslator {
     this.costs = costs;
     this.values = counters.values;
     this.iotlb = new Iotlb(geometry.iotlb);
-    this.inclusive = geometry.inclusive ?? false;
     this.emptiesSets = geometry.emptiesSets ?? false;
     this.contextCache = new ContextCache(geometry.contextCacheEntries);
     this.vendor = options.vendor ?? 'vtd';

@@ -24,8 +24,6 @@ const WAIT_STATUS_WRITE = 1 << 5;
 const INVALIDATION_HINT = 1 << 6;
 const ADDRESS_MASK_BITS = 0x3f;
 const LOW_PAGES = 2 ** 20;
-/** Pages below the highest pointer that paging-structure caches hold: 512 GiB. */
-const HIGHEST_POINTER_SPAN = 512 ** 3;
 
 /** Sees what the hardware takes from the ring. */
 export interface InvalidationObserver {
@@ -113,11 +111,6 @@ export class InvalidationQueue extends CommandRing {
         iotlb.emptySets(firstPage, firstPage + pages - 1);
         pagingCache.emptySets(firstPage, firstPage + pages - 1);
       }
-      if (!this.caches.inclusive) return;
-      const above = firstPage - (firstPage % HIGHEST_POINTER_SPAN);
-      const last = Math.max(firstPage + pages, above + HIGHEST_POINTER_SPAN) - 1;
-      iotlb.invalidateRange(domainId, above, last);
-      pagingCache.invalidateRange(domainId, above, last);
     }
   }
 }
