@@ -44,7 +44,7 @@ export interface Wire {
 }
 
 /** Who is told of interrupts: kind 0, the argument is the ring. */
-export const RING_INTERRUPT = 0;
+const RING_INTERRUPT = 0;
 
 const NEXT_PACKET = 0;
 const DESCRIPTOR_READ = 1;

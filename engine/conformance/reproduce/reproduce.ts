@@ -49,7 +49,7 @@ const RERUNS: Readonly<Record<string, () => Promise<Rerun>>> = {
   },
 };
 
-export const REPRODUCTION_NAMES: readonly string[] = Object.keys(RERUNS);
+const REPRODUCTION_NAMES: readonly string[] = Object.keys(RERUNS);
 
 export async function reproduce(
   name: string,

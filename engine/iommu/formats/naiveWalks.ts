@@ -4,11 +4,6 @@
  */
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 
-export interface NaiveTranslation {
-  readonly phys: bigint;
-  readonly write: boolean;
-}
-
 function read(memory: PhysicalMemory, address: bigint): bigint {
   const page = Number(address >> 12n);
   const word = Number(address & 0xfffn) / 4;
