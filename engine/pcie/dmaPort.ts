@@ -9,6 +9,7 @@
  * way to memory all the same.
  * A fabric may also limit posted requests by credits, keep completions in order, let walks and data share one way to memory, and
  * know which data the last-level cache holds; one that names none of them has none of them.
+ * A function with a device TLB asks that and nobody else: what an answer takes counts as if it came while the request is at the root complex.
  * Leaves out: relaxed ordering, tags (a device limits its own reads), poisoned completions.
  */
 import { DMA_MAPPING_ERROR, dmaAddr, PAGE_SIZE, type DmaAddr } from '../memory/addresses.ts';
@@ -68,11 +69,17 @@ export class DmaPort implements EventHandler {
   /** When the translation that `translate` asked for last is known. */
   private translatedAt = 0;
 
-  constructor(fabric: FabricOptions, link: Link, sourceId: number, peers: PeerRoute | null = null) {
+  constructor(
+    fabric: FabricOptions,
+    link: Link,
+    sourceId: number,
+    peers: PeerRoute | null = null,
+    deviceTlb: Translator | null = null,
+  ) {
     this.sourceId = sourceId;
     this.events = fabric.events;
     this.memory = fabric.memory;
-    this.translator = fabric.translator;
+    this.translator = deviceTlb ?? fabric.translator;
     this.peers = peers;
     this.costs = fabric.costs;
     this.link = link;

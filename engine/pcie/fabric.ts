@@ -67,9 +67,9 @@ export class RootPort {
 
   /**
    * The DMA side of a function with this requester id (bus << 8 | device << 3 | function). `peers`: whom it reaches without the
-   * root complex; null: nobody.
+   * root complex; null: nobody. `deviceTlb`: translations of its own, so that its requests go out translated; null: none.
    */
-  addFunction(sourceId: number, peers: PeerRoute | null = null): DmaPort {
-    return new DmaPort(this.fabric, this.link, sourceId, peers);
+  addFunction(sourceId: number, peers: PeerRoute | null = null, deviceTlb: Translator | null = null): DmaPort {
+    return new DmaPort(this.fabric, this.link, sourceId, peers, deviceTlb);
   }
 }

@@ -7,6 +7,7 @@ import { LabError } from '../../time/labError.ts';
 import {
   fandsReference,
   nvmeModesReference,
+  pageFaultsReference,
   pcieBenchReference,
   smmuScalingReference,
   type ReferenceFile,
@@ -39,6 +40,12 @@ const RERUNS: Readonly<Record<string, () => Promise<Rerun>>> = {
     const { reproduceNvmeModes } = await import('./nvmeModes.ts');
     return (file, options) => {
       reproduceNvmeModes(nvmeModesReference(file), options);
+    };
+  },
+  'odp-faults': async () => {
+    const { reproduceOdpFaults } = await import('./odpFaults.ts');
+    return (file, options) => {
+      reproduceOdpFaults(pageFaultsReference(file), options);
     };
   },
   'smmu-scaling': async () => {

@@ -61,6 +61,8 @@ export class SmmuEventQueue {
   readonly ringPage: number;
   /** Events lost since software last asked (GERROR's and PROD.OVFLG's reason). */
   lost = 0;
+  /** The interrupt: a record was written to an empty ring. */
+  onPending: (() => void) | null = null;
   private readonly memory: PhysicalMemory;
   private readonly waiting: SmmuEvent[] = [];
   private produced = 0;
@@ -116,5 +118,6 @@ export class SmmuEventQueue {
     memory.writeWord(ringPage, word + 4, (event.iovaPage << 12) >>> 0);
     memory.writeWord(ringPage, word + 5, Math.floor(event.iovaPage / LOW_PAGES));
     this.produced += 1;
+    if (this.produced - this.consumed === 1) this.onPending?.();
   }
 }
