@@ -26,8 +26,6 @@ const EVERY_PAGE = 2 ** 52;
 export const ATS_READ = 1;
 export const ATS_WRITE = 2;
 
-/** Invalidate requests that one device may have to answer at once: ITags. */
-export const INVALIDATE_TAGS = 32;
 /** Groups of page requests that one function may have outstanding: group indexes. */
 export const PAGE_REQUEST_GROUPS = 512;
 

@@ -18,7 +18,7 @@ export const ATS_UNSUPPORTED_REQUEST = 1;
 export const ATS_COMPLETER_ABORT = 4;
 
 const ENTRY_BYTES = 8;
-export const MOST_ENTRIES = 64;
+const MOST_ENTRIES = 64;
 
 /** What a fault of the IOMMU answers a translation request with. */
 export type FaultAnswer = (fault: number) => number;
