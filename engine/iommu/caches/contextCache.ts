@@ -87,9 +87,9 @@ export class ContextCache {
     }
   }
 
-  /** Devices that match outside the bits that `functionMask` ignores (0: one function, 3: all eight). */
+  /** Devices that match but for the upper `functionMask` bits of the function's three (VT-d 6.5.2.1: 1 ignores bit 2, 3 all). */
   invalidateDevice(sourceId: number, functionMask: number): void {
-    const ignored = (1 << functionMask) - 1;
+    const ignored = 7 & ~(7 >> functionMask);
     for (let entry = 0; entry < this.sources.length; entry += 1) {
       const source = this.sources[entry]!;
       if (source !== NOTHING && (source | ignored) === (sourceId | ignored)) this.clear(entry);

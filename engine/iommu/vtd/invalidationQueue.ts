@@ -7,8 +7,10 @@
  * IOTLB (type 2): granularity 5:4 (1 global, 2 domain, 3 page), DW 6 and DR 7 (drain), DID 31:16; second half AM 5:0 (2^AM
  * pages, naturally aligned), IH 6 (leaf entries only: paging-structure caches stay), ADDR 63:12.
  * PASID-based IOTLB (type 6), for first-stage tables: granularity 5:4 (2 PASID, 3 page), DID 31:16, PASID 51:32; second half as above.
+ * PASID cache (type 7): granularity 5:4 (0 domain, 1 one PASID of it, 3 global), DID 31:16, PASID 51:32. What is kept of a device is kept with
+ * its PASID entry, so all of a domain's devices are read again whichever PASID is named.
  * Wait (type 5): status write 5, data 63:32; second half the status address.
- * Leaves out: device-TLB, PASID-cache and interrupt-entry descriptors; errors of the queue.
+ * Leaves out: device-TLB and interrupt-entry descriptors; errors of the queue.
  */
 import { COUNTER } from '../../metrics/counters.ts';
 import { CommandRing, STATUS_DONE } from '../commandRing.ts';
@@ -18,8 +20,10 @@ const TYPE_CONTEXT_CACHE = 1;
 const TYPE_IOTLB = 2;
 const TYPE_WAIT = 5;
 const TYPE_PASID_IOTLB = 6;
+const TYPE_PASID_CACHE = 7;
 const GRANULARITY_GLOBAL = 1;
 const GRANULARITY_DOMAIN = 2;
+const PASID_GRANULARITY_GLOBAL = 3;
 const WAIT_STATUS_WRITE = 1 << 5;
 const INVALIDATION_HINT = 1 << 6;
 const ADDRESS_MASK_BITS = 0x3f;
@@ -67,6 +71,11 @@ export class InvalidationQueue extends CommandRing {
       case TYPE_PASID_IOTLB:
         // the one PASID that is used stands for the whole domain
         this.invalidateIotlb((first >>> 4) & 3, first >>> 16, low, high);
+        break;
+      case TYPE_PASID_CACHE:
+        counters.values[COUNTER.invalidationsContext]! += 1;
+        if (((first >>> 4) & 3) === PASID_GRANULARITY_GLOBAL) this.caches.contextCache.invalidateAll();
+        else this.caches.contextCache.invalidateDomain(first >>> 16);
         break;
       case TYPE_WAIT:
         counters.values[COUNTER.invalidationWaits]! += 1;
