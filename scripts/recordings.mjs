@@ -1,6 +1,9 @@
-// The recordings of real kernels that come with the project: traces of NVMe workloads, and single calls of the DMA API.
+// The recordings that come with the project: of real kernels, traces of NVMe workloads and single calls of the DMA API; and page walks
+// of a reference model.
 import { readdirSync } from 'node:fs';
 import { root } from './process.mjs';
+
+const WALKS = 'riscv-sv/';
 
 /** @param {string} ending @returns {string[]} relative to the root, in a stable order */
 const filesEndingIn = (ending) =>
@@ -10,4 +13,5 @@ const filesEndingIn = (ending) =>
     .sort();
 
 export const recordings = () => filesEndingIn('.txt.gz');
-export const callRecordings = () => filesEndingIn('.jsonl.gz');
+export const walkRecordings = () => filesEndingIn('.jsonl.gz').filter((name) => name.includes(WALKS));
+export const callRecordings = () => filesEndingIn('.jsonl.gz').filter((name) => !name.includes(WALKS));

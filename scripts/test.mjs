@@ -7,7 +7,7 @@ import { buildApp } from './build.mjs';
 import { countConformance, countPlaywright, countVitest } from './counts.mjs';
 import { resolveRuntime } from './electronRuntime.mjs';
 import { localProgram, root, run } from './process.mjs';
-import { callRecordings, recordings } from './recordings.mjs';
+import { callRecordings, recordings, walkRecordings } from './recordings.mjs';
 import { ensureSystemPackages } from './systemPackages.mjs';
 
 /** @typedef {import('./counts.mjs').Count} Count */
@@ -93,6 +93,7 @@ const steps = [
   single('build', buildApp),
   conformance('conformance to recorded kernels', 'linux-trace', recordings()),
   conformance('conformance to recorded calls', 'linux-api', callRecordings()),
+  conformance('conformance to recorded walks', 'riscv-sv', walkRecordings()),
   reported('end to end', playwrightReport, countPlaywright, async () => {
     const runtime = await resolveRuntime({ say });
     const missing = await ensureSystemPackages({ executable: runtime.executable, display: true, install: true, say });

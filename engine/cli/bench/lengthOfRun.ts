@@ -2,6 +2,8 @@
  * Whether a long run costs more per access than a short one: a run of many accesses against short ones of the same lab, one after
  * the other. A figure of 1 means that nothing grows with the length of a run.
  */
+import { LabRun } from '../../lab/run.ts';
+import type { LabDocument } from '../../lab/schema.ts';
 import { median } from './pairs.ts';
 import { benchLab, runBenchLab } from './wholeRun.ts';
 
@@ -12,7 +14,7 @@ export interface LengthFigure {
   readonly ratio: number;
 }
 
-/** Short runs beside one long run, so that a start is not all that is measured of them. */
+/** Short runs beside one long run. */
 const SHORT_RUNS = 5;
 
 export function measureLengthOfRun(pairs: number, shortAccesses: number, longAccesses: number): LengthFigure {
@@ -20,19 +22,17 @@ export function measureLengthOfRun(pairs: number, shortAccesses: number, longAcc
   const long = benchLab(longAccesses);
   runBenchLab(short);
   const ratios = Array.from({ length: pairs }, () => {
-    const perShort = timePerAccess(() => {
-      let accesses = 0;
-      for (let run = 0; run < SHORT_RUNS; run += 1) accesses += runBenchLab(short);
-      return accesses;
-    });
-    return timePerAccess(() => runBenchLab(long)) / perShort;
+    const perShort = median(Array.from({ length: SHORT_RUNS }, () => timePerAccess(short)));
+    return timePerAccess(long) / perShort;
   });
   return { shortAccesses, longAccesses, ratio: median(ratios) };
 }
 
-function timePerAccess(work: () => number): number {
+/** CPU time of a run itself: what making its machine takes is the same for every length. */
+function timePerAccess(lab: LabDocument): number {
+  const run = LabRun.prepare(lab, 'run', new Map());
   const begun = process.cpuUsage();
-  const accesses = work();
+  while (run.advance(100_000) === 'running');
   const { user, system } = process.cpuUsage(begun);
-  return (user + system) / accesses;
+  return (user + system) / (run.result().counters['iotlbLookups'] ?? Number.NaN);
 }
