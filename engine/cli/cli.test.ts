@@ -66,6 +66,12 @@ describe('lab inspect', () => {
   it('refuses what is no time', async () => {
     expect(await lab('inspect', 'sample.iovalab', '--at', 'noon')).toMatchObject({ status: 2 });
   });
+
+  it('refuses a write of no address', async () => {
+    const write = await lab('inspect', 'sample.iovalab', '--at', '200us', '--write');
+    expect(write).toMatchObject({ status: 2 });
+    expect(write.stderr).toContain('with --walk');
+  });
 });
 
 describe('lab run with the API checker', () => {

@@ -51,6 +51,12 @@ export async function inspectVerb(path: string, options: InspectVerbOptions): Pr
       'this is no address.',
       'Write up to 16 hexadecimal digits, as in 0xfffff000.',
     );
+  if (wanted === null && options.write)
+    throw new LabError(
+      '--write',
+      'there is no access to make a write.',
+      'Give its address with --walk, or leave it out.',
+    );
   const { lab, recordings } = await openLab(path);
   const column = options.run ?? lab.comparison[0]?.id ?? '';
   const inspection = RunInspection.prepare(lab, column, recordings, at, null);
