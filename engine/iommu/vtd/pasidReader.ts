@@ -40,7 +40,7 @@ import {
 
 export const TRANSLATION_FIRST_STAGE = 1;
 export const TRANSLATION_SECOND_STAGE = 2;
-export const TRANSLATION_NESTED = 3;
+const TRANSLATION_NESTED = 3;
 export const TRANSLATION_PASS_THROUGH = 4;
 
 const PRESENT = 1 << 0;
