@@ -45,6 +45,8 @@ interface Attachment {
   /** Null without translation. */
   readonly translated: DmaIommu | null;
   readonly direct: DirectDma;
+  /** Requester ids of the devices that share its domain, its own among them. */
+  readonly members: number[];
 }
 
 export class DmaApi {
@@ -66,12 +68,15 @@ export class DmaApi {
     this.p2pdma = options.p2pdma ?? null;
     this.trace = options.trace;
     this.coherentPages = new CoherentPages(options.frames, this.pageKinds);
-    const { memory, frames, iommu, levels } = options;
-    this.domains = iommu === null ? null : new DeviceDomains(memory, frames, iommu, levels);
+    const { memory, frames, iommu, levels, domains } = options;
+    this.domains = iommu === null ? null : (domains ?? new DeviceDomains(memory, frames, iommu, levels));
   }
 
-  /** Gives a device its default domain, and tells the hardware. */
-  attach(device: DmaDevice, domainType: DomainType): void {
+  /**
+   * Gives a device its default domain, and tells the hardware. `groupMember`: a device of its IOMMU group that was attached before, whose
+   * domain it gets (Linux drivers/iommu/iommu.c `iommu_setup_default_domain`); null: the first of its group.
+   */
+  attach(device: DmaDevice, domainType: DomainType, groupMember: DmaDevice | null = null): void {
     const { options, domains } = this;
     const { iommu, costs, log } = options;
     const direct = new DirectDma({
@@ -85,6 +90,7 @@ export class DmaApi {
       forceRefusesMmio: this.profile.forceRefusesMmio,
     });
     let translated: DmaIommu | null = null;
+    let members: number[] = [];
     if (domainType === 'strict' || domainType === 'lazy') {
       if (iommu === null || domains === null) {
         throw new LabError(
@@ -93,8 +99,10 @@ export class DmaApi {
           'Add an IOMMU to the topology, or choose passthrough.',
         );
       }
-      const domainId = domains.takeDomainId();
-      const { sourceId } = device;
+      const shared = groupMember === null ? null : this.find(groupMember);
+      const domainId = shared?.translated?.domain.domainId ?? domains.takeDomainId();
+      members = shared?.members ?? members;
+      const sourceIds = members;
       translated = new DmaIommu({
         ...options,
         iommu,
@@ -104,16 +112,18 @@ export class DmaApi {
         deviceName: device.name,
         device,
         lazy: domainType === 'lazy',
+        groupMember: shared?.translated ?? null,
         topChanged: (cpu, tablePage, levels) => {
-          domains.topChanged(cpu, sourceId, domainId, tablePage, levels);
+          for (const sourceId of sourceIds) domains.topChanged(cpu, sourceId, domainId, tablePage, levels);
         },
       });
+      members.push(device.sourceId);
       const { table } = translated.domain;
-      domains.attach(sourceId, domainId, table.rootPage, table.levels);
+      domains.attach(device.sourceId, domainId, table.rootPage, table.levels);
     } else if (domainType === 'passthrough' && domains !== null) {
       domains.attachPassthrough(device.sourceId);
     }
-    this.attachments.set(device, { device, translated, direct });
+    this.attachments.set(device, { device, translated, direct, members });
     this.recent = null;
   }
 

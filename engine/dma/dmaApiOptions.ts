@@ -9,6 +9,7 @@ import type { Counters } from '../metrics/counters.ts';
 import type { EventLog } from '../metrics/eventLog.ts';
 import type { P2pdmaTopology } from '../pcie/p2pdma.ts';
 import type { EventQueue } from '../time/eventQueue.ts';
+import type { DeviceDomains } from './attachDomain.ts';
 import type { DmaCosts } from './kernels/costs.ts';
 import type { MemoryEncryption } from './memoryEncryption.ts';
 import type { KernelProfile } from './kernels/profiles.ts';
@@ -22,6 +23,8 @@ export interface DmaApiOptions {
   readonly memory: PhysicalMemory;
   readonly frames: FrameAllocator;
   readonly iommu: RemappingHardware | null;
+  /** The IOMMU's tables of devices, where several of these speak to it; default: made here. */
+  readonly domains?: DeviceDomains | null;
   /** Levels of VT-d's second-stage tables, default 4. AMD's begin with 3 and grow. */
   readonly levels?: number;
   readonly counters: Counters;

@@ -46,6 +46,8 @@ export interface DmaIommuOptions extends IommuDomainOptions {
   readonly swiotlb?: Swiotlb | null;
   readonly pageKinds?: PageKinds | null;
   readonly p2pdma?: P2pdmaTopology | null;
+  /** Another device of its IOMMU group, whose domain, IOVA space and flush queue it shares; null: it is the first of its group. */
+  readonly groupMember?: DmaIommu | null;
 }
 
 export class DmaIommu implements FlushQueueOwner {
@@ -83,13 +85,18 @@ export class DmaIommu implements FlushQueueOwner {
       pageKinds: this.pageKinds,
       log: options.log,
     });
-    this.domain = new IommuDomain(options);
+    const { timers, groupMember = null } = options;
+    this.domain = groupMember?.domain ?? new IommuDomain(options);
     this.apertureEnd = this.domain.apertureEnd - 1;
-    this.iova = new IovaDomain(options.cpus);
-    const { timers } = options;
-    this.depotTrimmer = timers === null ? null : new IovaDepotTrimmer(this.iova, timers, options.cpus);
-    this.flushQueue = options.lazy ? new FlushQueue(options.cpus, this, timers) : null;
-    this.reserve(MSI_WINDOW);
+    this.iova = groupMember?.iova ?? new IovaDomain(options.cpus);
+    if (groupMember === null) {
+      this.depotTrimmer = timers === null ? null : new IovaDepotTrimmer(this.iova, timers, options.cpus);
+      this.flushQueue = options.lazy ? new FlushQueue(options.cpus, this, timers) : null;
+      this.reserve(MSI_WINDOW);
+    } else {
+      this.depotTrimmer = groupMember.depotTrimmer;
+      this.flushQueue = groupMember.flushQueue;
+    }
     for (const region of options.device.reservedRegions) this.reserve(region);
   }
 

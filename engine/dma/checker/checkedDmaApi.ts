@@ -47,8 +47,8 @@ export class CheckedDmaApi extends DmaApi {
     this.twoStepChecks = new TwoStepChecks(options.checker);
   }
 
-  override attach(device: DmaDevice, domainType: DomainType): void {
-    super.attach(device, domainType);
+  override attach(device: DmaDevice, domainType: DomainType, groupMember: DmaDevice | null = null): void {
+    super.attach(device, domainType, groupMember);
     const owner = new CheckedDevice(device, this.checker, this.translatedDevice(device) !== null);
     this.owners.set(device, owner);
     this.accesses?.watch(owner);
