@@ -15,7 +15,7 @@ import type { Translator } from '../pcie/translator.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { Comparison, LabDocument } from './schema.ts';
 
-/** `dev_driver_string` of the one driver that a lab has. */
+/** `dev_driver_string` of the drives' driver. */
 const DRIVER = 'nvme';
 /** Pages that 52 bits of physical address reach. */
 const PHYSICAL_PAGES = 2 ** 40;
@@ -23,25 +23,21 @@ const PHYSICAL_PAGES = 2 ** 40;
 export interface LabChecker {
   /** Null: the lab does not want to hear of misuses. */
   readonly checker: ApiChecker | null;
-  /** What the fabric asks for translations. */
-  readonly translator: Translator | null;
-  createDma(options: DmaApiOptions): DmaApi;
+  /** What the fabric of a socket asks for translations. */
+  translatorFor(translator: Translator | null, node: number): Translator | null;
+  /** The API of devices on that socket. */
+  createDma(options: DmaApiOptions, node: number): DmaApi;
   /** The workloads are done: nothing that the driver mapped for them may be left. */
-  releaseDriver(cpu: Cpu, device: DmaDevice): void;
+  releaseDriver(cpu: Cpu, device: DmaDevice, dma: DmaApi): void;
 }
 
-export function createChecker(
-  lab: LabDocument,
-  comparison: Comparison,
-  translator: Translator | null,
-  log: EventLog,
-): LabChecker {
+export function createChecker(lab: LabDocument, comparison: Comparison, log: EventLog): LabChecker {
   const mode = lab.apiChecker ?? 'off';
   const faults = comparison.driverFaults ?? [];
   if (mode === 'off' && faults.length === 0) {
     return {
       checker: null,
-      translator,
+      translatorFor: (translator) => translator,
       createDma: (options) => new DmaApi(options),
       releaseDriver: () => undefined,
     };
@@ -53,18 +49,22 @@ export function createChecker(
     heard: mode !== 'off',
     driver: DRIVER,
   });
-  const accesses = translator === null ? null : new CheckedTranslator(translator, checker);
-  let checked: CheckedDmaApi | null = null;
+  const accesses: (CheckedTranslator | null)[] = [];
   return {
     checker: mode === 'off' ? null : checker,
-    translator: accesses,
-    createDma: (options) => {
+    translatorFor: (translator, node) => {
+      const watched = translator === null ? null : new CheckedTranslator(translator, checker);
+      accesses[node] = watched;
+      return watched;
+    },
+    createDma: (options, node) => {
       const areas = new KernelAreas();
       areas.add('invalid', options.memory.pages, PHYSICAL_PAGES - options.memory.pages);
-      const all = { ...options, checker, accesses, areas };
-      checked = faults.length === 0 ? new CheckedDmaApi(all) : new FaultyDmaApi({ ...all, faults });
-      return checked;
+      const all = { ...options, checker, accesses: accesses[node] ?? null, areas };
+      return faults.length === 0 ? new CheckedDmaApi(all) : new FaultyDmaApi({ ...all, faults });
     },
-    releaseDriver: (cpu, device) => checked?.driverUnbound(cpu, device, true),
+    releaseDriver: (cpu, device, dma) => {
+      if (dma instanceof CheckedDmaApi) dma.driverUnbound(cpu, device, true);
+    },
   };
 }

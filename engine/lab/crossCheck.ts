@@ -8,31 +8,16 @@ import type { LabProblem } from './check.ts';
 import { HARDWARE_PRESET_IDS } from './hardwarePresets.ts';
 import { suggestNames } from './nearestNames.ts';
 import { overrideProblems } from './presets.ts';
-import type { LabDocument, Part, PartKind } from './schema.ts';
-
-const PARENT_KIND: Readonly<Record<PartKind, PartKind | null>> = {
-  socket: null,
-  memory: 'socket',
-  iommu: 'socket',
-  rootPort: 'socket',
-  nvme: 'rootPort',
-};
-
-/** How many of each kind a machine has. The emulator holds one host bridge with one root port. */
-const PART_COUNTS: readonly { kind: PartKind; least: number; most: number; what: string }[] = [
-  { kind: 'socket', least: 1, most: 1, what: 'a socket, whose CPUs run the kernel' },
-  { kind: 'memory', least: 1, most: 1, what: 'a memory' },
-  { kind: 'iommu', least: 0, most: 1, what: 'an IOMMU' },
-  { kind: 'rootPort', least: 1, most: 1, what: 'a root port' },
-  { kind: 'nvme', least: 1, most: 1, what: 'an NVMe drive' },
-];
+import type { LabDocument, Part } from './schema.ts';
+import { socketOf, topologyProblems } from './topologyCheck.ts';
 
 export function crossCheck(lab: LabDocument, recordings: ReadonlySet<string> | null): LabProblem[] {
+  const sameIds = uniqueIds(lab.topology.parts, 'topology.parts');
   return [
-    ...uniqueIds(lab.topology.parts, 'topology.parts'),
+    ...sameIds,
     ...uniqueIds(lab.workloads, 'workloads'),
     ...uniqueIds(lab.comparison, 'comparison'),
-    ...topologyProblems(lab.topology.parts),
+    ...(sameIds.length > 0 ? [] : topologyProblems(lab.topology.parts)),
     ...workloadProblems(lab, recordings),
     ...comparisonProblems(lab),
     ...bounceProblems(lab),
@@ -55,51 +40,12 @@ function uniqueIds(elements: readonly { id: string }[], path: string): LabProble
   });
 }
 
-function topologyProblems(parts: readonly Part[]): LabProblem[] {
-  const byId = new Map(parts.map((part) => [part.id, part]));
-  const counts = PART_COUNTS.flatMap(({ kind, least, most, what }): LabProblem[] => {
-    const found = parts.filter((part) => part.kind === kind);
-    if (found.length < least)
-      return [{ path: 'topology.parts', problem: `the machine has no ${kind}.`, remedy: `Add ${what}.` }];
-    const extra = found[most];
-    if (!extra) return [];
-    return [
-      {
-        path: `topology.parts[${extra.id}]`,
-        problem: `the machine has ${found.length} parts of the kind ${kind}; this version emulates ${most}.`,
-        remedy: 'Remove the others.',
-      },
-    ];
-  });
-  const parents = parts.flatMap((part): LabProblem[] => {
-    const wanted = PARENT_KIND[part.kind];
-    if (wanted === null || !('parent' in part)) return [];
-    const path = `topology.parts[${part.id}].parent`;
-    const parent = byId.get(part.parent);
-    const candidates = parts.filter((candidate) => candidate.kind === wanted).map((candidate) => candidate.id);
-    if (!parent)
-      return [
-        {
-          path,
-          problem: `no such part "${part.parent}".`,
-          remedy: suggestNames(part.parent, candidates) || `Add a ${wanted}.`,
-        },
-      ];
-    if (parent.kind === wanted) return [];
-    return [
-      {
-        path,
-        problem: `"${parent.id}" is a ${parent.kind}, and a ${part.kind} hangs below a ${wanted}.`,
-        remedy: candidates.length > 0 ? `Use ${candidates.join(' or ')}.` : `Add a ${wanted}.`,
-      },
-    ];
-  });
-  return [...counts, ...parents];
-}
-
 function workloadProblems(lab: LabDocument, recordings: ReadonlySet<string> | null): LabProblem[] {
   const drives = lab.topology.parts.filter((part) => part.kind === 'nvme');
-  const socket = lab.topology.parts.find((part) => part.kind === 'socket');
+  const sockets = lab.topology.parts.filter((part) => part.kind === 'socket');
+  const memories = lab.topology.parts.filter((part) => part.kind === 'memory');
+  const cpus = sockets.reduce((sum, socket) => sum + socket.cpus, 0);
+  const replays = lab.workloads.filter((workload) => workload.kind === 'replay');
   const users = new Map<string, string>();
   return lab.workloads.flatMap((workload): LabProblem[] => {
     const path = `workloads[${workload.id}]`;
@@ -135,13 +81,29 @@ function workloadProblems(lab: LabDocument, recordings: ReadonlySet<string> | nu
         problem: `the lab carries no recording "${workload.recording}".`,
         remedy: suggestNames(workload.recording, [...recordings]) || 'Make the lab with "import".',
       });
+    const [replay] = replays;
+    if (workload.kind === 'replay' && replay !== undefined && workload !== replay)
+      problems.push({
+        path,
+        problem: `workloads[${replay.id}] replays a recording already, and both would name the same physical memory.`,
+        remedy: 'Use a workload of the kind bio for this drive.',
+      });
     if (workload.kind === 'bio') {
-      if (socket && workload.cpus > socket.cpus)
+      if (cpus > 0 && workload.cpus > cpus)
         problems.push({
           path: `${path}.cpus`,
-          problem: `the socket has ${socket.cpus} CPUs.`,
-          remedy: `Use at most ${socket.cpus}, or more topology.parts[${socket.id}].cpus.`,
+          problem: `${sockets.length === 1 ? 'the socket has' : 'the sockets have'} ${cpus} CPUs.`,
+          remedy: `Use at most ${cpus}, or more topology.parts[${sockets[0]?.id ?? ''}].cpus.`,
         });
+      const { memory } = workload;
+      if (memory !== undefined && !memories.some((part) => part.id === memory)) {
+        const ids = memories.map((part) => part.id);
+        problems.push({
+          path: `${path}.memory`,
+          problem: `no such memory "${memory}".`,
+          remedy: suggestNames(memory, ids) || 'Leave it out.',
+        });
+      }
       const largest = Math.max(workload.blockSize, ...(workload.blockSizeMix ?? []).map((size) => size.bytes));
       if (largest > workload.regionMiB * 1_048_576)
         problems.push({
@@ -161,10 +123,16 @@ function workloadProblems(lab: LabDocument, recordings: ReadonlySet<string> | nu
 }
 
 function comparisonProblems(lab: LabDocument): LabProblem[] {
-  const hasIommu = lab.topology.parts.some((part) => part.kind === 'iommu');
+  const { parts } = lab.topology;
+  const iommus = parts.filter((part) => part.kind === 'iommu');
+  const behindNone = parts.find((part) => {
+    if (part.kind !== 'nvme') return false;
+    const socket = socketOf(parts, part.id);
+    return socket !== undefined && !iommus.some((iommu) => iommu.parent === socket.id);
+  });
   return lab.comparison.flatMap((run): LabProblem[] => {
     const path = `comparison[${run.id}]`;
-    if (run.domain !== 'passthrough' && !hasIommu)
+    if (run.domain !== 'passthrough' && iommus.length === 0)
       return [
         {
           path: `${path}.domain`,
@@ -172,6 +140,16 @@ function comparisonProblems(lab: LabDocument): LabProblem[] {
           remedy: 'Add a part of the kind iommu below the socket, or use passthrough.',
         },
       ];
+    if (run.domain !== 'passthrough' && behindNone !== undefined) {
+      const socket = socketOf(parts, behindNone.id)?.id ?? '';
+      return [
+        {
+          path: `${path}.domain`,
+          problem: `${run.domain} needs an IOMMU above every drive, and the socket "${socket}" of "${behindNone.id}" has none.`,
+          remedy: `Add a part of the kind iommu with the parent "${socket}", or use passthrough.`,
+        },
+      ];
+    }
     const replayed = lab.workloads.find((workload) => workload.kind === 'replay');
     if (run.scheme === 'premapped' && replayed !== undefined)
       return [
@@ -196,14 +174,17 @@ function comparisonProblems(lab: LabDocument): LabProblem[] {
 /** A drive that can't be mapped without bounce buffers needs a pool of them. */
 function bounceProblems(lab: LabDocument): LabProblem[] {
   const { parts } = lab.topology;
-  const memory = parts.find((part) => part.kind === 'memory');
+  const first = parts.find((part) => part.kind === 'socket');
+  const memories = parts.filter((part) => part.kind === 'memory');
+  const memory = memories.find((part) => part.parent === first?.id);
   if (memory === undefined) return [];
+  const wholeGiB = memories.reduce((sum, { sizeGiB }) => sum + sizeGiB, 0);
   const size = memory.swiotlb?.sizeMiB ?? 0;
   if (size * 2 ** 20 > (memory.sizeGiB * 2 ** 30) / 2) {
     return [
       {
         path: `topology.parts[${memory.id}].swiotlb.sizeMiB`,
-        problem: `${size} MiB are more than half of the machine's ${memory.sizeGiB} GiB.`,
+        problem: `${size} MiB are more than half of the ${memory.sizeGiB} GiB that they lie in.`,
         remedy: 'Use a smaller size, or more sizeGiB.',
       },
     ];
@@ -223,8 +204,8 @@ function bounceProblems(lab: LabDocument): LabProblem[] {
     if (untrusted && lab.comparison.some((run) => run.domain !== 'passthrough')) {
       return [{ path: `${path}.untrusted`, problem: 'there are no bounce buffers for its partial pages.', remedy }];
     }
-    if (untranslated === undefined || reach >= memory.sizeGiB * 2 ** 30) return [];
-    const problem = `in comparison[${untranslated.id}] ${dmaMaskBits} bits do not reach all of ${memory.sizeGiB} GiB, and there are no bounce buffers.`;
+    if (untranslated === undefined || reach >= wholeGiB * 2 ** 30) return [];
+    const problem = `in comparison[${untranslated.id}] ${dmaMaskBits} bits do not reach all of ${wholeGiB} GiB, and there are no bounce buffers.`;
     return [{ path: `${path}.dmaMaskBits`, problem, remedy }];
   });
 }

@@ -10,6 +10,15 @@ export const LIMITS = {
   /** Values (scalars, objects, arrays) in lab.json. */
   values: 200_000,
   parts: 256,
+  sockets: 8,
+  /** Devices 1 to 31 of a root bus; 0 stands for the host bridge. */
+  rootPortsPerSocket: 31,
+  /** Devices 0 to 31 of the bus inside a switch. */
+  portsPerSwitch: 32,
+  /** As many workloads as drives. */
+  drives: 16,
+  /** GiB of all memories: 8 TiB. */
+  memoryGiB: 8_192,
   workloads: 16,
   comparisons: 8,
   driverFaults: 16,

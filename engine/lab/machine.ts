@@ -1,196 +1,149 @@
 /**
- * From a lab document to a machine: memory, fabric, IOMMU, drive, DMA API, driver, workloads, and the metrics that all of them
- * report to. The one place that knows every part. Leaves out: more than one socket, root port and drive (crossCheck.ts
- * says so to whoever asks for them).
+ * From a lab document to a machine: sockets with their memory and IOMMUs, the PCIe fabric, drives with their drivers, workloads,
+ * and the metrics that all of them report to. The parts are put together in build*.ts; this is the order.
  */
-import { NVME_DRIVE_DEFAULTS, NvmeDrive } from '../devices/nvmeDrive.ts';
 import type { ApiChecker } from '../dma/checker/apiChecker.ts';
-import { createDmaDevice, dmaBitMask, type DmaDevice } from '../dma/device.ts';
-import type { DmaApi } from '../dma/dmaApi.ts';
 import type { LedgerClock } from '../dma/iova/iovaLedger.ts';
 import { kernelProfile } from '../dma/kernels/profiles.ts';
+import type { DmaCosts } from '../dma/kernels/costs.ts';
 import { Swiotlb, swiotlbAreas } from '../dma/swiotlb/swiotlb.ts';
 import { IO_TLB_SIZE } from '../dma/swiotlb/swiotlbPool.ts';
 import type { DmaTrace } from '../dma/trace.ts';
 import { CpuWork } from '../drivers/cpuWork.ts';
-import { NvmeDriver } from '../drivers/nvmeDriver.ts';
-import { Iommu } from '../iommu/iommu.ts';
+import type { Iommu } from '../iommu/iommu.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
-import { FrameAllocator } from '../memory/frameAllocator.ts';
-import { PhysicalMemory } from '../memory/physicalMemory.ts';
+import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import { Metrics } from '../metrics/metrics.ts';
-import { Fabric } from '../pcie/fabric.ts';
-import { createScheme } from '../schemes/schemes.ts';
-import { Cpu } from '../time/cpu.ts';
+import type { Cpu } from '../time/cpu.ts';
 import { EventQueue } from '../time/eventQueue.ts';
 import { LabError } from '../time/labError.ts';
-import { PICOSECONDS_PER_MICROSECOND, nanoseconds, picoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import { RandomStream } from '../time/random.ts';
-import { BioWorkload, type WorkloadMachine } from '../workloads/bio.ts';
-import type { Recording, RecordingFiles } from '../workloads/recordedRequest.ts';
-import { ReplayWorkload } from '../workloads/replay.ts';
+import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import type { Workload } from '../workloads/workload.ts';
 import { createChecker } from './apiChecker.ts';
-import { resolveCosts, type HardwareCosts } from './presets.ts';
-import { readRecording } from './recording.ts';
-import type { Comparison, LabDocument, LabWorkload, Part, PartKind, PartOf } from './schema.ts';
+import { buildDrives, type MachineDrive } from './buildDrives.ts';
+import { buildHosts, type Host, type Hosts } from './buildHosts.ts';
+import { buildTopology } from './buildTopology.ts';
+import { buildWorkload } from './buildWorkloads.ts';
+import { enumerate } from './enumeration.ts';
+import { resolveCosts } from './presets.ts';
+import type { Comparison, LabDocument, LabWorkload } from './schema.ts';
 
 export interface Machine {
   readonly events: EventQueue;
   readonly metrics: Metrics;
-  readonly iommu: Iommu | null;
+  /** By the id of their parts, in the order of their sockets. */
+  readonly iommus: ReadonlyMap<string, Iommu>;
+  /** In the order of their PCI addresses. */
+  readonly drives: readonly MachineDrive[];
   readonly workloads: readonly Workload[];
-  readonly dma: DmaApi;
-  /** The drive, as the DMA API knows it. */
-  readonly device: DmaDevice;
+  /** Of all sockets. */
   readonly cpus: readonly Cpu[];
   /** Null where the lab does not check the calls of the API. */
   readonly checker: ApiChecker | null;
-  /** The workloads are done, and the driver lets go of its device: the checker looks for what it left behind. */
-  releaseDriver(): void;
+  /** The workloads are done, and the drivers let go of their devices: the checker looks for what they left behind. */
+  releaseDrivers(): void;
 }
 
-const GIB = 2 ** 30;
+/** Makes a listener to the DMA API for each IOVA space, told which drives share it. */
+export type SpaceListener = (clock: LedgerClock, drives: readonly string[]) => DmaTrace;
+
 const MIB = 2 ** 20;
 const KIB = 2 ** 10;
-/** Bus 1, device 0, function 0: the first function below the root port. */
-const DRIVE_ADDRESS = '0000:01:00.0';
-const DRIVE_SOURCE_ID = 0x100;
+const GIB = 2 ** 30;
 
 export function buildMachine(
   lab: LabDocument,
   comparison: Comparison,
   recordings: ReadonlyMap<string, RecordingFiles>,
-  listen: ((clock: LedgerClock) => DmaTrace) | null = null,
+  listen: SpaceListener | null = null,
 ): Machine {
-  const { parts } = lab.topology;
-  const socket = onePart(parts, 'socket');
-  const drivePart = onePart(parts, 'nvme');
   const costs = resolveCosts(lab.costs, lab.kernelProfile);
   const profile = kernelProfile(lab.kernelProfile);
   const metrics = new Metrics();
   const { counters, log } = metrics;
   const events = new EventQueue();
-  const memoryPart = onePart(parts, 'memory');
-  const memoryBytes = memoryPart.sizeGiB * GIB;
-  const memory = new PhysicalMemory(memoryBytes);
-  // Page 0 stays free: an address of 0 is a mistake, here as in a kernel.
-  const frames = new FrameAllocator(memory, 1, memoryBytes / PAGE_SIZE - 1);
+  const { parts } = lab.topology;
+  const { memory, hosts } = buildHosts(parts, enumerate(parts), costs.hardware, metrics);
+  const checking = createChecker(lab, comparison, log);
+  const translators = hosts.map((host) => checking.translatorFor(host.iommu, host.node));
+  const slots = buildTopology(hosts, translators, { events, memory, costs: costs.hardware, counters });
 
-  const iommuPart = parts.find((part) => part.kind === 'iommu');
-  const iommu = iommuPart ? buildIommu(iommuPart, costs.hardware, memory, frames, metrics) : null;
-  const checking = createChecker(lab, comparison, iommu, log);
-  const { translator } = checking;
-  const fabric = new Fabric({ events, memory, translator, costs: costs.hardware, counters });
-  const drive = buildDrive(drivePart, onePart(parts, 'rootPort'), fabric, events, metrics);
-
-  const cpus = Array.from({ length: socket.cpus }, (_, id) => new Cpu(id));
+  const cpus = hosts.flatMap((host) => host.cpus);
   const work = new CpuWork(events, cpus);
-  const trace = listen?.(work) ?? null;
-  const pool = memoryPart.swiotlb;
-  const slots = ((pool?.sizeMiB ?? 0) * MIB) / IO_TLB_SIZE;
-  const swiotlb =
-    pool === undefined
-      ? null
-      : new Swiotlb({
-          memory,
-          firstPage: placeBouncePool(frames, memoryPart.id, pool.sizeMiB),
-          slots,
-          areas: swiotlbAreas(socket.cpus, slots),
-          force: pool.force,
-          costs: costs.dma,
-          counters,
-          trace,
-          log,
-        });
-  const dma = checking.createDma({
-    profile,
-    costs: costs.dma,
-    memory,
-    frames,
-    iommu,
-    levels: iommuPart?.levels ?? 4,
-    counters,
-    trace,
-    timers: events,
-    cpus: socket.cpus,
-    log,
-    swiotlb,
-    cachingMode: iommuPart?.cachingMode ?? false,
-  });
-  const mask = dmaBitMask(drivePart.dmaMaskBits ?? 64);
-  const device = createDmaDevice({
-    name: DRIVE_ADDRESS,
-    sourceId: DRIVE_SOURCE_ID,
-    dmaMask: mask,
-    coherentDmaMask: mask,
-    untrusted: drivePart.untrusted ?? false,
-  });
-  dma.attach(device, iommu === null ? 'none' : comparison.domain);
-  const driver = new NvmeDriver(
-    { dma, memory, work, counters, metrics, log },
-    {
-      name: drivePart.id,
-      device,
-      drive,
+  const drives = buildDrives(slots, {
+    comparison,
+    checking,
+    metrics,
+    events,
+    work,
+    costs: costs.nvme,
+    dma: {
       profile,
-      scheme: createScheme(comparison.scheme, dma, device, profile, `comparison[${comparison.id}].scheme`),
-      costs: costs.nvme,
-      queues: socket.cpus,
-      queueDepth: drivePart.queueDepth,
+      costs: costs.dma,
+      memory,
+      counters,
+      timers: events,
+      cpus: cpus.length,
+      log,
+      swiotlb: buildSwiotlb({ memory, hosts }, cpus.length, costs.dma, metrics),
     },
-  );
-  const machine: WorkloadMachine = { driver, work, memory, frames };
+    listen: listen === null ? null : (sharing) => listen(work, sharing),
+  });
   const random = new RandomStream(lab.seed);
-  const workloads = lab.workloads.map((workload) =>
-    buildWorkload(workload, machine, recordings, random.fork(`workload ${workload.id}`)),
-  );
-  // Queues and pools that the driver set up are not the workload's doing.
+  const workloads = lab.workloads.map((workload) => {
+    const drive = drives.find(({ id }) => id === workload.device);
+    if (drive === undefined) throw new Error(`the machine has no drive "${workload.device}"`);
+    const near = drive.host.cpus;
+    const machine = {
+      driver: drive.driver,
+      work,
+      memory,
+      frames: framesOf(workload, drive.host, hosts),
+      cpus: [...near, ...cpus.filter((cpu) => !near.includes(cpu))],
+    };
+    return buildWorkload(workload, machine, recordings, random.fork(`workload ${workload.id}`));
+  });
+  // Queues and pools that the drivers set up are not the workloads' doing.
   counters.values.fill(0);
   return {
     events,
     metrics,
-    iommu,
+    iommus: new Map(hosts.flatMap(({ iommuPart, iommu }) => (iommu === null ? [] : [[iommuPart!.id, iommu]]))),
+    drives,
     workloads,
-    dma,
-    device,
     cpus,
     checker: checking.checker,
-    releaseDriver: () => {
-      driver.release(cpus[0]!);
-      checking.releaseDriver(cpus[0]!, device);
+    releaseDrivers: () => {
+      for (const { driver, device, dma, host } of drives) {
+        driver.release(host.cpus[0]!);
+        checking.releaseDriver(host.cpus[0]!, device, dma);
+      }
     },
   };
 }
 
-function buildIommu(
-  part: PartOf<'iommu'>,
-  costs: HardwareCosts,
-  memory: PhysicalMemory,
-  frames: FrameAllocator,
+/** A recording names the pages of a machine with one node; other buffers lie on the node of their drive, or where the lab says. */
+function framesOf(workload: LabWorkload, near: Host, hosts: readonly Host[]): FrameAllocator {
+  if (workload.kind === 'replay') return hosts[0]!.frames;
+  const chosen = hosts.find(({ memoryPart }) => memoryPart.id === workload.memory);
+  return (chosen ?? near).frames;
+}
+
+/** The pool of the machine lies on its first node. Nobody who listens to a device's IOVA space hears of it. */
+function buildSwiotlb(
+  { memory, hosts }: Hosts,
+  cpus: number,
+  costs: DmaCosts,
   { counters, log }: Metrics,
-): Iommu {
-  const geometry = {
-    iotlb: {
-      entries4K: part.iotlbEntries4K - (part.iotlbReserved ?? 0),
-      entries2M: part.iotlbEntries2M,
-      entries1G: part.iotlbEntries1G,
-      ways: part.iotlbWays,
-      replacement: part.iotlbReplacement ?? 'lru',
-      hashed: part.iotlbHashed ?? false,
-      unified: part.iotlbUnified ?? false,
-    },
-    pagingCache: {
-      entries512G: part.pagingCache512G,
-      entries1G: part.pagingCache1G,
-      entries2M: part.pagingCache2M,
-      ...(part.pagingCacheWays === undefined ? {} : { ways: part.pagingCacheWays }),
-    },
-    contextCacheEntries: part.contextCacheEntries,
-    walkers: part.walkers,
-  };
-  const { id, vendor = 'vtd', cachingMode = false, scalableMode = false } = part;
-  return new Iommu({ name: id, memory, frames, geometry, costs, counters, log, vendor, cachingMode, scalableMode });
+): Swiotlb | null {
+  const { memoryPart, frames } = hosts[0]!;
+  const pool = memoryPart.swiotlb;
+  if (pool === undefined) return null;
+  const slots = (pool.sizeMiB * MIB) / IO_TLB_SIZE;
+  const firstPage = placeBouncePool(frames, memoryPart.id, pool.sizeMiB);
+  const areas = swiotlbAreas(cpus, slots);
+  return new Swiotlb({ memory, firstPage, slots, areas, force: pool.force, costs, counters, trace: null, log });
 }
 
 /** Where every device with 32 bits of address finds it; on the boundary of a segment, as far as the kernel can. */
@@ -205,95 +158,4 @@ function placeBouncePool(frames: FrameAllocator, name: string, sizeMiB: number):
     );
   }
   return first;
-}
-
-function buildDrive(
-  part: PartOf<'nvme'>,
-  port: PartOf<'rootPort'>,
-  fabric: Fabric,
-  events: EventQueue,
-  { counters, log }: Metrics,
-): NvmeDrive {
-  const rootPort = fabric.addRootPort({
-    generation: port.generation,
-    lanes: port.lanes,
-    maxPayloadSize: port.maxPayloadSize,
-    maxReadRequestSize: port.maxReadRequestSize,
-    propagation: nanoseconds(port.propagationNs),
-  });
-  return new NvmeDrive(
-    { port: rootPort.addFunction(DRIVE_SOURCE_ID), events, counters, log },
-    {
-      ...NVME_DRIVE_DEFAULTS,
-      name: part.id,
-      capacityBytes: part.capacityGiB * GIB,
-      maxQueueEntries: part.queueDepth,
-      maxTransferBytes: part.maxTransferKiB * KIB,
-      sgl: part.sgl,
-      media: {
-        channels: part.channels,
-        readLatency: microseconds(part.readLatencyUs),
-        writeLatency: microseconds(part.writeLatencyUs),
-        maxReadBytesPerSecond: part.maxReadMBps * 1e6,
-        maxWriteBytesPerSecond: part.maxWriteMBps * 1e6,
-        maxIops: part.maxIops,
-      },
-    },
-  );
-}
-
-function buildWorkload(
-  workload: LabWorkload,
-  machine: WorkloadMachine,
-  recordings: ReadonlyMap<string, RecordingFiles>,
-  random: RandomStream,
-): Workload {
-  const name = `workloads[${workload.id}]`;
-  if (workload.kind === 'replay') {
-    const files = recordings.get(workload.recording);
-    if (!files)
-      throw new LabError(
-        `${name}.recording`,
-        `the lab carries no recording "${workload.recording}".`,
-        'Make the lab with "import".',
-      );
-    const { queueDepth } = workload;
-    return new ReplayWorkload(machine, recordingOf(files), queueDepth === undefined ? { name } : { name, queueDepth });
-  }
-  const { rw, readPercent, blockSize, blockSizeMix, queueDepth, ioCount, regionMiB, contiguity, cpus } = workload;
-  return new BioWorkload(
-    machine,
-    {
-      name,
-      rw,
-      readPercent,
-      blockSizes: blockSizeMix ?? [{ bytes: blockSize, weight: 1 }],
-      regionBytes: regionMiB * MIB,
-      queueDepth,
-      ioCount,
-      contiguity,
-      cpus,
-      verify: false,
-    },
-    random,
-  );
-}
-
-/** Runs side by side read one recording once. */
-const readBefore = new WeakMap<RecordingFiles, Recording>();
-
-function recordingOf(files: RecordingFiles): Recording {
-  const recording = readBefore.get(files) ?? readRecording(files);
-  readBefore.set(files, recording);
-  return recording;
-}
-
-function microseconds(value: number): Picoseconds {
-  return picoseconds(Math.round(value * PICOSECONDS_PER_MICROSECOND));
-}
-
-function onePart<Kind extends PartKind>(parts: readonly Part[], kind: Kind): PartOf<Kind> {
-  const found = parts.find((part): part is PartOf<Kind> => part.kind === kind);
-  if (!found) throw new LabError('topology.parts', `the machine has no ${kind}.`, `Add a part of the kind ${kind}.`);
-  return found;
 }

@@ -4,12 +4,10 @@
  * of them. Leaves out: threads, clocks and pausing, which belong to whoever steps it.
  */
 import { ApiMisuseError } from '../dma/checker/apiMisuseError.ts';
-import type { LedgerClock } from '../dma/iova/iovaLedger.ts';
-import type { DmaTrace } from '../dma/trace.ts';
 import { LabError } from '../time/labError.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';
-import { buildMachine, type Machine } from './machine.ts';
+import { buildMachine, type Machine, type SpaceListener } from './machine.ts';
 import { suggestNames } from './nearestNames.ts';
 import { presetLabel } from './presetLabel.ts';
 import { runId } from './runIdentity.ts';
@@ -46,13 +44,13 @@ export class LabRun {
 
   /**
    * Builds the machine of one column; a lab that cannot run throws a LabError. `listen` makes a listener to the DMA API's
-   * trace, which changes nothing of what the run computes.
+   * trace for each IOVA space, which changes nothing of what the run computes.
    */
   static prepare(
     lab: LabDocument,
     comparisonId: string,
     recordings: ReadonlyMap<string, RecordingFiles>,
-    listen: ((clock: LedgerClock) => DmaTrace) | null = null,
+    listen: SpaceListener | null = null,
   ): LabRun {
     const comparison = lab.comparison.find((candidate) => candidate.id === comparisonId);
     if (!comparison) {
@@ -90,7 +88,7 @@ export class LabRun {
       queue.step();
       this.events += 1;
       if (workloads.every((workload) => workload.done)) {
-        this.machine.releaseDriver();
+        this.machine.releaseDrivers();
         this.done = true;
         metrics.credit();
         return 'done';
@@ -111,14 +109,14 @@ export class LabRun {
 
   /** A picture of the run so far, whose arrays belong to the caller. */
   snapshot(): RunFrame {
-    const { metrics, checker } = this.machine;
+    const { metrics, checker, drives } = this.machine;
     metrics.credit();
     return {
       ...metrics.series.snapshot(),
       runId: this.id,
       comparisonId: this.comparisonId,
       progress: this.progress(),
-      summary: summarize(metrics),
+      summary: summarize(metrics, drives),
       log: metrics.log.entries().slice(-FRAME_LOG_ENTRIES),
       ...(checker === null ? {} : { checker: checker.result() }),
     };
@@ -126,7 +124,7 @@ export class LabRun {
 
   /** The result so far; labelled partial unless the workloads are done. */
   result(partial = !this.done): RunResult {
-    const { metrics, checker } = this.machine;
+    const { metrics, checker, drives } = this.machine;
     metrics.credit();
     return {
       id: this.id,
@@ -137,7 +135,7 @@ export class LabRun {
       presets: this.presets,
       partial: partial || !this.done,
       progress: this.progress(),
-      summary: summarize(metrics),
+      summary: summarize(metrics, drives),
       counters: metrics.counters.toRecord(),
       series: metrics.series.snapshot(),
       histograms: {

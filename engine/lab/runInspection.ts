@@ -10,6 +10,8 @@ import { LabError } from '../time/labError.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';
 import type { MomentSnapshot } from './momentNames.ts';
+import type { MachineDrive } from './buildDrives.ts';
+import { suggestNames } from './nearestNames.ts';
 import { costParameters, type CostParameter } from './presets.ts';
 import { LabRun } from './run.ts';
 import type { RunResult } from './runTypes.ts';
@@ -18,13 +20,19 @@ import { inspectWalk, type WalkRequest } from './walkInspection.ts';
 
 export class RunInspection {
   private readonly run: LabRun;
-  private readonly ledger: IovaLedger;
+  /** By drive; those that share an IOVA space have one. */
+  private readonly ledgers: ReadonlyMap<string, IovaLedger>;
   private readonly costs: readonly CostParameter[];
   private at: number;
 
-  private constructor(run: LabRun, ledger: IovaLedger, costs: readonly CostParameter[], at: number) {
+  private constructor(
+    run: LabRun,
+    ledgers: ReadonlyMap<string, IovaLedger>,
+    costs: readonly CostParameter[],
+    at: number,
+  ) {
     this.run = run;
-    this.ledger = ledger;
+    this.ledgers = ledgers;
     this.costs = costs;
     this.at = at;
   }
@@ -50,8 +58,12 @@ export class RunInspection {
         'Run it again to look into it.',
       );
     }
-    const ledger = new IovaLedger();
-    const run = LabRun.prepare(lab, comparisonId, recordings, (clock) => ledger.follow(clock));
+    const ledgers = new Map<string, IovaLedger>();
+    const run = LabRun.prepare(lab, comparisonId, recordings, (clock, drives) => {
+      const ledger = new IovaLedger().follow(clock);
+      for (const id of drives) ledgers.set(id, ledger);
+      return ledger;
+    });
     if (of !== null && of.id !== run.id) {
       throw new LabError(
         `run ${of.id}`,
@@ -59,8 +71,8 @@ export class RunInspection {
         'Undo the change, or run it again.',
       );
     }
-    if (run.machine.iommu !== null) run.machine.iommu.iotlb.countsUses = true;
-    return new RunInspection(run, ledger, costParameters(lab.costs, lab.kernelProfile), at);
+    for (const iommu of run.machine.iommus.values()) iommu.iotlb.countsUses = true;
+    return new RunInspection(run, ledgers, costParameters(lab.costs, lab.kernelProfile), at);
   }
 
   /** A later moment is reached from here; false: this one has passed, and the run must be computed anew. */
@@ -79,15 +91,29 @@ export class RunInspection {
     return Math.min(this.at, this.run.machine.events.now);
   }
 
-  /** `wanted`: the address whose translation is looked at. */
-  snapshot(wanted: WalkRequest | null = null): MomentSnapshot {
+  /**
+   * `wanted`: the address whose translation is looked at. `device`: the drive that is looked at, by the id of its part or by its PCI
+   * address; null: the first.
+   */
+  snapshot(wanted: WalkRequest | null = null, device: string | null = null): MomentSnapshot {
     const { at, costs } = this;
-    const { dma, device, iommu } = this.run.machine;
-    const space = iovaSnapshot(at, device, dma.translatedDevice(device), this.ledger);
+    const drive = this.drive(device);
+    const { dma, iommu } = drive;
+    const ledger = this.ledgers.get(drive.id)!;
+    const space = iovaSnapshot(at, drive.device, dma.translatedDevice(drive.device), ledger);
     if (iommu === null) return { at, space, caches: [], walk: null };
     const iotlb = iommu.iotlb.look();
     const pagingCache = iommu.pagingCache.look();
-    const place = { at, iommu, sourceId: device.sourceId, iotlb, pagingCache, costs };
+    const { sourceId } = drive.device;
+    const place = { at, iommu, sourceId, iotlb, pagingCache, costs };
     return { at, space, caches: [...iotlb, ...pagingCache], walk: wanted === null ? null : inspectWalk(place, wanted) };
+  }
+
+  private drive(name: string | null): MachineDrive {
+    const { drives } = this.run.machine;
+    const found = name === null ? drives[0] : drives.find(({ id, device }) => id === name || device.name === name);
+    if (found !== undefined) return found;
+    const ids = drives.map(({ id }) => id);
+    throw new LabError('device', `there is no drive "${name ?? ''}".`, suggestNames(name ?? '', ids));
   }
 }

@@ -8,6 +8,7 @@ import { KERNEL_PROFILE_NAMES } from '../dma/kernels/profiles.ts';
 import { DRIVER_FAULT_NAMES } from '../dma/checker/driverFaults.ts';
 import { CHECKER_MODES } from '../dma/checker/misuse.ts';
 import { IOMMU_VENDORS } from '../iommu/architectures.ts';
+import { ACS_BIT_NAMES } from './accessControl.ts';
 import { LIMITS } from './limits.ts';
 
 // Compiled validators need `new Function`, which the renderer's content security policy refuses.
@@ -40,9 +41,17 @@ function powerOfTwo(minimum: number, maximum: number): z.ZodNumber {
 
 const partBase = { id, label: name.optional() };
 
+const acs = z
+  .array(z.enum(ACS_BIT_NAMES))
+  .refine((bits) => new Set(bits).size === bits.length, 'names a bit twice')
+  .optional()
+  .describe(
+    'Access control that is switched on at its ports. Left out: what Linux switches on, which is sourceValidation, requestRedirect, completionRedirect and upstreamForwarding.',
+  );
+
 const socketPart = z
   .strictObject({ ...partBase, kind: z.literal('socket'), cpus: count(1, 64).default(4) })
-  .describe('A processor socket: its CPUs run the kernel code.');
+  .describe('A processor socket: its CPUs run the kernel code, and it has a memory and a host bridge of its own.');
 
 const memoryPart = z
   .strictObject({
@@ -55,7 +64,7 @@ const memoryPart = z
       .optional()
       .describe('Bounce buffers below 4 GiB; force: every untranslated mapping is bounced. Left out: none.'),
   })
-  .describe('The memory of one socket.');
+  .describe('The memory of one socket: a node. Its physical pages follow those of the socket before.');
 
 const iommuPart = z
   .strictObject({
@@ -97,7 +106,7 @@ const iommuPart = z
     pagingCacheWays: count(1, 4096).optional().describe('Left out: paging-structure caches are fully associative.'),
     walkers: count(1, 64).default(6),
   })
-  .describe('An IOMMU with its translation caches and page walkers.');
+  .describe('An IOMMU with its translation caches and page walkers: it serves the root ports of its socket.');
 
 const rootPortPart = z
   .strictObject({
@@ -109,8 +118,25 @@ const rootPortPart = z
     maxPayloadSize: powerOfTwo(128, 4096).default(256),
     maxReadRequestSize: powerOfTwo(128, 4096).default(512),
     propagationNs: z.number().min(0).max(100_000).default(120),
+    acs,
   })
   .describe('A PCIe root port and the link below it.');
+
+const switchPart = z
+  .strictObject({
+    ...partBase,
+    kind: z.literal('switch'),
+    parent: id,
+    generation: count(1, 6)
+      .default(4)
+      .describe('The most that its upstream port can; the link does what both ends can.'),
+    lanes: powerOfTwo(1, 16).default(16).describe('Of its upstream port.'),
+    portGeneration: count(1, 6).default(4).describe('Of each downstream port.'),
+    portLanes: powerOfTwo(1, 16).default(4).describe('Of each downstream port.'),
+    propagationNs: z.number().min(0).max(100_000).default(120).describe('One way on a link below it.'),
+    acs,
+  })
+  .describe('A PCIe switch: an upstream port, and a downstream port for each part below it.');
 
 const nvmePart = z
   .strictObject({
@@ -135,7 +161,14 @@ const nvmePart = z
   })
   .describe('An NVMe drive.');
 
-export const partSchema = z.discriminatedUnion('kind', [socketPart, memoryPart, iommuPart, rootPortPart, nvmePart]);
+export const partSchema = z.discriminatedUnion('kind', [
+  socketPart,
+  memoryPart,
+  iommuPart,
+  rootPortPart,
+  switchPart,
+  nvmePart,
+]);
 
 const replayWorkload = z
   .strictObject({
@@ -171,7 +204,10 @@ const bioWorkload = z
       .union([z.enum(['scattered', 'contiguous']), z.number().min(0).max(0.999)])
       .default('scattered')
       .describe('How the pages of a buffer lie in memory; a number: the chance that a page follows the one before it.'),
-    cpus: count(1, 64).default(1).describe('CPUs that submit, in turn.'),
+    cpus: count(1, 64)
+      .default(1)
+      .describe("CPUs that submit, in turn; those of the drive's socket come before the others."),
+    memory: id.optional().describe("The memory that its buffers lie in. Left out: that of the drive's socket."),
   })
   .describe('An I/O generator in the manner of fio.');
 

@@ -4,6 +4,7 @@
  * it cost.
  */
 import type { Metrics } from '../metrics/metrics.ts';
+import type { DriveMetrics } from './driveMetrics.ts';
 import { formatQuantity } from './quantity.ts';
 import type { RunResult, RunSummary, SummaryRow, SummaryUnit } from './runTypes.ts';
 
@@ -164,14 +165,62 @@ const ROWS: readonly RowSpecification[] = [
   { key: 'faults', label: 'faults', unit: 'count', help: 'Accesses that the IOMMU refused.', value: counter('faults') },
 ];
 
-export function summarize(metrics: Metrics): RunSummary {
-  return { rows: ROWS.map(({ value, ...row }): SummaryRow => ({ ...row, value: value(metrics) })) };
+/** What several drives have each: the same rows by drive. */
+const DRIVE_ROWS: readonly (Omit<RowSpecification, 'value'> & { readonly value: (drive: DriveMetrics) => number })[] = [
+  {
+    key: 'throughput',
+    label: 'throughput',
+    unit: 'bytes/s',
+    help: 'Bytes of completed requests of this drive over virtual time until its last completion.',
+    value: throughput,
+  },
+  {
+    key: 'requestRate',
+    label: 'requests per second',
+    unit: 'count',
+    help: 'Completed requests of this drive over virtual time until its last completion.',
+    value: requestRate,
+  },
+  {
+    key: 'ioLatencyP50',
+    label: 'I/O latency p50',
+    unit: 'ps',
+    help: 'From submission to completion as the driver of this drive sees it.',
+    value: (drive) => drive.ioLatency.percentile(0.5),
+  },
+  {
+    key: 'ioLatencyP99',
+    label: 'I/O latency p99',
+    unit: 'ps',
+    help: 'The same, all but one in a hundred.',
+    value: (drive) => drive.ioLatency.percentile(0.99),
+  },
+];
+
+/** `drives`: whose rows stand below those of the machine, where there are several; keys end in the drive's id. */
+export function summarize(
+  metrics: Metrics,
+  drives: readonly { readonly id: string; readonly metrics: DriveMetrics }[] = [],
+): RunSummary {
+  const whole = ROWS.map(({ value, ...row }): SummaryRow => ({ ...row, value: value(metrics) }));
+  if (drives.length < 2) return { rows: whole };
+  const each = drives.flatMap((drive) =>
+    DRIVE_ROWS.map(({ key, label, value, ...row }): SummaryRow => ({
+      ...row,
+      key: `${key}.${drive.id}`,
+      label: `${drive.id}: ${label}`,
+      value: value(drive.metrics),
+    })),
+  );
+  return { rows: [...whole, ...each] };
 }
 
 /** The table as text: one line a row, one column a run, numbers flush right. */
 export function summaryTable(results: readonly Pick<RunResult, 'label' | 'partial' | 'summary'>[]): string {
   const head = ['', ...results.map((result) => result.label + (result.partial ? ' (partial)' : ''))];
-  const body = ROWS.map(({ key, label }) => [
+  const labels = new Map(ROWS.map(({ key, label }) => [key, label]));
+  for (const { summary } of results) for (const { key, label } of summary.rows) labels.set(key, label);
+  const body = [...labels].map(([key, label]) => [
     label,
     ...results.map((result) => {
       const row = result.summary.rows.find((other) => other.key === key);
@@ -195,10 +244,10 @@ function iotlbMisses(metrics: Metrics): number {
   return counters.get('iotlbMisses4K') + counters.get('iotlbMisses2M') + counters.get('iotlbMisses1G');
 }
 
-function throughput(metrics: Metrics): number {
+function throughput(metrics: Pick<Metrics, 'lastCompletionPs' | 'completedBytes'>): number {
   return metrics.lastCompletionPs > 0 ? (metrics.completedBytes * 1e12) / metrics.lastCompletionPs : Number.NaN;
 }
 
-function requestRate(metrics: Metrics): number {
+function requestRate(metrics: Pick<Metrics, 'lastCompletionPs' | 'completedRequests'>): number {
   return metrics.lastCompletionPs > 0 ? (metrics.completedRequests * 1e12) / metrics.lastCompletionPs : Number.NaN;
 }

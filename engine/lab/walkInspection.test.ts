@@ -27,9 +27,14 @@ function runTo(document: LabDocument): LabRun {
   return run;
 }
 
-function look(run: LabRun, document: LabDocument, iova: string, write: boolean): WalkSnapshot {
-  const { iommu, device } = run.machine;
+function driveOf(run: LabRun) {
+  const { iommu, device } = run.machine.drives[0]!;
   if (iommu === null) throw new Error('the lab has an IOMMU');
+  return { iommu, device };
+}
+
+function look(run: LabRun, document: LabDocument, iova: string, write: boolean): WalkSnapshot {
+  const { iommu, device } = driveOf(run);
   const place = {
     at: MOMENT,
     iommu,
@@ -71,8 +76,7 @@ describe.each(MACHINES)('%s', (_name, document) => {
 
   it('ends as the access does, and takes as long', () => {
     const run = runTo(document);
-    const { iommu, device } = run.machine;
-    if (iommu === null) throw new Error('the lab has an IOMMU');
+    const { iommu, device } = driveOf(run);
     for (const [index, iova] of wanted.entries()) {
       const write = index % 2 === 1;
       const seen = look(run, document, iova, write);

@@ -43,7 +43,10 @@ export interface WorkloadMachine {
   readonly driver: NvmeDriver;
   readonly work: CpuWork;
   readonly memory: PhysicalMemory;
+  /** Where buffers lie. */
   readonly frames: FrameAllocator;
+  /** CPUs that submit, in this order; default: all. */
+  readonly cpus?: readonly Cpu[];
 }
 
 const SUBMIT = 0;
@@ -120,10 +123,10 @@ export class BioWorkload implements Workload {
   }
 
   private registerBuffers(): void {
-    const { driver, work } = this.machine;
+    const { driver, work, cpus = work.cpus } = this.machine;
     const { pages } = this.buffers;
     for (let first = 0; first < pages.length; first += this.pagesPerBuffer) {
-      if (driver.registerBuffer(work.cpus[0]!, pages.subarray(first, first + this.pagesPerBuffer))) continue;
+      if (driver.registerBuffer(cpus[0]!, pages.subarray(first, first + this.pagesPerBuffer))) continue;
       throw new LabError(
         this.options.name,
         `after ${first / this.pagesPerBuffer} of ${this.busy.length} buffers there is no room to map another.`,
@@ -133,7 +136,7 @@ export class BioWorkload implements Workload {
   }
 
   private cpuOf(slot: number): Cpu {
-    const { cpus } = this.machine.work;
+    const { work, cpus = work.cpus } = this.machine;
     return cpus[slot % Math.min(this.options.cpus, cpus.length)]!;
   }
 

@@ -70,7 +70,7 @@ export class ReplayWorkload implements Workload {
   }
 
   private cpuOf(slot: number): Cpu {
-    const { cpus } = this.machine.work;
+    const { work, cpus = work.cpus } = this.machine;
     return cpus[this.requests[this.slotRequest[slot]!]!.cpu % cpus.length]!;
   }
 
