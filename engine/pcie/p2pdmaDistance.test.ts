@@ -192,7 +192,7 @@ test('the decision agrees with a naive one over random trees', () => {
           upstream,
           acs,
           egressVector: 0,
-          buses: new Set(),
+          buses: new Set(), way: null,
         });
       });
       const provider = nodes[one % nodes.length]!;

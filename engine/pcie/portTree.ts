@@ -3,10 +3,11 @@
  * the access-control bits of each port and the windows of bus addresses that its memory answers to (PCI Express Base
  * Specification 6.0, 1.3 topology and 6.12 access control services; Linux struct pci_dev, `pci_upstream_bridge`).
  * A function is known by its requester id with the PCI domain above it: domain << 16 | bus << 8 | device << 3 | function.
- * Leaves out: bus numbers as routing ids, bridges to conventional PCI, lanes (link.ts has them).
+ * Leaves out: bus numbers as routing ids, bridges to conventional PCI; links are way.ts's.
  */
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { LabError } from '../time/labError.ts';
+import type { Way } from './way.ts';
 
 /** An egress control vector that stops requests to every peer. */
 const EVERY_PEER = 0xffff_ffff;
@@ -54,6 +55,8 @@ export interface PortNode {
   egressVector: number;
   /** Buses of the functions below. */
   readonly buses: Set<number>;
+  /** From below this port to the root complex; null: no fabric has said. */
+  way: Way | null;
 }
 
 /** A window and whose it is. */
@@ -126,12 +129,12 @@ export class PortTree {
     return [...this.nodes.values()];
   }
 
-  private add(node: Omit<PortNode, 'name' | 'egressVector' | 'buses'>): PortNode {
+  private add(node: Omit<PortNode, 'name' | 'egressVector' | 'buses' | 'way'>): PortNode {
     const name = pciName(node.sourceId);
     if (this.nodes.has(node.sourceId)) {
       throw new LabError(name, 'two functions of the topology have this address.', 'Give each its own.');
     }
-    const added: PortNode = { ...node, name, egressVector: EVERY_PEER, buses: new Set() };
+    const added: PortNode = { ...node, name, egressVector: EVERY_PEER, buses: new Set(), way: null };
     for (let port = node.upstream; port !== null; port = port.upstream) port.buses.add(node.sourceId >>> 8);
     this.nodes.set(node.sourceId, added);
     return added;

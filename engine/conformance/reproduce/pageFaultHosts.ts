@@ -32,7 +32,7 @@ import { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { UserPages } from '../../memory/userPages.ts';
 import { Counters } from '../../metrics/counters.ts';
 import type { DmaPort } from '../../pcie/dmaPort.ts';
-import { Fabric, type RootPort } from '../../pcie/fabric.ts';
+import { Fabric, type FabricPort } from '../../pcie/fabric.ts';
 import type { PageFaultPath } from '../../pcie/pageFaultPath.ts';
 import { PageRequestInterface } from '../../pcie/pageRequestInterface.ts';
 import { NO_PASID } from '../../pcie/translator.ts';
@@ -72,7 +72,7 @@ class Machine {
   readonly device = createDmaDevice({ name: '0000:03:00.0', sourceId: SOURCE_ID });
   readonly costs = resolveCosts({ preset: 'published', overrides: {} }, PROFILE);
   readonly iommu: Iommu;
-  readonly rootPort: RootPort;
+  readonly rootPort: FabricPort;
 
   constructor(vendor: IommuVendor) {
     const { memory, frames, counters, events, costs } = this;
