@@ -1,7 +1,8 @@
 /**
  * A host of pcie-bench (SIGCOMM'18), set up from three figures of its latency curve: b, the latency of an 8-byte read that hits; m,
- * what an IOTLB miss adds; K, the entries of the IOTLB. The rest is fixtures/presets/pcie-bench.json. A host is the emulator's own
- * pieces: page tables in memory written by the DMA API, IOMMU, root port, link, last-level cache, and the adapter behind them.
+ * what an IOTLB miss adds; K, the entries of the IOTLB (lab/measuredPreset.ts). The rest is fixtures/presets/pcie-bench.json. A host is
+ * the emulator's own pieces: page tables in memory written by the DMA API, IOMMU, root port, link, last-level cache, and the adapter
+ * behind them.
  */
 import preset from '../../../fixtures/presets/pcie-bench.json' with { type: 'json' };
 import { DmaBenchCard } from '../../devices/dmaBenchCard.ts';
@@ -11,6 +12,8 @@ import { DmaApi } from '../../dma/dmaApi.ts';
 import { kernelProfile } from '../../dma/kernels/profiles.ts';
 import { Iommu } from '../../iommu/iommu.ts';
 import { FREE_IOMMU_COSTS } from '../../iommu/freeCosts.ts';
+import type { HardwareParameter } from '../../lab/hardwarePresets.ts';
+import { measuredPreset } from '../../lab/measuredPreset.ts';
 import { resolveCosts } from '../../lab/presets.ts';
 import { PAGE_SIZE, physAddr } from '../../memory/addresses.ts';
 import { FrameAllocator } from '../../memory/frameAllocator.ts';
@@ -30,12 +33,6 @@ const { parameters } = preset;
 const SOURCE_ID = 0x0300;
 const MEMORY_BYTES = 2 ** 28;
 const LINE = 64;
-/** The reads that b was measured with. */
-const BASE_READ_BYTES = 8;
-/** Wire bytes of a read request, and of a completion without its data. */
-const REQUEST_WIRE = 24;
-const COMPLETION_WIRE = 20;
-const NANOSECONDS_PER_BYTE = 8 / (7.88 * parameters.lanes.value);
 
 export class PcieBenchHost {
   readonly card: DmaBenchCard;
@@ -47,6 +44,7 @@ export class PcieBenchHost {
   private busPages = new Float64Array(0);
 
   constructor(fit: MeasuredFit) {
+    const measured = measuredPreset({ entries: fit.K, missNs: fit.m, baseNs: fit.b });
     const memory = new PhysicalMemory(MEMORY_BYTES);
     const frames = new FrameAllocator(memory, 1, MEMORY_BYTES / PAGE_SIZE - 1);
     const counters = new Counters();
@@ -62,16 +60,25 @@ export class PcieBenchHost {
       memory,
       frames,
       geometry: {
-        iotlb: { entries4K: Math.max(1, fit.K), entries2M: 32, entries1G: 4, ways: Math.max(1, fit.K) },
-        pagingCache: { entries512G: 8, entries1G: 16, entries2M: 64 },
-        contextCacheEntries: 16,
-        walkers: parameters.walkers.value,
+        iotlb: {
+          entries4K: figure(measured.iommu['iotlbEntries4K']),
+          entries2M: figure(measured.iommu['iotlbEntries2M']),
+          entries1G: figure(measured.iommu['iotlbEntries1G']),
+          ways: figure(measured.iommu['iotlbWays']),
+        },
+        pagingCache: {
+          entries512G: figure(measured.iommu['pagingCache512G']),
+          entries1G: figure(measured.iommu['pagingCache1G']),
+          entries2M: figure(measured.iommu['pagingCache2M']),
+        },
+        contextCacheEntries: figure(measured.iommu['contextCacheEntries']),
+        walkers: figure(measured.iommu['walkers']),
       },
       costs: {
         ...FREE_IOMMU_COSTS,
-        iotlbHit: nanoseconds(parameters.lookup.value),
-        tableRead: nanoseconds(parameters.tableRead.value),
-        walkOverhead: nanoseconds(fit.m - parameters.tableRead.value),
+        iotlbHit: nanoseconds(figure(measured.costs.iotlbHit)),
+        tableRead: nanoseconds(figure(measured.costs.tableRead)),
+        walkOverhead: nanoseconds(figure(measured.costs.walkOverhead)),
       },
       counters,
       log: null,
@@ -88,8 +95,8 @@ export class PcieBenchHost {
       translator: iommu,
       counters,
       costs: {
-        rootComplex: nanoseconds(parameters.rootComplex.value),
-        memoryRead: nanoseconds(memoryRead(fit)),
+        rootComplex: nanoseconds(figure(measured.costs.rootComplex)),
+        memoryRead: nanoseconds(memoryBehindPort(figure(measured.costs.memoryRead), fit.b)),
         dramRead: nanoseconds(parameters.dramRead.value),
         mmioWrite: nanoseconds(0),
       },
@@ -167,17 +174,17 @@ function classOf(entries: number) {
   return found;
 }
 
-/** What is left of the base latency for memory: all else on the way of an 8-byte read is known. */
-function memoryRead(fit: MeasuredFit): number {
-  const wire = (REQUEST_WIRE + COMPLETION_WIRE + BASE_READ_BYTES) * NANOSECONDS_PER_BYTE;
-  const port = parameters.dataRead.value + parameters.dataReadPerLine.value;
-  const ways = 2 * (parameters.propagation.value + parameters.rootComplex.value);
-  const card = parameters.commandOverhead.value + parameters.perByte.value * BASE_READ_BYTES;
-  const left = fit.b - wire - port - ways - card - parameters.lookup.value;
+/** What a read of data takes behind the port that it shares with walks. */
+function memoryBehindPort(memoryRead: number, base: number): number {
+  const left = memoryRead - parameters.dataRead.value - parameters.dataReadPerLine.value;
   if (left >= 0) return left;
   throw new LabError(
     'fit',
-    `b is ${String(fit.b)} ns, less than link, root complex and adapter take (${(fit.b - left).toFixed(0)} ns).`,
+    `b is ${String(base)} ns, less than link, root complex and adapter take (${(base - left).toFixed(0)} ns).`,
     'Give the mean latency of an 8-byte read that hits, in ns.',
   );
+}
+
+function figure(parameter: HardwareParameter | undefined): number {
+  return Number(parameter?.value);
 }
