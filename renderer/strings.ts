@@ -397,7 +397,7 @@ export const strings = {
       `${measure.toLowerCase()}${several ? 's' : ''}: ${value}`,
     empty: 'empty',
     domain: (id: number): string => `domain ${id}`,
-    pasid: (id: number): string => `PASID ${id}`,
+    space: (id: number): string => `address space ${id}`,
     uses: (uses: number): string => (uses === 1 ? '1 use' : `${uses} uses`),
     aged: (age: string): string => `${age} old`,
     sum: (sets: number, ways: number, held: number, hits: number | null, evictions: number): string =>

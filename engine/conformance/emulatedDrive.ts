@@ -16,6 +16,7 @@ import {
   SQE_DWORDS,
 } from '../devices/nvmeSpecification.ts';
 import type { NvmeIod } from '../drivers/nvmeIod.ts';
+import { PASSTHROUGH } from '../iommu/caches/contextCache.ts';
 import type { Iommu } from '../iommu/iommu.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
@@ -219,9 +220,9 @@ export class EmulatedDrive {
     const { physPage, contextCache, iotlb } = iommu;
     this.#level = 0;
     // In passthrough there is nothing to look up.
-    if (contextCache.passthrough) return physPage;
+    if ((contextCache.flags & PASSTHROUGH) !== 0) return physPage;
     const hit = misses(values) === before;
-    iotlb.find(contextCache.domainId, page);
+    iotlb.find(contextCache.owner, page);
     this.#level = iotlb.level;
     const flags = iotlb.permissions + (iotlb.level > 0 ? LARGE_LEAF : 0);
     const entry = data ? (iotlb.leafPage * PAGE_SIZE + flags).toString(16) : null;

@@ -17,6 +17,7 @@ import { DmaIovaState } from '../dma/twoStep.ts';
 import { ReplayedPool } from '../drivers/descriptorPool.ts';
 import { NvmeIod } from '../drivers/nvmeIod.ts';
 import { NvmeMapping } from '../drivers/nvmeMapping.ts';
+import { EVERY_DOMAIN, EVERY_SPACE } from '../iommu/caches/owner.ts';
 import { type InvalidationObserver, InvalidationQueue } from '../iommu/vtd/invalidationQueue.ts';
 import { FREE_IOMMU_COSTS } from '../iommu/freeCosts.ts';
 import { Iommu, type IommuGeometry } from '../iommu/iommu.ts';
@@ -199,7 +200,7 @@ export class EmulatedSystem {
   }
 
   dropTranslation(busPage: number): void {
-    this.#parts.iommu.iotlb.invalidateRange(-1, busPage, busPage);
+    this.#parts.iommu.iotlb.invalidateRange(EVERY_DOMAIN, EVERY_SPACE, busPage, busPage);
   }
 
   /** The bus address of the next list that the driver's pool gives out; null: that of no matter. */

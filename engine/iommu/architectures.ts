@@ -6,8 +6,9 @@ import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Counters } from '../metrics/counters.ts';
 import { AmdCommandBuffer } from './amd/amdCommandBuffer.ts';
-import { DeviceTableReader } from './amd/amdDeviceTable.ts';
+import { DeviceTableReader } from './amd/deviceTableReader.ts';
 import { HostCaches } from './cacheInvalidation.ts';
+import type { DeviceContextReader } from './deviceContext.ts';
 import type { CommandQueue, InvalidatedCaches, InvalidationCosts } from './commandRing.ts';
 import { AMD_V1 } from './formats/amdV1.ts';
 import { ARM_STAGE1_4K } from './formats/armStage1.ts';
@@ -20,10 +21,9 @@ import { RiscvContextReader } from './riscv/riscvContextReader.ts';
 import { NO_CONTENTION, type QueueContention } from './smmu/queueContention.ts';
 import { SmmuCommandQueue } from './smmu/smmuCommandQueue.ts';
 import { SmmuContextReader } from './smmu/smmuContextReader.ts';
-import { ContextReader, type DeviceContextReader } from './vtd/contextTable.ts';
+import { ContextReader } from './vtd/contextTable.ts';
 import { InvalidationQueue } from './vtd/invalidationQueue.ts';
-import { ScalableReader } from './vtd/scalableTable.ts';
-import type { AccessBits } from './walk/walker.ts';
+import { PasidReader } from './vtd/pasidReader.ts';
 
 export const IOMMU_VENDORS = ['vtd', 'amd', 'smmuv3', 'riscv'] as const;
 export type IommuVendor = (typeof IOMMU_VENDORS)[number];
@@ -39,29 +39,25 @@ type CreateQueue = (
 
 export interface IommuArchitecture {
   readonly format: PageTableFormat;
-  readonly accessBits: AccessBits;
   readonly Reader: new (memory: PhysicalMemory) => DeviceContextReader;
   readonly createQueue: CreateQueue;
 }
 
 const VTD_LEGACY: IommuArchitecture = {
   format: VTD_SECOND_STAGE,
-  accessBits: 'ignored',
   Reader: ContextReader,
   createQueue: (memory, frames, caches, costs, counters) =>
     new InvalidationQueue(memory, frames, caches, costs, counters),
 };
-const VTD_SCALABLE: IommuArchitecture = { ...VTD_LEGACY, format: VTD_FIRST_STAGE, Reader: ScalableReader };
+const VTD_SCALABLE: IommuArchitecture = { ...VTD_LEGACY, format: VTD_FIRST_STAGE, Reader: PasidReader };
 const AMD: IommuArchitecture = {
   format: AMD_V1,
-  accessBits: 'ignored',
   Reader: DeviceTableReader,
   createQueue: (memory, frames, caches, costs, counters) =>
     new AmdCommandBuffer(memory, frames, caches, costs, counters),
 };
 const SMMUV3: IommuArchitecture = {
   format: ARM_STAGE1_4K,
-  accessBits: 'checked',
   Reader: SmmuContextReader,
   createQueue: (memory, frames, caches, costs, counters, contention = NO_CONTENTION) =>
     new SmmuCommandQueue({ memory, frames, caches: new HostCaches(caches), costs, counters, contention }),
@@ -69,7 +65,6 @@ const SMMUV3: IommuArchitecture = {
 
 const RISCV: IommuArchitecture = {
   format: RISCV_SV,
-  accessBits: 'checked',
   Reader: RiscvContextReader,
   createQueue: (memory, frames, caches, costs, counters) =>
     new RiscvCommandQueue({ memory, frames, caches: new HostCaches(caches), costs, counters }),

@@ -5,10 +5,10 @@
  */
 import type { InvalidatedCaches } from './commandRing.ts';
 
-/** In place of an address-space tag: all of them. In place of a process: all of a device. */
-export const EVERY_SPACE = -1;
-/** The tag of translations that are no guest's. */
+/** The domain of translations that are no guest's. */
 export const NO_GUEST = 0;
+/** In place of a process: all of a device. */
+export const EVERY_PROCESS = -1;
 
 /** Requester ids that there are. */
 const SOURCE_IDS = 2 ** 16;
@@ -16,7 +16,7 @@ const SOURCE_IDS = 2 ** 16;
 export interface CacheInvalidation {
   /** Every translation, with the pointers to tables above it. */
   dropAll(): void;
-  /** Every translation of a guest, or of one address space of it. */
+  /** Every translation of a guest, or of one address space of it; EVERY_SPACE: of all. */
   dropSpace(guest: number, space: number): void;
   /** Translations of pages [firstPage, lastPage]; unless `leafOnly`, pointers to tables on their way too. */
   dropRange(guest: number, space: number, firstPage: number, lastPage: number, leafOnly: boolean): void;
@@ -25,10 +25,7 @@ export interface CacheInvalidation {
   dropAllDevices(): void;
 }
 
-/**
- * The caches of the pipeline (iommu.ts), whose translations are those of one stage and no guest: their domain is the address space.
- * What is kept of a device goes with any of its processes.
- */
+/** The caches of the pipeline (iommu.ts). What is kept of a device goes with any of its processes. */
 export class HostCaches implements CacheInvalidation {
   private readonly caches: InvalidatedCaches;
 
@@ -46,9 +43,8 @@ export class HostCaches implements CacheInvalidation {
   }
 
   dropRange(guest: number, space: number, firstPage: number, lastPage: number, leafOnly: boolean): void {
-    if (guest !== NO_GUEST) return;
-    this.caches.iotlb.invalidateRange(space, firstPage, lastPage);
-    if (!leafOnly) this.caches.pagingCache.invalidateRange(space, firstPage, lastPage);
+    this.caches.iotlb.invalidateRange(guest, space, firstPage, lastPage);
+    if (!leafOnly) this.caches.pagingCache.invalidateRange(guest, space, firstPage, lastPage);
   }
 
   dropDevices(sourceId: number, count: number): void {

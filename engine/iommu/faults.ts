@@ -13,6 +13,7 @@ export const FAULT_ADDRESS_BEYOND_WIDTH = 0x4;
 export const FAULT_WRITE_NOT_ALLOWED = 0x5;
 export const FAULT_READ_NOT_ALLOWED = 0x6;
 export const FAULT_RESERVED_BITS = 0xc;
+export const FAULT_TYPE_BLOCKED = 0xd;
 
 const FAULT_WORDS: Readonly<Record<number, string>> = {
   [FAULT_ROOT_NOT_PRESENT]: 'the device has no root entry',
@@ -21,6 +22,7 @@ const FAULT_WORDS: Readonly<Record<number, string>> = {
   [FAULT_WRITE_NOT_ALLOWED]: 'the page is not mapped for writing',
   [FAULT_READ_NOT_ALLOWED]: 'the page is not mapped for reading',
   [FAULT_RESERVED_BITS]: 'a page-table entry has reserved bits set',
+  [FAULT_TYPE_BLOCKED]: "the device's entry does not allow requests of this kind",
 };
 
 export function faultWords(reason: number): string {

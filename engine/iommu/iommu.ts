@@ -1,35 +1,37 @@
 /**
- * The IOMMU: for every access of a device, the context entry, the IOTLB, the paging-structure caches and the page walk
- * (VT-d specification 3 and 6; AMD specification 48882, 2.2 and 2.4, which differs in what software writes), with the time that each takes. Several walkers work in parallel; a lookup that finds a walk
- * of its page under way waits for that walk. What a translation *is* comes from walker.ts and the bits in memory; this file
- * says what was cached and how long it took.
- * Leaves out: interrupt remapping, device TLBs, page requests; in scalable mode, all
- * but first-stage tables.
+ * The IOMMU: for every access of a device or one of its processes the device's entry, the IOTLB, the paging-structure caches and the page
+ * walk through one stage or two, with the time that each takes (VT-d specification 3 and 6; the other vendors differ in what software
+ * writes). Several walkers work in parallel; a lookup that finds a walk of its page under way waits for that walk. What a translation *is*
+ * comes from walk/ and the bits in memory; this file says what was cached and how long it took.
+ * Leaves out: interrupt remapping; how often a second stage's paging-structure caches are hit is not counted.
  */
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { MemoryPort } from '../memory/memoryPort.ts';
+import type { TableReadTiming } from '../memory/memoryTiming.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import { COUNTER, type Counters } from '../metrics/counters.ts';
 import type { EventLog } from '../metrics/eventLog.ts';
 import { NO_PASID, type AtsTranslator, type Translator } from '../pcie/translator.ts';
 import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import { architectureOf, type IommuVendor } from './architectures.ts';
-import { ContextCache } from './caches/contextCache.ts';
-import type { DeviceContextReader } from './vtd/contextTable.ts';
+import { ATS_ENABLED, ContextCache, NOTES_WRITES, PASSTHROUGH } from './caches/contextCache.ts';
+import type { DeviceContextReader } from './deviceContext.ts';
 import {
   FAULT_ADDRESS_BEYOND_WIDTH,
-  FAULT_CONTEXT_NOT_PRESENT,
   FAULT_READ_NOT_ALLOWED,
+  FAULT_TYPE_BLOCKED,
   FAULT_WRITE_NOT_ALLOWED,
   FaultRecorder,
   NO_FAULT,
 } from './faults.ts';
 import type { CommandQueue, InvalidationCosts } from './commandRing.ts';
 import { Iotlb, type IotlbGeometry } from './caches/iotlb.ts';
+import { NO_SPACE, ownerOf } from './caches/owner.ts';
 import { READ, READ_WRITE, WRITE } from './formats/pageTableFormat.ts';
 import { PagingStructureCache, type PagingCacheGeometry } from './caches/pagingStructureCache.ts';
 import type { QueueContention } from './smmu/queueContention.ts';
-import { UNKNOWN_TABLE, Walker } from './walk/walker.ts';
+import { StageWalkers } from './walk/stageWalkers.ts';
+import { UNKNOWN_TABLE, type Walker } from './walk/walker.ts';
 
 export interface IommuGeometry {
   readonly iotlb: IotlbGeometry;
@@ -77,12 +79,13 @@ export interface IommuOptions {
   readonly cachingMode?: boolean;
   /** The way to memory that walks share with reads of data; default: as wide as it must be. */
   readonly memoryPort?: MemoryPort;
+  /** What each read of a page-table entry takes; default: `costs.tableRead`, wherever it lies. */
+  readonly tableReadTiming?: TableReadTiming;
 }
 
 /** What the hardware stands on. */
 export interface IommuInside {
   readonly memory: PhysicalMemory;
-  readonly walker: Pick<Walker, 'format' | 'accessBits'>;
   readonly context: DeviceContextReader;
   readonly rootPage: number;
   /** When each walker is done with its walk. */
@@ -112,13 +115,16 @@ export class Iommu implements Translator, AtsTranslator {
   fault = NO_FAULT;
   private readonly costs: IommuCosts;
   private readonly values: Float64Array;
-  private readonly walker: Walker;
+  private readonly walkers: StageWalkers;
+  /** By entry of the context cache. */
+  private readonly contextWalkers: Walker[];
   private readonly context: DeviceContextReader;
   private readonly faults: FaultRecorder;
   private readonly walkerFreeAt: Float64Array;
   private readonly cachingMode: boolean;
   private readonly memory: PhysicalMemory;
   private readonly memoryPort: MemoryPort | null;
+  private readonly tableReadTiming: TableReadTiming | null;
   private rootPage = -1;
   private answersRequest = false;
 
@@ -134,21 +140,23 @@ export class Iommu implements Translator, AtsTranslator {
     this.vendor = options.vendor ?? 'vtd';
     this.scalableMode = this.vendor === 'vtd' && options.scalableMode === true;
     this.rangeInvalidation = options.rangeInvalidation === true;
-    const { format, accessBits, Reader, createQueue } = architectureOf(this.vendor, this.scalableMode);
+    const { format, Reader, createQueue } = architectureOf(this.vendor, this.scalableMode);
     this.pagingCache = new PagingStructureCache(geometry.pagingCache, format.pagesPerEntry);
     this.invalidationQueue = createQueue(memory, frames, this, costs, counters, options.queueContention);
-    this.walker = new Walker(memory, format, accessBits);
     this.context = new Reader(memory);
+    this.walkers = new StageWalkers(memory);
+    this.contextWalkers = new Array<Walker>(geometry.contextCacheEntries).fill(this.walkers.of(this.context));
     this.faults = new FaultRecorder(options.name, counters, options.log);
     this.walkerFreeAt = new Float64Array(geometry.walkers);
     this.memoryPort = options.memoryPort ?? null;
+    this.tableReadTiming = options.tableReadTiming ?? null;
     this.cachingMode = this.vendor === 'vtd' && options.cachingMode === true;
   }
 
   /** For whoever looks into it (look/): from there nothing may be changed. */
   get inside(): IommuInside {
-    const { memory, walker, context, rootPage, walkerFreeAt } = this;
-    return { memory, walker, context, rootPage, walkerFreeAt };
+    const { memory, context, rootPage, walkerFreeAt } = this;
+    return { memory, context, rootPage, walkerFreeAt };
   }
 
   /** The register that says where the root table, or AMD's device table, lies. */
@@ -161,31 +169,51 @@ export class Iommu implements Translator, AtsTranslator {
    * cannot arrive before it.
    */
   translate(sourceId: number, iovaPage: number, write: boolean, accesses: number, at: Picoseconds): boolean {
-    const { costs, values, contextCache, iotlb, walker } = this;
-    let time: number = at;
-    if (contextCache.find(sourceId)) {
+    return this.translateWithPasid(sourceId, NO_PASID, iovaPage, write, accesses, at);
+  }
+
+  /** The same for a request that names a process; NO_PASID: none. */
+  translateWithPasid(
+    sourceId: number,
+    pasid: number,
+    iovaPage: number,
+    write: boolean,
+    accesses: number,
+    at: Picoseconds,
+  ): boolean {
+    const { costs, values, contextCache, iotlb } = this;
+    let time: number = at + costs.contextCacheHit;
+    if (contextCache.find(sourceId, pasid)) {
       values[COUNTER.contextCacheHits]! += accesses;
-      time += costs.contextCacheHit;
     } else {
+      const known = this.context.read(this.rootPage, sourceId, pasid);
       values[COUNTER.contextCacheMisses]! += 1;
       values[COUNTER.contextCacheHits]! += accesses - 1;
       values[COUNTER.tableReads]! += this.context.lookupReads;
-      time += costs.contextCacheHit + this.context.lookupReads * costs.tableRead;
-      if (!this.context.read(this.rootPage, sourceId)) {
+      time += this.context.lookupReads * costs.tableRead;
+      if (!known) {
         this.readyAt = picoseconds(time);
         return this.refuse(sourceId, iovaPage, write, this.context.fault);
       }
-      contextCache.fill(sourceId, this.context);
+      this.keepContext(sourceId, pasid);
     }
-    if (contextCache.passthrough) {
+    const { flags } = contextCache;
+    const wanted = write ? WRITE : READ;
+    if ((flags & wanted) === 0) {
+      this.readyAt = picoseconds(time);
+      return this.refuse(sourceId, iovaPage, write, notAllowed(write));
+    }
+    if ((flags & PASSTHROUGH) !== 0) {
       this.physPage = iovaPage;
       this.readyAt = picoseconds(time);
       return true;
     }
     values[COUNTER.iotlbLookups]! += accesses;
     time += costs.iotlbHit;
-    const { domainId } = contextCache;
-    if (!iotlb.find(domainId, iovaPage)) return this.miss(sourceId, iovaPage, write, accesses, time);
+    if (!iotlb.find(contextCache.owner, iovaPage)) return this.miss(sourceId, iovaPage, write, accesses, time);
+    const allowed = (iotlb.permissions & wanted) !== 0;
+    // the dirty bit is not set yet, perhaps
+    if (!allowed && write && (flags & NOTES_WRITES) !== 0) return this.miss(sourceId, iovaPage, write, accesses, time);
     if (iotlb.readyAt > time) {
       time = iotlb.readyAt;
       values[COUNTER.iotlbMissesMerged]! += 1;
@@ -194,10 +222,9 @@ export class Iommu implements Translator, AtsTranslator {
       values[IOTLB_HITS[iotlb.level]!]! += accesses;
     }
     this.readyAt = picoseconds(time);
-    if ((iotlb.permissions & (write ? WRITE : READ)) === 0) {
-      return this.refuse(sourceId, iovaPage, write, write ? FAULT_WRITE_NOT_ALLOWED : FAULT_READ_NOT_ALLOWED);
-    }
+    if (!allowed) return this.refuse(sourceId, iovaPage, write, notAllowed(write));
     // The window between an unmap and its flush, seen from the device: one look at the entry tells whether it has closed.
+    const walker = this.contextWalkers[contextCache.entry]!;
     if (!walker.stillMapped(iovaPage, iotlb.level, iotlb.leafPage, iotlb.leafTable)) {
       values[COUNTER.staleWindowAccesses]! += accesses;
     }
@@ -205,54 +232,61 @@ export class Iommu implements Translator, AtsTranslator {
     return true;
   }
 
-  /** See AtsTranslator. The same caches and walks as `translate`; what is not allowed is noted, not recorded. */
+  /** See AtsTranslator. The same caches and walks as for other requests; what is not allowed is noted, not recorded. */
   translationRequest(sourceId: number, pasid: number, iovaPage: number, write: boolean, at: Picoseconds): boolean {
     const { contextCache, iotlb } = this;
-    this.readyAt = at;
-    this.fault = FAULT_CONTEXT_NOT_PRESENT;
-    if (pasid !== NO_PASID) return false;
     this.answersRequest = true;
-    const allowed = this.translate(sourceId, iovaPage, write, 1, at);
+    const allowed = this.translateWithPasid(sourceId, pasid, iovaPage, write, 1, at);
     this.answersRequest = false;
+    if (contextCache.find(sourceId, pasid) && (contextCache.flags & ATS_ENABLED) === 0) {
+      this.fault = FAULT_TYPE_BLOCKED;
+      return false;
+    }
     if (!allowed) return false;
     this.fault = NO_FAULT;
     this.sizePages = 1;
-    this.permissions = READ_WRITE;
-    if (contextCache.passthrough || !iotlb.find(contextCache.domainId, iovaPage)) return true;
-    this.sizePages = this.walker.format.pagesPerEntry[iotlb.level] ?? 1;
-    this.permissions = iotlb.permissions;
+    this.permissions = contextCache.flags & READ_WRITE;
+    if ((contextCache.flags & PASSTHROUGH) !== 0 || !iotlb.find(contextCache.owner, iovaPage)) return true;
+    this.sizePages = this.contextWalkers[contextCache.entry]!.format.pagesPerEntry[iotlb.level] ?? 1;
+    this.permissions &= iotlb.permissions;
     return true;
   }
 
   /** The same translation without caches' time: IOTLB, then a walk from the root. For benchmarks and inspection. */
   translateFunctional(sourceId: number, iovaPage: number, write: boolean): boolean {
-    const { contextCache, iotlb, walker } = this;
-    if (!contextCache.find(sourceId)) {
-      if (!this.context.read(this.rootPage, sourceId)) return false;
-      contextCache.fill(sourceId, this.context);
+    const { contextCache, iotlb } = this;
+    const wanted = write ? WRITE : READ;
+    if (!contextCache.find(sourceId, NO_PASID)) {
+      if (!this.context.read(this.rootPage, sourceId, NO_PASID)) return false;
+      this.keepContext(sourceId, NO_PASID);
     }
-    if (contextCache.passthrough) {
+    const { flags } = contextCache;
+    if ((flags & wanted) === 0) return false;
+    if ((flags & PASSTHROUGH) !== 0) {
       this.physPage = iovaPage;
       return true;
     }
-    const { domainId } = contextCache;
-    if (iotlb.find(domainId, iovaPage)) {
+    const { owner } = contextCache;
+    if (iotlb.find(owner, iovaPage) && ((iotlb.permissions & wanted) !== 0 || (flags & NOTES_WRITES) === 0)) {
       this.physPage = iotlb.physPage;
-      return (iotlb.permissions & (write ? WRITE : READ)) !== 0;
+      return (iotlb.permissions & wanted) !== 0;
     }
-    if (!walker.walkFromRoot(domainId, iovaPage, write, contextCache.tablePage, contextCache.levels)) {
-      if (this.cachingMode) this.keepNotPresent(domainId, iovaPage, 0);
+    const walker = this.walkerOfContext();
+    const { tablePage, levels, endPage } = contextCache;
+    if (iovaPage >= endPage || !walker.walkFromRoot(owner, iovaPage, write, tablePage, levels)) {
+      if (this.cachingMode) this.keepNotPresent(walker, iovaPage, 0);
       return false;
     }
-    iotlb.fill(domainId, iovaPage, walker.level, walker.leafPage, walker.permissions, walker.leafTable, 0);
+    iotlb.fill(owner, iovaPage, walker.level, walker.leafPage, walker.permissions, walker.leafTable, 0);
     this.physPage = walker.physPage(iovaPage);
     return true;
   }
 
   private miss(sourceId: number, iovaPage: number, write: boolean, accesses: number, at: number): boolean {
-    const { costs, values, walker, contextCache, pagingCache, iotlb, walkerFreeAt } = this;
-    const { domainId, levels } = contextCache;
-    if (!walker.format.translates(iovaPage, levels)) {
+    const { costs, values, contextCache, pagingCache, iotlb } = this;
+    const { owner, levels } = contextCache;
+    const walker = this.walkerOfContext();
+    if (iovaPage >= contextCache.endPage || !walker.format.translates(iovaPage, levels)) {
       values[COUNTER.iotlbMissesFaulted]! += accesses;
       this.readyAt = picoseconds(at);
       return this.refuse(sourceId, iovaPage, write, FAULT_ADDRESS_BEYOND_WIDTH);
@@ -260,7 +294,7 @@ export class Iommu implements Translator, AtsTranslator {
     let table = contextCache.tablePage;
     let level = levels - 1;
     let permissions = READ_WRITE;
-    if (pagingCache.find(domainId, iovaPage)) {
+    if (pagingCache.find(owner, iovaPage)) {
       values[PAGING_CACHE_HITS[pagingCache.level]!]! += 1;
       table = pagingCache.table;
       level = pagingCache.level;
@@ -269,35 +303,64 @@ export class Iommu implements Translator, AtsTranslator {
       values[COUNTER.pagingCacheMisses]! += 1;
     }
     walker.topLevel = levels - 1;
-    const mapped = walker.walk(domainId, iovaPage, write, table, level, permissions, pagingCache);
+    const mapped = walker.walk(owner, iovaPage, write, table, level, permissions, pagingCache);
     values[COUNTER.tableReads]! += walker.reads;
-
-    let free = 0;
-    for (let other = 1; other < walkerFreeAt.length; other += 1) {
-      if (walkerFreeAt[other]! < walkerFreeAt[free]!) free = other;
-    }
-    let start = Math.max(at + costs.pagingCacheLookup, walkerFreeAt[free]!);
-    if (this.memoryPort !== null) start = this.memoryPort.walk(picoseconds(start));
-    const end = start + costs.walkOverhead + walker.reads * costs.tableRead;
-    walkerFreeAt[free] = end;
+    const end = this.timeOfWalk(walker, at + costs.pagingCacheLookup);
     this.readyAt = picoseconds(end);
     if (!mapped) {
       values[COUNTER.iotlbMissesFaulted]! += accesses;
-      if (this.cachingMode) this.keepNotPresent(domainId, iovaPage, end);
+      if (this.cachingMode) this.keepNotPresent(walker, iovaPage, end);
       return this.refuse(sourceId, iovaPage, write, walker.fault);
     }
     values[IOTLB_MISSES[walker.level]!]! += 1;
     values[IOTLB_HITS[walker.level]!]! += accesses - 1;
-    iotlb.fill(domainId, iovaPage, walker.level, walker.leafPage, walker.permissions, walker.leafTable, end);
+    iotlb.fill(owner, iovaPage, walker.level, walker.leafPage, walker.permissions, walker.leafTable, end);
     this.physPage = walker.physPage(iovaPage);
     return true;
   }
 
+  /** Until when the walk takes that was just made: it begins when a walker is free, and the memory port lets it. */
+  private timeOfWalk(walker: Walker, at: number): number {
+    const { costs, walkerFreeAt, tableReadTiming } = this;
+    let free = 0;
+    for (let other = 1; other < walkerFreeAt.length; other += 1) {
+      if (walkerFreeAt[other]! < walkerFreeAt[free]!) free = other;
+    }
+    let start = Math.max(at, walkerFreeAt[free]!);
+    if (this.memoryPort !== null) start = this.memoryPort.walk(picoseconds(start));
+    let end = start + costs.walkOverhead;
+    if (tableReadTiming === null) end += walker.reads * costs.tableRead;
+    else {
+      for (let read = 0; read < walker.reads; read += 1) {
+        end = tableReadTiming.tableRead(walker.readTables[read]!, walker.readIndexes[read]! * 2, end);
+      }
+    }
+    walkerFreeAt[free] = end;
+    return end;
+  }
+
+  private keepContext(sourceId: number, pasid: number): void {
+    this.contextCache.fill(sourceId, pasid, this.context);
+    this.contextWalkers[this.contextCache.entry] = this.walkers.of(this.context);
+  }
+
+  /** The walker of the device at hand, with the second stage that is the device's. */
+  private walkerOfContext(): Walker {
+    const { contextCache } = this;
+    const walker = this.contextWalkers[contextCache.entry]!;
+    const { secondLevels } = contextCache;
+    if (secondLevels > 0) {
+      const { secondTablePage, secondEndPage, domainId } = contextCache;
+      walker.setSecondStage(secondTablePage, secondLevels, secondEndPage, ownerOf(domainId, NO_SPACE));
+    }
+    return walker;
+  }
+
   /** VT-d 6.1, caching mode: a later map is not seen before its flush. An entry that allows nothing stands for none. */
-  private keepNotPresent(domainId: number, iovaPage: number, readyAt: number): void {
-    const { walker } = this;
+  private keepNotPresent(walker: Walker, iovaPage: number, readyAt: number): void {
     const absent = walker.fault === FAULT_READ_NOT_ALLOWED || walker.fault === FAULT_WRITE_NOT_ALLOWED;
-    if (absent && walker.permissions === 0) this.iotlb.fill(domainId, iovaPage, 0, 0, 0, UNKNOWN_TABLE, readyAt);
+    if (!absent || walker.permissions !== 0) return;
+    this.iotlb.fill(this.contextCache.owner, iovaPage, 0, 0, 0, UNKNOWN_TABLE, readyAt);
   }
 
   private refuse(sourceId: number, iovaPage: number, write: boolean, reason: number): false {
@@ -305,4 +368,8 @@ export class Iommu implements Translator, AtsTranslator {
     else this.faults.record(this.readyAt, sourceId, iovaPage, write, reason);
     return false;
   }
+}
+
+function notAllowed(write: boolean): number {
+  return write ? FAULT_WRITE_NOT_ALLOWED : FAULT_READ_NOT_ALLOWED;
 }

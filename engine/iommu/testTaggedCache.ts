@@ -3,6 +3,7 @@
  * it by the words of the specifications.
  */
 import type { CacheInvalidation } from './cacheInvalidation.ts';
+import { EVERY_SPACE } from './caches/owner.ts';
 
 export interface TaggedEntry {
   readonly guest: number;
@@ -26,14 +27,14 @@ export class TaggedCache implements CacheInvalidation {
   }
 
   dropSpace(guest: number, space: number): void {
-    this.entries = this.entries.filter((one) => one.guest !== guest || (space >= 0 && one.space !== space));
+    this.entries = this.entries.filter((one) => one.guest !== guest || (space !== EVERY_SPACE && one.space !== space));
   }
 
   dropRange(guest: number, space: number, firstPage: number, lastPage: number, leafOnly: boolean): void {
     this.entries = this.entries.filter(
       (one) =>
         one.guest !== guest ||
-        (space >= 0 && one.space !== space) ||
+        (space !== EVERY_SPACE && one.space !== space) ||
         one.page < firstPage ||
         one.page > lastPage ||
         (leafOnly && one.table),

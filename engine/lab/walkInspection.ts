@@ -4,11 +4,13 @@
  * together. Looking changes nothing, so the same machine can go on to a later moment.
  * Leaves out: contexts that are cached and have changed in memory since; the look shows those of memory.
  */
+import { NO_SPACE } from '../iommu/caches/owner.ts';
 import { FAULT_ADDRESS_BEYOND_WIDTH, FAULT_READ_NOT_ALLOWED, FAULT_WRITE_NOT_ALLOWED } from '../iommu/faults.ts';
 import { READ, WRITE } from '../iommu/formats/pageTableFormat.ts';
 import type { Iommu } from '../iommu/iommu.ts';
 import { heldEntry, type CacheLook } from '../iommu/look/cacheLook.ts';
 import { lookWalk, type LookedEntry, type LookedWalk } from '../iommu/look/walkLook.ts';
+import { NO_PASID } from '../pcie/translator.ts';
 import { LabError } from '../time/labError.ts';
 import { nanoseconds } from '../time/picoseconds.ts';
 import { addressOf, parseIova } from './iovaText.ts';
@@ -61,7 +63,8 @@ export interface WalkSnapshot {
   /** '' where nothing was walked. */
   readonly format: string;
   readonly domainId: number;
-  readonly pasid: number;
+  /** Of the domain's address spaces; NO_SPACE: none. */
+  readonly space: number;
   readonly caches: readonly CacheAnswer[];
   /** From the root down, also those that a cache made it needless to read. */
   readonly entries: readonly WalkedEntry[];
@@ -96,8 +99,7 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
   }
   const { page, offset, text } = written;
   const { at, iommu, sourceId } = place;
-  const { context, rootPage, memory, walker, walkerFreeAt } = iommu.inside;
-  const { format } = walker;
+  const { context, rootPage, memory, walkerFreeAt } = iommu.inside;
   const steps: WalkStep[] = [];
   const caches: CacheAnswer[] = [];
   let time = at;
@@ -116,19 +118,19 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
     caches.push({ cache, answer: found === null ? 'not asked' : found ? 'hit' : 'miss', note });
   };
 
-  const held = iommu.contextCache.holds(sourceId);
+  const held = iommu.contextCache.holds(sourceId, NO_PASID);
+  const attached = context.read(rootPage, sourceId, NO_PASID);
   spend('context cache', 'contextCacheHit');
   answer('context cache', held, held ? '' : `${context.lookupReads} entries read from memory`);
   if (!held) spend('context entries read', 'tableRead', context.lookupReads);
-  const attached = context.read(rootPage, sourceId);
-  const { domainId, levels, tablePage, passthrough } = context;
+  const { domainId, space, format, levels, tablePage, passthrough } = context;
   const end = (outcome: WalkOutcome, looked: LookedWalk, firstRead: number): WalkSnapshot => ({
     at,
     iova: text,
     write,
     format: looked.entries.length === 0 ? '' : format.name,
     domainId: attached ? domainId : 0,
-    pasid: 0,
+    space: attached ? space : NO_SPACE,
     caches,
     entries: looked.entries.map((entry) => ({
       ...entry,
@@ -151,9 +153,9 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
   }
 
   const beyond = !format.translates(page, levels);
-  const looked = beyond ? NO_WALK : lookWalk(memory, walker, tablePage, levels, page, write);
+  const looked = beyond ? NO_WALK : lookWalk(memory, context, tablePage, levels, page, write);
   spend('IOTLB lookup', 'iotlbHit');
-  const translation = heldEntry(place.iotlb, domainId, 0, page);
+  const translation = heldEntry(place.iotlb, domainId, space, page);
   if (translation !== null) {
     const { cache, entry } = translation;
     answer('IOTLB', true, `${cache.title}, set ${Math.floor(entry / cache.ways)}, way ${entry % cache.ways}`);
@@ -172,7 +174,7 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
   if (beyond) return refuse(FAULT_ADDRESS_BEYOND_WIDTH, NO_WALK, -1);
 
   spend('paging-structure caches', 'pagingCacheLookup');
-  const prefix = heldEntry(place.pagingCache, domainId, 0, page);
+  const prefix = heldEntry(place.pagingCache, domainId, space, page);
   const table = prefix === null ? tablePage : (prefix.cache.targets[prefix.entry] ?? 0);
   const known = looked.entries.findIndex((entry) => entry.tablePage === table);
   const firstRead = prefix === null || known < 0 ? levels - 1 : (looked.entries[known]?.level ?? 0);

@@ -1,4 +1,5 @@
 /** A walk and a cache in words, the same in the window and on the command line. */
+import { NO_SPACE } from '../iommu/caches/owner.ts';
 import { formatQuantity } from './quantity.ts';
 import type { CacheLook } from '../iommu/look/cacheLook.ts';
 import { addressOf } from './iovaText.ts';
@@ -75,7 +76,8 @@ export interface HeldEntry {
   readonly firstPage: number;
   readonly pages: number;
   readonly domainId: number;
-  readonly pasid: number;
+  /** Of the domain's address spaces; NO_SPACE: none. */
+  readonly space: number;
   readonly targetPage: number;
   readonly permissions: number;
   readonly filledAt: number;
@@ -92,7 +94,7 @@ export function cacheEntry(cache: CacheLook, entry: number): HeldEntry | null {
     firstPage: cache.firstPages[entry] ?? 0,
     pages,
     domainId: cache.domains[entry] ?? 0,
-    pasid: cache.pasids[entry] ?? 0,
+    space: cache.spaces[entry] ?? NO_SPACE,
     targetPage: cache.targets[entry] ?? 0,
     permissions: cache.permissions[entry] ?? 0,
     filledAt: cache.filledAt[entry] ?? -1,

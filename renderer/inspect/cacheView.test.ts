@@ -29,7 +29,7 @@ function cache(sets: number, ways: number): CacheLook {
     pages: column((entry) => (entry % 3 === 0 ? 1 : 0)),
     firstPages: column((entry) => entry),
     domains: new Int32Array(size).fill(1),
-    pasids: new Int32Array(size),
+    spaces: new Int32Array(size).fill(-1),
     targets: column((entry) => entry),
     permissions: new Uint8Array(size).fill(3),
     filledAt: column((entry) => entry),

@@ -120,8 +120,8 @@ export function cellText(cache: CacheLook, cell: CacheCell, measure: Measure, at
 }
 
 function entryText(entry: HeldEntry, at: number): string {
-  const { domainId, pasid, firstPage, pages, targetPage, permissions } = entry;
-  const tag = pasid === 0 ? words.domain(domainId) : `${words.domain(domainId)}, ${words.pasid(pasid)}`;
+  const { domainId, space, firstPage, pages, targetPage, permissions } = entry;
+  const tag = space < 0 ? words.domain(domainId) : `${words.domain(domainId)}, ${words.space(space)}`;
   const parts = [
     tag,
     `${addressOf(firstPage)} → ${addressOf(targetPage)}`,

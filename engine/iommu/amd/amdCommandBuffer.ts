@@ -10,6 +10,7 @@
  * Leaves out: device TLBs, interrupt tables, prefetch, page requests, guest PASIDs.
  */
 import { COUNTER } from '../../metrics/counters.ts';
+import { EVERY_SPACE } from '../caches/owner.ts';
 import { CommandRing, STATUS_DONE } from '../commandRing.ts';
 
 const OPCODE_SHIFT = 28;
@@ -120,7 +121,7 @@ export class AmdCommandBuffer extends CommandRing {
     values[whole ? COUNTER.invalidationsDomain : COUNTER.invalidationsPage]! += 1;
     const first = whole ? 0 : page - (page % span);
     const last = whole ? Infinity : first + span - 1;
-    iotlb.invalidateRange(domainId, first, last);
-    if ((low & UPPER_LEVELS_TOO) !== 0) pagingCache.invalidateRange(domainId, first, last);
+    iotlb.invalidateRange(domainId, EVERY_SPACE, first, last);
+    if ((low & UPPER_LEVELS_TOO) !== 0) pagingCache.invalidateRange(domainId, EVERY_SPACE, first, last);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The device table of AMD's IOMMU: one entry of 32 bytes for each requester id (AMD specification 48882, 2.2.2.1). Here are both
- * sides: what software writes, and what the hardware reads.
+ * The device table of AMD's IOMMU: one entry of 32 bytes for each requester id (AMD specification 48882, 2.2.2.1). Here is what
+ * software writes; what the hardware reads is deviceTableReader.ts.
  *
  * | bit     | name     | meaning                                                    |
  * | ------- | -------- | ---------------------------------------------------------- |
@@ -18,17 +18,13 @@
 import { PAGE_SIZE } from '../../memory/addresses.ts';
 import type { FrameAllocator } from '../../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
-import type { DeviceContextReader } from '../vtd/contextTable.ts';
-import { FAULT_CONTEXT_NOT_PRESENT, FAULT_ROOT_NOT_PRESENT, NO_FAULT } from '../faults.ts';
-import { addressHigh, addressLow, addressPage, READ_WRITE } from '../formats/pageTableFormat.ts';
+import { addressHigh, addressLow, READ_WRITE } from '../formats/pageTableFormat.ts';
 
 const VALID = 1 << 0;
 const TRANSLATION_VALID = 1 << 1;
 const MODE_SHIFT = 9;
-const MODE_MASK = 7;
 /** Bits 61 and 62, in the high word. */
 const PERMISSION_SHIFT = 29;
-const DOMAIN_MASK = 0xffff;
 const ENTRY_BYTES = 32;
 const ENTRY_WORDS = ENTRY_BYTES / 4;
 const ENTRIES_PER_PAGE = PAGE_SIZE / ENTRY_BYTES;
@@ -66,49 +62,4 @@ export function writeDeviceTableEntry(
   memory.writeWord(page, word + 1, (addressHigh(entry.tablePage) | (READ_WRITE << PERMISSION_SHIFT)) >>> 0);
   memory.writeWord(page, word + 2, entry.domainId);
   memory.writeWord(page, word, low >>> 0);
-}
-
-/** What the hardware reads for a device; fields are valid after `read` returned true. */
-export class DeviceTableReader implements DeviceContextReader {
-  readonly lookupReads = 1;
-  domainId = 0;
-  passthrough = false;
-  tablePage = 0;
-  levels = 0;
-  fault = NO_FAULT;
-  private readonly memory: PhysicalMemory;
-
-  constructor(memory: PhysicalMemory) {
-    this.memory = memory;
-  }
-
-  read(tableBase: number, sourceId: number): boolean {
-    const { memory } = this;
-    if (tableBase < 0) {
-      this.fault = FAULT_ROOT_NOT_PRESENT;
-      return false;
-    }
-    const page = tableBase + Math.floor(sourceId / ENTRIES_PER_PAGE);
-    const word = (sourceId % ENTRIES_PER_PAGE) * ENTRY_WORDS;
-    const low = memory.readWord(page, word);
-    const high = memory.readWord(page, word + 1);
-    if ((low & VALID) === 0) {
-      this.fault = NO_FAULT;
-      this.levels = 0;
-      this.passthrough = true;
-      this.tablePage = 0;
-      this.domainId = 0;
-      return true;
-    }
-    if ((low & TRANSLATION_VALID) === 0 || ((high >>> PERMISSION_SHIFT) & READ_WRITE) === 0) {
-      this.fault = FAULT_CONTEXT_NOT_PRESENT;
-      return false;
-    }
-    this.fault = NO_FAULT;
-    this.levels = (low >>> MODE_SHIFT) & MODE_MASK;
-    this.passthrough = this.levels === 0;
-    this.tablePage = addressPage(low, high);
-    this.domainId = memory.readWord(page, word + 2) & DOMAIN_MASK;
-    return true;
-  }
 }

@@ -12,7 +12,9 @@ import {
   invalidateDomainCommand,
   invalidatePagesCommand,
 } from './amdCommandBuffer.ts';
-import { allocateDeviceTable, DeviceTableReader, writeDeviceTableEntry } from './amdDeviceTable.ts';
+import { NO_PASID } from '../../pcie/translator.ts';
+import { allocateDeviceTable, writeDeviceTableEntry } from './amdDeviceTable.ts';
+import { DeviceTableReader } from './deviceTableReader.ts';
 import { AMD_V1 } from '../formats/amdV1.ts';
 import { FAULT_CONTEXT_NOT_PRESENT } from '../faults.ts';
 import { Iommu } from '../iommu.ts';
@@ -93,7 +95,7 @@ describe('the device table', () => {
       '0',
     ]);
     const reader = new DeviceTableReader(memory);
-    expect(reader.read(deviceTable, 0xffff)).toBe(true);
+    expect(reader.read(deviceTable, 0xffff, NO_PASID)).toBe(true);
     const { domainId, tablePage, levels, passthrough } = reader;
     expect({ domainId, tablePage, levels, passthrough }).toEqual({
       domainId: 0x1234,
@@ -119,7 +121,8 @@ describe('the device table', () => {
     const reader = new DeviceTableReader(memory);
     const read = (entry: bigint): string => {
       writeEntry(memory, deviceTable, 7 * 4, entry);
-      if (!reader.read(deviceTable, 7)) return reader.fault === FAULT_CONTEXT_NOT_PRESENT ? 'refused' : 'other';
+      if (!reader.read(deviceTable, 7, NO_PASID))
+        return reader.fault === FAULT_CONTEXT_NOT_PRESENT ? 'refused' : 'other';
       return reader.passthrough ? 'passes' : `walks ${reader.levels} from ${reader.tablePage}`;
     };
     const allowed = 3n << 61n;
@@ -291,7 +294,7 @@ describe('commands', () => {
     see(5);
     submit(0, 0x8000_0000, 0, 0);
     expect(iommu.iotlb.occupancy()).toEqual([0, 0, 0]);
-    expect(iommu.contextCache.find(DEVICE)).toBe(false);
+    expect(iommu.contextCache.find(DEVICE, NO_PASID)).toBe(false);
     expect(counters.get('invalidationsGlobal')).toBe(1);
   });
 

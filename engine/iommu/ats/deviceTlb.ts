@@ -227,7 +227,7 @@ export class DeviceTlb implements Translator {
     const { array } = sized;
     let until = 0;
     for (let entry = 0; entry < array.size; entry += 1) {
-      const owner = array.domainAt(entry);
+      const owner = array.ownerAt(entry);
       const tag = array.tagAt(entry);
       if (owner === NO_ENTRY || tag < first || tag > last) continue;
       if (pasidTag !== NO_ENTRY && owner !== pasidTag && owner !== GLOBAL_TAG) continue;

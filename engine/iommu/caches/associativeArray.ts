@@ -1,17 +1,18 @@
 /**
- * A set-associative array of entries tagged by domain and number: what the IOTLB and the paging-structure caches have in common (VT-d
+ * A set-associative array of entries tagged by owner (owner.ts) and number: what the IOTLB and the paging-structure caches have in common (VT-d
  * specification 6.2). The set is the tag's low bits, or a hash of all its bits; inside a set gives way the least recently used, what
  * pseudo-LRU points at, or the one filled first (round robin). A hash finds an entry and a ring per set keeps the order, so a
  * lookup costs the same however many ways there are; a search of the ways would make a fully associative cache the slowest part of a
  * run.
  * Leaves out: what an entry holds. The caches keep that in arrays of their own, by entry.
  */
+import { domainOf, hasSpace, OWNERS } from './owner.ts';
 import { PseudoLru } from './pseudoLru.ts';
 
 export const NO_ENTRY = -1;
 
 const EMPTY = -1;
-const DOMAIN_FACTOR = 0x9e37_79b1;
+const OWNER_FACTOR = 0x9e37_79b1;
 const TAG_FACTOR = 0x85eb_ca6b;
 
 /** Which entry of a set gives way. */
@@ -33,7 +34,9 @@ export class AssociativeArray {
   readonly evictions: Float64Array;
   private readonly setMask: number;
   private readonly tags: Float64Array;
-  private readonly domains: Int32Array;
+  private readonly owners: Float64Array;
+  /** Whether any owner was one of several of a domain. */
+  private sharesDomains = false;
   /** Chains of entries whose tags hash alike; of a bucket its first entry, of an entry the one behind it. */
   private readonly buckets: Int32Array;
   private readonly chained: Int32Array;
@@ -61,7 +64,7 @@ export class AssociativeArray {
     this.pseudo = replacement === 'plru' && size > 0 ? new PseudoLru(this.sets, this.ways) : null;
     this.evictions = new Float64Array(this.sets);
     this.tags = new Float64Array(size).fill(EMPTY);
-    this.domains = new Int32Array(size);
+    this.owners = new Float64Array(size);
     const hashBits = Math.max(1, Math.ceil(Math.log2(size * 2 + 1)));
     this.buckets = new Int32Array(2 ** hashBits).fill(NO_ENTRY);
     this.chained = new Int32Array(size).fill(NO_ENTRY);
@@ -77,28 +80,28 @@ export class AssociativeArray {
     return this.held;
   }
 
-  /** For looking: the tag and the domain of an entry, NO_ENTRY where it holds nothing. */
+  /** For looking: the tag and the owner of an entry, NO_ENTRY where it holds nothing. */
   tagAt(entry: number): number {
     return this.tags[entry]!;
   }
 
-  domainAt(entry: number): number {
-    return this.tags[entry] === EMPTY ? NO_ENTRY : this.domains[entry]!;
+  ownerAt(entry: number): number {
+    return this.tags[entry] === EMPTY ? NO_ENTRY : this.owners[entry]!;
   }
 
   /** The entry of a tag, which counts as used; NO_ENTRY when there is none. */
-  find(domainId: number, tag: number): number {
-    const { tags, domains, recent } = this;
-    if (tags[recent] === tag && domains[recent] === domainId) return recent;
-    const entry = this.search(domainId, tag);
+  find(owner: number, tag: number): number {
+    const { tags, owners, recent } = this;
+    if (tags[recent] === tag && owners[recent] === owner) return recent;
+    const entry = this.search(owner, tag);
     if (entry !== NO_ENTRY) this.use(entry);
     return entry;
   }
 
   /** The entry to hold a tag from now on: its own if it has one, else an empty one of its set, else the one that gives way. */
-  fill(domainId: number, tag: number): number {
+  fill(owner: number, tag: number): number {
     if (this.size === 0) return NO_ENTRY;
-    const own = this.search(domainId, tag);
+    const own = this.search(owner, tag);
     if (own !== NO_ENTRY) {
       this.use(own);
       return own;
@@ -111,8 +114,9 @@ export class AssociativeArray {
       this.evictions[set]! += 1;
     }
     this.tags[victim] = tag;
-    this.domains[victim] = domainId;
-    const bucket = this.bucketOf(domainId, tag);
+    this.owners[victim] = owner;
+    if (hasSpace(owner)) this.sharesDomains = true;
+    const bucket = this.bucketOf(owner, tag);
     this.chained[victim] = this.buckets[bucket]!;
     this.buckets[bucket] = victim;
     this.touch(victim);
@@ -120,20 +124,43 @@ export class AssociativeArray {
     return victim;
   }
 
-  /** Drops the tags `first` to `last` of a domain, or of every domain when `domainId` is negative. */
-  drop(domainId: number, first: number, last: number): void {
+  /** Drops the tags `first` to `last` of an owner, or of everybody when `owner` is negative. */
+  drop(owner: number, first: number, last: number): void {
     if (this.held === 0) return;
-    if (domainId >= 0 && last - first < this.size) {
+    if (owner >= 0 && last - first < this.size) {
       for (let tag = first; tag <= last; tag += 1) {
-        const entry = this.search(domainId, tag);
+        const entry = this.search(owner, tag);
         if (entry !== NO_ENTRY) this.clear(entry);
       }
       return;
     }
     for (let entry = 0; entry < this.size; entry += 1) {
       const tag = this.tags[entry]!;
-      if (tag === EMPTY || (domainId >= 0 && this.domains[entry] !== domainId)) continue;
+      if (tag === EMPTY || (owner >= 0 && this.owners[entry] !== owner)) continue;
       if (tag >= first && tag <= last) this.clear(entry);
+    }
+  }
+
+  /** The same of all owners of a domain, without an address space or with any; `group`: the multiple of OWNERS that was added to them. */
+  dropDomain(domainId: number, group: number, first: number, last: number): void {
+    if (!this.sharesDomains) {
+      this.drop(group + domainId, first, last);
+      return;
+    }
+    for (let entry = 0; entry < this.size && this.held > 0; entry += 1) {
+      const tag = this.tags[entry]!;
+      const owner = this.owners[entry]!;
+      if (tag === EMPTY || tag < first || tag > last || domainOf(owner) !== domainId) continue;
+      if (owner >= group && owner < group + OWNERS) this.clear(entry);
+    }
+  }
+
+  /** Drops what the address spaces of a domain have, and keeps what is the domain's own. */
+  dropSpaces(domainId: number): void {
+    if (!this.sharesDomains) return;
+    for (let entry = 0; entry < this.size && this.held > 0; entry += 1) {
+      const owner = this.owners[entry]!;
+      if (this.tags[entry] !== EMPTY && domainOf(owner) === domainId && hasSpace(owner)) this.clear(entry);
     }
   }
 
@@ -148,10 +175,10 @@ export class AssociativeArray {
     }
   }
 
-  private search(domainId: number, tag: number): number {
-    const { tags, domains, chained } = this;
-    let entry = this.buckets[this.bucketOf(domainId, tag)]!;
-    while (entry !== NO_ENTRY && (tags[entry] !== tag || domains[entry] !== domainId)) entry = chained[entry]!;
+  private search(owner: number, tag: number): number {
+    const { tags, owners, chained } = this;
+    let entry = this.buckets[this.bucketOf(owner, tag)]!;
+    while (entry !== NO_ENTRY && (tags[entry] !== tag || owners[entry] !== owner)) entry = chained[entry]!;
     return entry;
   }
 
@@ -163,7 +190,7 @@ export class AssociativeArray {
   /** All bits of a tag, mixed into 32. */
   private mixed(tag: number): number {
     const high = Math.floor(tag / 2 ** 32);
-    const folded = Math.imul((tag | 0) ^ Math.imul(high, DOMAIN_FACTOR), TAG_FACTOR);
+    const folded = Math.imul((tag | 0) ^ Math.imul(high, OWNER_FACTOR), TAG_FACTOR);
     return (folded ^ (folded >>> 15)) >>> 0;
   }
 
@@ -180,8 +207,8 @@ export class AssociativeArray {
     else if (this.pseudo !== null) this.pseudo.use(Math.floor(entry / this.ways), entry % this.ways);
   }
 
-  private bucketOf(domainId: number, tag: number): number {
-    return Math.imul((tag | 0) ^ Math.imul(domainId, DOMAIN_FACTOR), TAG_FACTOR) >>> this.hashShift;
+  private bucketOf(owner: number, tag: number): number {
+    return Math.imul((tag | 0) ^ Math.imul(owner, OWNER_FACTOR), TAG_FACTOR) >>> this.hashShift;
   }
 
   private touch(entry: number): void {
@@ -213,7 +240,7 @@ export class AssociativeArray {
   }
 
   private unchain(entry: number): void {
-    const bucket = this.bucketOf(this.domains[entry]!, this.tags[entry]!);
+    const bucket = this.bucketOf(this.owners[entry]!, this.tags[entry]!);
     const { buckets, chained } = this;
     let before = buckets[bucket]!;
     if (before === entry) {

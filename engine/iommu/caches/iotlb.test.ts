@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Iotlb } from './iotlb.ts';
+import { EVERY_SPACE, NO_SPACE, ownerOf } from './owner.ts';
 
 interface Entry {
   domain: number;
@@ -64,7 +65,7 @@ test('hits, replacement and invalidation agree with a naive model (VT-d 6.2.4)',
             naive.fill(domain, page, next);
           }
         } else if (kind === 'range') {
-          iotlb.invalidateRange(domain, page, page + length);
+          iotlb.invalidateRange(domain, EVERY_SPACE, page, page + length);
           naive.drop((entry) => entry.domain === domain && entry.page >= page && entry.page <= page + length);
         } else if (kind === 'domain') {
           iotlb.invalidateDomain(domain);
@@ -84,9 +85,9 @@ test('a large page serves every page inside it, and goes when any of them is inv
   iotlb.fill(1, 512 * 3 + 5, 1, 512 * 8, 3, 0, 0);
   expect(iotlb.find(1, 512 * 3 + 511)).toBe(true);
   expect([iotlb.level, iotlb.physPage]).toEqual([1, 512 * 8 + 511]);
-  iotlb.invalidateRange(2, 0, 1e9);
+  iotlb.invalidateRange(2, EVERY_SPACE, 0, 1e9);
   expect(iotlb.find(1, 512 * 3)).toBe(true);
-  iotlb.invalidateRange(1, 512 * 3 + 100, 512 * 3 + 100);
+  iotlb.invalidateRange(1, NO_SPACE, 512 * 3 + 100, 512 * 3 + 100);
   expect(iotlb.find(1, 512 * 3)).toBe(false);
 });
 
@@ -109,10 +110,52 @@ test('pages of all sizes share the entries where the geometry says so', () => {
   expect([...look!.pages].sort((left, right) => left - right)).toEqual([1, 1, 512, 512 * 512]);
   expect([...look!.domains].sort()).toEqual([7, 7, 7, 8]);
   expect([...look!.firstPages].sort((left, right) => left - right)).toEqual([5, 6, 512 * 3, 512 * 512 * 2]);
-  iotlb.invalidateRange(7, 512 * 3 + 511, 512 * 3 + 511);
+  iotlb.invalidateRange(7, NO_SPACE, 512 * 3 + 511, 512 * 3 + 511);
   expect(iotlb.find(7, 512 * 3)).toBe(false);
   iotlb.invalidateDomain(7);
   expect(iotlb.occupancy()).toEqual([1]);
   iotlb.invalidateAll();
   expect(iotlb.occupancy()).toEqual([0]);
+});
+
+test('an address space of a domain is invalidated alone, with its domain, or in any domain; sizes apart or together', () => {
+  const owners = [1, 2].flatMap((domain) => [NO_SPACE, 0, 5].map((space) => ({ domain, space })));
+  const command = fc.record({
+    domain: fc.constantFrom(1, 2),
+    space: fc.constantFrom(EVERY_SPACE, NO_SPACE, 0, 5),
+    first: fc.nat(1500),
+    pages: fc.integer({ min: 1, max: 700 }),
+    spacesOnly: fc.boolean(),
+  });
+  const leaf = fc.record({ owner: fc.nat(owners.length - 1), page: fc.nat(1500), level: fc.constantFrom(0, 0, 1) });
+  fc.assert(
+    fc.property(fc.boolean(), fc.array(leaf, { maxLength: 40 }), command, (unified, leaves, asked) => {
+      const iotlb = new Iotlb({ entries4K: 64, entries2M: 64, entries1G: 1, ways: 64, unified });
+      for (const { owner, page, level } of leaves) {
+        iotlb.fill(ownerOf(owners[owner]!.domain, owners[owner]!.space), page, level, 0, 3, -1, 0);
+      }
+      const last = asked.first + asked.pages - 1;
+      if (asked.spacesOnly) iotlb.invalidateSpaces(asked.domain);
+      else iotlb.invalidateRange(asked.domain, asked.space, asked.first, last);
+      for (const { owner, page, level } of leaves) {
+        const { domain, space } = owners[owner]!;
+        const gone = ({ first, end }: { first: number; end: number }): boolean => {
+          if (domain !== asked.domain) return false;
+          if (asked.spacesOnly) return space !== NO_SPACE;
+          return (asked.space === EVERY_SPACE || asked.space === space) && first <= last && end >= asked.first;
+        };
+        const covering = leaves.filter(
+          (other) =>
+            other.owner === owner &&
+            (other.level === 0 ? other.page === page : Math.floor(other.page / 512) === Math.floor(page / 512)),
+        );
+        const held = covering.some((other) => {
+          const start = other.level === 0 ? other.page : other.page - (other.page % 512);
+          return !gone({ first: start, end: start + (other.level === 0 ? 0 : 511) });
+        });
+        expect([level, iotlb.find(ownerOf(domain, space), page)]).toEqual([level, held]);
+      }
+    }),
+    { seed: 3, numRuns: 400 },
+  );
 });

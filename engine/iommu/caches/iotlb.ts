@@ -1,17 +1,16 @@
 /**
- * The IOTLB: finished translations, tagged by domain and page but not by device (VT-d specification 6.2.4). One array per page
+ * The IOTLB: finished translations, tagged by owner (owner.ts) and page but not by device (VT-d specification 6.2.4). One array per page
  * size (4 KiB, 2 MiB, 1 GiB) of sets and ways, or one that all sizes share; sets, ways and replacement as its geometry says.
  * An entry is filled when its walk begins and carries the moment its walk ends, so that a lookup in between waits for the
  * walk under way instead of starting its own. It also remembers the table that it was read from, which hardware does not, so
  * that the use of a translation that software has taken back can be seen.
  */
 import { AssociativeArray, NO_ENTRY, type Replacement } from './associativeArray.ts';
+import { EVERY_DOMAIN, EVERY_SPACE, OWNERS, ownerOf } from './owner.ts';
 import { lookIntoCache, type CacheLook } from '../look/cacheLook.ts';
 import { PAGES_PER_ENTRY } from '../formats/pageTableFormat.ts';
 
 const SIZES = 3;
-/** Sizes are told apart by a domain's key where they share entries. */
-const SIZE_KEYS = 4;
 const SIZE_NAMES = ['4 KiB', '2 MiB', '1 GiB'] as const;
 
 class IotlbArray {
@@ -55,8 +54,9 @@ export interface IotlbGeometry {
   readonly emptiedAt?: number;
 }
 
-function sizedDomain(domainId: number, level: number): number {
-  return domainId * SIZE_KEYS + level;
+/** Sizes are told apart by the owner where they share entries. */
+function groupOf(level: number): number {
+  return level * OWNERS;
 }
 
 export class Iotlb {
@@ -89,11 +89,11 @@ export class Iotlb {
     this.emptiedAt = geometry.emptiedAt ?? Infinity;
   }
 
-  find(domainId: number, iovaPage: number): boolean {
-    if (this.unified) return this.findOfSizes(domainId, iovaPage, 0);
+  find(owner: number, iovaPage: number): boolean {
+    if (this.unified) return this.findOfSizes(owner, iovaPage, 0);
     const { small } = this;
-    const entry = small.array.find(domainId, iovaPage);
-    if (entry === NO_ENTRY) return this.findOfSizes(domainId, iovaPage, 1);
+    const entry = small.array.find(owner, iovaPage);
+    if (entry === NO_ENTRY) return this.findOfSizes(owner, iovaPage, 1);
     // what most lookups find, without a call more
     this.level = 0;
     this.leafPage = small.targets[entry]!;
@@ -105,13 +105,13 @@ export class Iotlb {
     return true;
   }
 
-  private findOfSizes(domainId: number, iovaPage: number, smallest: number): boolean {
+  private findOfSizes(owner: number, iovaPage: number, smallest: number): boolean {
     for (let level = smallest; level < SIZES; level += 1) {
       const sized = this.arrays[level]!;
       if (sized.array.count === 0) continue;
       const span = this.spans[level]!;
       const number = level === 0 ? iovaPage : Math.floor(iovaPage / span);
-      const entry = sized.array.find(this.unified ? sizedDomain(domainId, level) : domainId, number);
+      const entry = sized.array.find(this.unified ? groupOf(level) + owner : owner, number);
       if (entry === NO_ENTRY) continue;
       this.level = level;
       this.leafPage = sized.targets[entry]!;
@@ -127,7 +127,7 @@ export class Iotlb {
 
   /** `leafPage` is the first physical page of the leaf; `leafTable` the table that holds its entry. */
   fill(
-    domainId: number,
+    owner: number,
     iovaPage: number,
     level: number,
     leafPage: number,
@@ -138,7 +138,7 @@ export class Iotlb {
     if (this.emptiedAt !== Infinity && this.held() >= this.emptiedAt) this.invalidateAll();
     const sized = this.arrays[level]!;
     const number = level === 0 ? iovaPage : Math.floor(iovaPage / this.spans[level]!);
-    const entry = sized.array.fill(this.unified ? sizedDomain(domainId, level) : domainId, number);
+    const entry = sized.array.fill(this.unified ? groupOf(level) + owner : owner, number);
     if (entry === NO_ENTRY) return;
     sized.targets[entry] = leafPage;
     sized.permissions[entry] = permissions;
@@ -154,12 +154,12 @@ export class Iotlb {
   look(): CacheLook[] {
     if (!this.unified) return this.arrays.map((array, level) => this.lookAt(array, SIZE_NAMES[level]!, level));
     const look = this.lookAt(this.arrays[0]!, 'all sizes', 0);
+    const { array } = this.small;
     for (let entry = 0; entry < look.pages.length; entry += 1) {
       if (look.pages[entry] === 0) continue;
-      const span = this.spans[look.domains[entry]! % SIZE_KEYS]!;
+      const span = this.spans[Math.floor(array.ownerAt(entry) / OWNERS)]!;
       look.pages[entry] = span;
       look.firstPages[entry]! *= span;
-      look.domains[entry] = Math.floor(look.domains[entry]! / SIZE_KEYS);
     }
     return [look];
   }
@@ -176,13 +176,23 @@ export class Iotlb {
     return first!.array.count + second!.array.count + third!.array.count;
   }
 
-  /** Drops every entry, of any size, that covers a page of [firstPage, lastPage]. */
-  invalidateRange(domainId: number, firstPage: number, lastPage: number): void {
+  /** Drops every entry, of any size, that covers a page of [firstPage, lastPage]; EVERY_DOMAIN, EVERY_SPACE: whosever it is. */
+  invalidateRange(domainId: number, space: number, firstPage: number, lastPage: number): void {
     for (let level = 0; level < SIZES; level += 1) {
       const span = this.spans[level]!;
-      const domain = this.unified && domainId >= 0 ? sizedDomain(domainId, level) : domainId;
-      this.arrays[level]!.array.drop(domain, Math.floor(firstPage / span), Math.floor(lastPage / span));
+      const { array } = this.arrays[level]!;
+      const group = this.unified ? groupOf(level) : 0;
+      const first = Math.floor(firstPage / span);
+      const last = Math.floor(lastPage / span);
+      if (domainId === EVERY_DOMAIN) array.drop(EVERY_DOMAIN, first, last);
+      else if (space === EVERY_SPACE) array.dropDomain(domainId, group, first, last);
+      else array.drop(group + ownerOf(domainId, space), first, last);
     }
+  }
+
+  /** Drops what a domain's address spaces have, of which no one knows what second stage's pages it came through. */
+  invalidateSpaces(domainId: number): void {
+    for (const { array } of this.arrays) array.dropSpaces(domainId);
   }
 
   /** What hardware does that compares no tags: empties the sets of these pages, whatever lies in them. */
@@ -194,11 +204,11 @@ export class Iotlb {
   }
 
   invalidateDomain(domainId: number): void {
-    this.invalidateRange(domainId, 0, Infinity);
+    this.invalidateRange(domainId, EVERY_SPACE, 0, Infinity);
   }
 
   invalidateAll(): void {
-    this.invalidateRange(-1, 0, Infinity);
+    this.invalidateRange(EVERY_DOMAIN, EVERY_SPACE, 0, Infinity);
   }
 
   /** Entries held, by page size: 4 KiB, 2 MiB, 1 GiB; of all sizes together where they share. */

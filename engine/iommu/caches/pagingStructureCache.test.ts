@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { EVERY_SPACE } from './owner.ts';
 import { PagingStructureCache } from './pagingStructureCache.ts';
 
 const SPANS = [512, 512 ** 2, 512 ** 3] as const;
@@ -43,7 +44,7 @@ test('the longest prefix wins, the least recently used goes, as in a naive model
         } else {
           const last = kind === 'range' ? page : Infinity;
           const first = kind === 'range' ? page : 0;
-          if (kind === 'range') cache.invalidateRange(domain, first, last);
+          if (kind === 'range') cache.invalidateRange(domain, EVERY_SPACE, first, last);
           else cache.invalidateDomain(domain);
           naive.forEach((entries, at) => {
             const span = SPANS[at]!;

@@ -5,6 +5,7 @@
  * prefix.
  */
 import { AssociativeArray, NO_ENTRY, type Replacement } from './associativeArray.ts';
+import { EVERY_DOMAIN, EVERY_SPACE, ownerOf } from './owner.ts';
 import { lookIntoCache, type CacheLook } from '../look/cacheLook.ts';
 import { PAGES_PER_ENTRY, READ_WRITE } from '../formats/pageTableFormat.ts';
 
@@ -55,10 +56,10 @@ export class PagingStructureCache {
   }
 
   /** The longest cached prefix of a page; false when there is none, and the walk starts at the root. */
-  find(domainId: number, iovaPage: number): boolean {
+  find(owner: number, iovaPage: number): boolean {
     for (let level = 0; level < this.caches.length; level += 1) {
       const cache = this.caches[level]!;
-      const entry = cache.array.find(domainId, Math.floor(iovaPage / cache.span));
+      const entry = cache.array.find(owner, Math.floor(iovaPage / cache.span));
       if (entry === NO_ENTRY) continue;
       this.level = level;
       this.table = cache.tables[entry]!;
@@ -69,9 +70,9 @@ export class PagingStructureCache {
   }
 
   /** Remembers that the table of level `level` for this page is at `table`. */
-  fill(domainId: number, iovaPage: number, level: number, table: number, permissions: number): void {
+  fill(owner: number, iovaPage: number, level: number, table: number, permissions: number): void {
     const cache = this.caches[level]!;
-    const entry = cache.array.fill(domainId, Math.floor(iovaPage / cache.span));
+    const entry = cache.array.fill(owner, Math.floor(iovaPage / cache.span));
     if (entry === NO_ENTRY) return;
     cache.tables[entry] = table;
     cache.permissions[entry] = permissions;
@@ -84,10 +85,14 @@ export class PagingStructureCache {
     );
   }
 
-  /** Drops every entry whose span covers a page of [firstPage, lastPage]. */
-  invalidateRange(domainId: number, firstPage: number, lastPage: number): void {
+  /** Drops every entry whose span covers a page of [firstPage, lastPage]; EVERY_DOMAIN, EVERY_SPACE: whosever it is. */
+  invalidateRange(domainId: number, space: number, firstPage: number, lastPage: number): void {
     for (const { array, span } of this.caches) {
-      array.drop(domainId, Math.floor(firstPage / span), Math.floor(lastPage / span));
+      const first = Math.floor(firstPage / span);
+      const last = Math.floor(lastPage / span);
+      if (domainId === EVERY_DOMAIN) array.drop(EVERY_DOMAIN, first, last);
+      else if (space === EVERY_SPACE) array.dropDomain(domainId, 0, first, last);
+      else array.drop(ownerOf(domainId, space), first, last);
     }
   }
 
@@ -99,10 +104,10 @@ export class PagingStructureCache {
   }
 
   invalidateDomain(domainId: number): void {
-    this.invalidateRange(domainId, 0, Infinity);
+    this.invalidateRange(domainId, EVERY_SPACE, 0, Infinity);
   }
 
   invalidateAll(): void {
-    this.invalidateRange(-1, 0, Infinity);
+    this.invalidateRange(EVERY_DOMAIN, EVERY_SPACE, 0, Infinity);
   }
 }

@@ -3,6 +3,7 @@
  * An entry is number `set * ways + way`. The picture belongs to whoever asked for it; taking it changes no order of use.
  */
 import type { AssociativeArray } from '../caches/associativeArray.ts';
+import { domainOf, NO_SPACE, spaceOf } from '../caches/owner.ts';
 
 const NOT_KEPT = -1;
 
@@ -18,7 +19,8 @@ export interface CacheLook {
   readonly pages: Float64Array;
   readonly firstPages: Float64Array;
   readonly domains: Int32Array;
-  readonly pasids: Int32Array;
+  /** The address space: PASID, ASID or PSCID; NO_SPACE: none. */
+  readonly spaces: Int32Array;
   /** What it leads to: the first physical page, or the table. */
   readonly targets: Float64Array;
   /** READ and WRITE. */
@@ -52,7 +54,7 @@ export function lookIntoCache(title: string, array: AssociativeArray, columns: C
     pages: new Float64Array(size),
     firstPages: new Float64Array(size),
     domains: new Int32Array(size),
-    pasids: new Int32Array(size),
+    spaces: new Int32Array(size).fill(NO_SPACE),
     targets: targets.slice(0, size),
     permissions: permissions.slice(0, size),
     filledAt: filledAt?.slice() ?? new Float64Array(size).fill(NOT_KEPT),
@@ -65,7 +67,9 @@ export function lookIntoCache(title: string, array: AssociativeArray, columns: C
     if (tag < 0) continue;
     look.pages[entry] = span;
     look.firstPages[entry] = tag * span;
-    look.domains[entry] = array.domainAt(entry);
+    const owner = array.ownerAt(entry);
+    look.domains[entry] = domainOf(owner);
+    look.spaces[entry] = spaceOf(owner);
   }
   return look;
 }
@@ -74,15 +78,15 @@ export function lookIntoCache(title: string, array: AssociativeArray, columns: C
 export function heldEntry(
   caches: readonly CacheLook[],
   domainId: number,
-  pasid: number,
+  space: number,
   page: number,
 ): { readonly cache: CacheLook; readonly entry: number } | null {
   for (const cache of caches) {
-    const { pages, firstPages, domains, pasids } = cache;
+    const { pages, firstPages, domains, spaces } = cache;
     for (let entry = 0; entry < pages.length; entry += 1) {
       const first = firstPages[entry] ?? 0;
       if (page < first || page >= first + (pages[entry] ?? 0)) continue;
-      if (domains[entry] === domainId && pasids[entry] === pasid) return { cache, entry };
+      if (domains[entry] === domainId && spaces[entry] === space) return { cache, entry };
     }
   }
   return null;

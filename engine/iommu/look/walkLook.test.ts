@@ -11,7 +11,8 @@ import { RISCV_SV } from '../formats/riscvSv.ts';
 import { RISCV_SVX4 } from '../formats/riscvSvx4.ts';
 import { VTD_FIRST_STAGE } from '../formats/vtdFirstStage.ts';
 import { VTD_SECOND_STAGE } from '../formats/vtdSecondStage.ts';
-import { Walker, type AccessBits } from '../walk/walker.ts';
+import type { AccessBits } from '../walk/accessBits.ts';
+import { Walker } from '../walk/walker.ts';
 import { lookWalk } from './walkLook.ts';
 
 const FORMATS = [

@@ -8,7 +8,8 @@ import { entryFields } from '../entryBits/entryBits.ts';
 import { entryText, type EntryField } from '../entryBits/bitField.ts';
 import { FAULT_READ_NOT_ALLOWED, FAULT_RESERVED_BITS, FAULT_WRITE_NOT_ALLOWED, NO_FAULT } from '../faults.ts';
 import { entryIndex, READ, READ_WRITE, WRITE, type PageTableFormat } from '../formats/pageTableFormat.ts';
-import { accessed, isDirty, type Walker } from '../walk/walker.ts';
+import { accessed, isDirty } from '../walk/accessBits.ts';
+import type { Walker } from '../walk/walker.ts';
 
 export type EntryKind = 'table' | 'leaf' | 'absent' | 'invalid';
 

@@ -9,7 +9,8 @@ import type { FrameAllocator } from '../../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { COUNTER, type Counters } from '../../metrics/counters.ts';
 import type { Picoseconds } from '../../time/picoseconds.ts';
-import { EVERY_SPACE, NO_GUEST, type CacheInvalidation } from '../cacheInvalidation.ts';
+import { EVERY_PROCESS, NO_GUEST, type CacheInvalidation } from '../cacheInvalidation.ts';
+import { EVERY_SPACE } from '../caches/owner.ts';
 import type { CommandQueue, InvalidationCosts } from '../commandRing.ts';
 import {
   ADDRESS_SHIFT,
@@ -144,7 +145,7 @@ export class RiscvCommandQueue implements CommandQueue {
         return this.invalidateDirectory(func, first, second);
       case OPCODE_ATS:
         if (func === FUNC_ATS_INVAL) {
-          const process = (second & 1) === 0 ? EVERY_SPACE : first >>> 12;
+          const process = (second & 1) === 0 ? EVERY_PROCESS : first >>> 12;
           this.options.deviceTlbs?.invalidate((second >>> DID_SHIFT) & 0xffff, process, low, high);
         }
         return func === FUNC_ATS_INVAL || func === FUNC_ATS_PRGR;
@@ -209,7 +210,7 @@ export class RiscvCommandQueue implements CommandQueue {
     const device = second >>> DID_SHIFT;
     const named = (second & DV) !== 0;
     if (func === FUNC_INVAL_DDT) {
-      if (named) caches.dropDevices(device, 1, EVERY_SPACE);
+      if (named) caches.dropDevices(device, 1, EVERY_PROCESS);
       else caches.dropAllDevices();
     } else if (func === FUNC_INVAL_PDT && named) {
       caches.dropDevices(device, 1, first >>> 12);

@@ -10,7 +10,8 @@ import type { FrameAllocator } from '../../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { COUNTER, type Counters } from '../../metrics/counters.ts';
 import type { Picoseconds } from '../../time/picoseconds.ts';
-import { EVERY_SPACE, type CacheInvalidation } from '../cacheInvalidation.ts';
+import { EVERY_PROCESS, type CacheInvalidation } from '../cacheInvalidation.ts';
+import { EVERY_SPACE } from '../caches/owner.ts';
 import type { CommandQueue, InvalidationCosts } from '../commandRing.ts';
 import { NO_CONTENTION, SharedLine, type QueueContention } from './queueContention.ts';
 import {
@@ -154,7 +155,7 @@ export class SmmuCommandQueue implements CommandQueue {
       case CMD_CFGI_STE:
       case CMD_CFGI_CD_ALL:
         values[COUNTER.invalidationsContext]! += 1;
-        caches.dropDevices(second, 1, EVERY_SPACE);
+        caches.dropDevices(second, 1, EVERY_PROCESS);
         return true;
       case CMD_CFGI_STE_RANGE:
         values[COUNTER.invalidationsContext]! += 1;
@@ -214,7 +215,7 @@ export class SmmuCommandQueue implements CommandQueue {
       return;
     }
     const streams = 2 ** (range + 1);
-    caches.dropDevices(streamId - (streamId % streams), streams, EVERY_SPACE);
+    caches.dropDevices(streamId - (streamId % streams), streams, EVERY_PROCESS);
   }
 
   private invalidateAddresses(first: number, vmid: number, asid: number, low: number, high: number): boolean {

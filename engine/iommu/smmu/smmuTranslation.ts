@@ -5,10 +5,11 @@
  * Leaves out: HA without HD, stage 1 leaves that forbid unprivileged access, which count as absent, merged events.
  */
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
-import { FAULT_RESERVED_BITS } from '../faults.ts';
+import { FAULT_ADDRESS_BEYOND_WIDTH, FAULT_RESERVED_BITS } from '../faults.ts';
 import { addressPage, READ, READ_WRITE, WRITE, type PageTableFormat } from '../formats/pageTableFormat.ts';
 import { NestedWalker } from '../walk/nestedWalker.ts';
-import { Walker, type AccessBits } from '../walk/walker.ts';
+import type { AccessBits } from '../walk/accessBits.ts';
+import { Walker } from '../walk/walker.ts';
 import { ContextDescriptorReader } from './contextDescriptor.ts';
 import {
   C_BAD_CD,
@@ -161,16 +162,8 @@ export class SmmuTranslation {
     }
     const nested = this.nestedWalker(format, second.format);
     nested.accessBits = accessBits;
-    const { secondTablePage } = stream;
-    const found = nested.walkBothStages(
-      DOMAIN,
-      iovaPage,
-      write,
-      context.tablePage,
-      levels,
-      secondTablePage,
-      secondLevels,
-    );
+    nested.setSecondStage(stream.secondTablePage, secondLevels, 2 ** (stream.secondAddressBits - PAGE_BITS));
+    const found = nested.walkFromRoot(DOMAIN, iovaPage, write, context.tablePage, levels);
     const ofSecond = nested.faultStage === 2;
     const permissions = ofSecond ? nested.secondPermissions : nested.permissions;
     return this.outcome(nested, found, iovaPage, write, permissions, ofSecond ? STAGE_2 : 0);
@@ -193,7 +186,7 @@ export class SmmuTranslation {
     if (walker.reads > 0 && walker.readTables[walker.reads - 1]! >= this.options.memory.pages)
       return F_WALK_EABT | stage;
     if (walker.fault === FAULT_RESERVED_BITS) return (this.beyondOutput(walker) ? F_ADDR_SIZE : F_TRANSLATION) | stage;
-    if (permissions === 0) return F_TRANSLATION | stage;
+    if (permissions === 0 || walker.fault === FAULT_ADDRESS_BEYOND_WIDTH) return F_TRANSLATION | stage;
     return ((permissions & (write ? WRITE : READ)) === 0 ? F_PERMISSION : F_ACCESS) | stage;
   }
 
@@ -209,6 +202,7 @@ export class SmmuTranslation {
   private throughStageTwo(second: Walker, page: number): number {
     const { stream } = this;
     const levels = levelsOfStart(stream.secondStart, second.format);
+    if (page >= 2 ** (stream.secondAddressBits - PAGE_BITS)) return -1;
     return second.walkFromRoot(DOMAIN, page, false, stream.secondTablePage, levels) ? second.physPage(page) : -1;
   }
 

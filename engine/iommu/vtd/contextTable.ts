@@ -2,17 +2,23 @@
  * Root and context tables, legacy mode (VT-d specification 3.4, 9.1, 9.3): the root table has a 16-byte entry per bus, a
  * context table one per device and function. Here are both sides: what software writes, and what the hardware reads.
  *
- * Context entry, 128 bits: 0 P (present), 3:2 TT (translation type: 0 second stage, 2 pass-through), 63:12 SSPTPTR (root of
+ * Context entry, 128 bits: 0 P (present), 3:2 TT (translation type: 0 second stage, 1 second stage and translation
+ * requests, 2 pass-through), 63:12 SSPTPTR (root of
  * the second-stage table), 66:64 AW (levels - 2), 87:72 DID (domain).
- * Leaves out: scalable mode, FPD, device TLBs (TT 1).
+ * Leaves out: scalable mode, FPD.
  */
 import type { FrameAllocator } from '../../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
-import { FAULT_CONTEXT_NOT_PRESENT, FAULT_ROOT_NOT_PRESENT, NO_FAULT } from '../faults.ts';
+import { NO_PASID } from '../../pcie/translator.ts';
+import { DeviceContextReader } from '../deviceContext.ts';
+import { FAULT_CONTEXT_NOT_PRESENT, FAULT_ROOT_NOT_PRESENT, FAULT_TYPE_BLOCKED, NO_FAULT } from '../faults.ts';
+import { VTD_SECOND_STAGE } from '../formats/vtdSecondStage.ts';
 
 const PRESENT = 1;
 const TRANSLATION_TYPE_SHIFT = 2;
+const TRANSLATION_TYPE_MASK = 3;
 const TT_MULTI_LEVEL = 0;
+const TT_DEVICE_TLB = 1;
 const TT_PASS_THROUGH = 2;
 const ADDRESS_WIDTH_BASE = 2;
 const ADDRESS_WIDTH_MASK = 7;
@@ -20,20 +26,8 @@ const DOMAIN_SHIFT = 8;
 const DOMAIN_MASK = 0xffff;
 const WORDS_PER_ENTRY = 4;
 const LOW_PAGES = 2 ** 20;
-/** What hardware of any vendor reads of a device before it translates. Fields are valid after `read` returned true. */
-export interface DeviceContextReader {
-  /** Table entries that a cold lookup reads. */
-  readonly lookupReads: number;
-  readonly domainId: number;
-  readonly passthrough: boolean;
-  readonly tablePage: number;
-  readonly levels: number;
-  /** Why `read` returned false. */
-  readonly fault: number;
-  /** `root`: the page that the hardware's base address register names. */
-  read(root: number, sourceId: number): boolean;
-}
-
+/** The root entry, and the context entry. */
+const LOOKUP_READS = 2;
 export type ContextEntry =
   | { readonly domainId: number; readonly passthrough: true }
   | { readonly domainId: number; readonly tablePage: number; readonly levels: number; readonly passthrough?: false };
@@ -61,38 +55,28 @@ export function writeContextEntry(
   writePointer(memory, contextPage, word, pointer, PRESENT | (type << TRANSLATION_TYPE_SHIFT));
 }
 
-/** What the hardware reads for a device; fields are valid after `read` returned true. */
-export class ContextReader implements DeviceContextReader {
-  /** The root entry, and the context entry. */
-  readonly lookupReads = 2;
-  private readonly memory: PhysicalMemory;
-  domainId = 0;
-  passthrough = false;
-  tablePage = 0;
-  levels = 0;
-  fault = NO_FAULT;
-
+/** What the hardware reads for a device; requests with a PASID are refused, which are for scalable mode. */
+export class ContextReader extends DeviceContextReader {
   constructor(memory: PhysicalMemory) {
-    this.memory = memory;
+    super(memory, VTD_SECOND_STAGE);
   }
 
-  read(rootPage: number, sourceId: number): boolean {
+  read(rootPage: number, sourceId: number, pasid: number): boolean {
     const { memory } = this;
     const rootWord = (sourceId >> 8) * WORDS_PER_ENTRY;
-    if (rootPage < 0 || (memory.readWord(rootPage, rootWord) & PRESENT) === 0) {
-      this.fault = FAULT_ROOT_NOT_PRESENT;
-      return false;
-    }
+    this.lookupReads = LOOKUP_READS;
+    if (rootPage < 0 || (memory.readWord(rootPage, rootWord) & PRESENT) === 0)
+      return this.refuse(FAULT_ROOT_NOT_PRESENT);
     const contextPage = pageAt(memory, rootPage, rootWord);
     const word = (sourceId & 0xff) * WORDS_PER_ENTRY;
     const low = memory.readWord(contextPage, word);
-    if ((low & PRESENT) === 0) {
-      this.fault = FAULT_CONTEXT_NOT_PRESENT;
-      return false;
-    }
+    if ((low & PRESENT) === 0) return this.refuse(FAULT_CONTEXT_NOT_PRESENT);
+    if (pasid !== NO_PASID) return this.refuse(FAULT_TYPE_BLOCKED);
     const high = memory.readWord(contextPage, word + 2);
+    const type = (low >> TRANSLATION_TYPE_SHIFT) & TRANSLATION_TYPE_MASK;
     this.fault = NO_FAULT;
-    this.passthrough = ((low >> TRANSLATION_TYPE_SHIFT) & 3) === TT_PASS_THROUGH;
+    this.passthrough = type === TT_PASS_THROUGH;
+    this.atsEnabled = type === TT_DEVICE_TLB;
     this.tablePage = pageAt(memory, contextPage, word);
     this.levels = (high & ADDRESS_WIDTH_MASK) + ADDRESS_WIDTH_BASE;
     this.domainId = (high >>> DOMAIN_SHIFT) & DOMAIN_MASK;

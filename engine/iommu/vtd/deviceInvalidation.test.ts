@@ -4,11 +4,13 @@ import { FrameAllocator } from '../../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { Counters } from '../../metrics/counters.ts';
 import { picoseconds } from '../../time/picoseconds.ts';
+import { NO_PASID } from '../../pcie/translator.ts';
 import { ContextCache } from '../caches/contextCache.ts';
 import { Iotlb } from '../caches/iotlb.ts';
 import { PagingStructureCache } from '../caches/pagingStructureCache.ts';
 import { FREE_IOMMU_COSTS } from '../freeCosts.ts';
 import { PAGES_PER_ENTRY } from '../formats/pageTableFormat.ts';
+import { contextOf } from '../testContext.ts';
 import { InvalidationQueue } from './invalidationQueue.ts';
 
 const SOURCES = Array.from({ length: 24 }, (_, index) => 0x0100 + index);
@@ -32,18 +34,11 @@ function survivors(...descriptor: [number, number]): number[] {
     new Counters(),
   );
   for (const source of SOURCES) {
-    contextCache.fill(source, {
-      lookupReads: 2,
-      domainId: 5 + (source % 2),
-      passthrough: false,
-      tablePage: 1,
-      levels: 4,
-      fault: 0,
-      read: () => true,
-    });
+    const context = contextOf({ domainId: 5 + (source % 2), tablePage: 1, levels: 4 });
+    contextCache.fill(source, NO_PASID, context);
   }
   queue.submit(new Uint32Array([...descriptor, 0, 0]), 1, picoseconds(0));
-  return SOURCES.filter((source) => contextCache.holds(source));
+  return SOURCES.filter((source) => contextCache.holds(source, NO_PASID));
 }
 
 test.each([

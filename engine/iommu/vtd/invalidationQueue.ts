@@ -13,6 +13,7 @@
  * Leaves out: device-TLB and interrupt-entry descriptors; errors of the queue.
  */
 import { COUNTER } from '../../metrics/counters.ts';
+import { EVERY_SPACE, NO_SPACE } from '../caches/owner.ts';
 import { CommandRing, STATUS_DONE } from '../commandRing.ts';
 
 const TYPE_MASK = 0xf;
@@ -24,6 +25,7 @@ const TYPE_PASID_CACHE = 7;
 const GRANULARITY_GLOBAL = 1;
 const GRANULARITY_DOMAIN = 2;
 const PASID_GRANULARITY_GLOBAL = 3;
+const PASID_MASK = 0xf_ffff;
 const WAIT_STATUS_WRITE = 1 << 5;
 const INVALIDATION_HINT = 1 << 6;
 const ADDRESS_MASK_BITS = 0x3f;
@@ -68,9 +70,10 @@ export class InvalidationQueue extends CommandRing {
         this.invalidateContext((first >>> 4) & 3, first >>> 16, second & 0xffff, (second >>> 16) & 3);
         break;
       case TYPE_IOTLB:
+        this.invalidateIotlb((first >>> 4) & 3, first >>> 16, NO_SPACE, low, high);
+        break;
       case TYPE_PASID_IOTLB:
-        // the one PASID that is used stands for the whole domain
-        this.invalidateIotlb((first >>> 4) & 3, first >>> 16, low, high);
+        this.invalidateIotlb((first >>> 4) & 3, first >>> 16, second & PASID_MASK, low, high);
         break;
       case TYPE_PASID_CACHE:
         counters.values[COUNTER.invalidationsContext]! += 1;
@@ -93,7 +96,7 @@ export class InvalidationQueue extends CommandRing {
     else contextCache.invalidateDevice(sourceId, functionMask);
   }
 
-  private invalidateIotlb(granularity: number, domainId: number, low: number, high: number): void {
+  private invalidateIotlb(granularity: number, domainId: number, space: number, low: number, high: number): void {
     const { iotlb, pagingCache } = this.caches;
     const { values } = this.counters;
     if (this.observer !== null) {
@@ -106,16 +109,19 @@ export class InvalidationQueue extends CommandRing {
       pagingCache.invalidateAll();
     } else if (granularity === GRANULARITY_DOMAIN) {
       values[COUNTER.invalidationsDomain]! += 1;
-      iotlb.invalidateDomain(domainId);
-      pagingCache.invalidateDomain(domainId);
+      const spaces = space === NO_SPACE ? EVERY_SPACE : space;
+      iotlb.invalidateRange(domainId, spaces, 0, Infinity);
+      pagingCache.invalidateRange(domainId, spaces, 0, Infinity);
     } else {
       values[COUNTER.invalidationsPage]! += 1;
       const pages = 2 ** (low & ADDRESS_MASK_BITS);
       const page = (low >>> 12) + high * LOW_PAGES;
       const firstPage = page - (page % pages);
-      iotlb.invalidateRange(domainId, firstPage, firstPage + pages - 1);
+      iotlb.invalidateRange(domainId, space, firstPage, firstPage + pages - 1);
+      // translations of both stages are kept by an address that this descriptor does not name
+      if (space === NO_SPACE) iotlb.invalidateSpaces(domainId);
       if ((low & INVALIDATION_HINT) !== 0) return;
-      pagingCache.invalidateRange(domainId, firstPage, firstPage + pages - 1);
+      pagingCache.invalidateRange(domainId, space, firstPage, firstPage + pages - 1);
       if (this.caches.emptiesSets) {
         iotlb.emptySets(firstPage, firstPage + pages - 1);
         pagingCache.emptySets(firstPage, firstPage + pages - 1);

@@ -2,7 +2,7 @@
  * The whole lookup of scalable mode, for requests with a PASID and without (VT-d specification 3.4.3, 9.2 and 9.4 to 9.6): root entry, context
  * entry, entry of the PASID directory, PASID entry. What Linux writes for plain requests is scalableTable.ts; here is every translation type.
  *
- * Context entry: 0 P, 3 PASIDE (requests with a PASID are allowed), 11:9 PDTS (the directory has 2^(PDTS + 7) entries), 63:12 PASIDDIRPTR,
+ * Context entry: 0 P, 2 DTE (translation requests are allowed), 3 PASIDE (requests with a PASID are allowed), 11:9 PDTS (the directory has 2^(PDTS + 7) entries), 63:12 PASIDDIRPTR,
  * 83:64 RID_PASID. PASID directory entry: 0 P, 63:12 SMPTBLPTR.
  *
  * PASID entry, 512 bits:
@@ -23,7 +23,11 @@
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { NO_PASID } from '../../pcie/translator.ts';
 import { addressPage } from '../formats/pageTableFormat.ts';
+import { NO_SPACE } from '../caches/owner.ts';
+import { DeviceContextReader, type StageTables } from '../deviceContext.ts';
 import { NO_FAULT } from '../faults.ts';
+import { VTD_FIRST_STAGE } from '../formats/vtdFirstStage.ts';
+import { VTD_SECOND_STAGE } from '../formats/vtdSecondStage.ts';
 import {
   SCALABLE_CONTEXT_INACCESSIBLE,
   SCALABLE_CONTEXT_NOT_PRESENT,
@@ -44,6 +48,7 @@ const TRANSLATION_NESTED = 3;
 export const TRANSLATION_PASS_THROUGH = 4;
 
 const PRESENT = 1 << 0;
+const DEVICE_TLB_ENABLE = 1 << 2;
 const PASID_ENABLE = 1 << 3;
 const DIRECTORY_SIZE_SHIFT = 9;
 const DIRECTORY_SIZE_MASK = 7;
@@ -65,30 +70,25 @@ const FIRST_LEVELS_MASK = 3;
 const FEWEST_FIRST_LEVELS = 4;
 const MOST_FIRST_LEVELS = 5;
 
-export class PasidReader {
+export class PasidReader extends DeviceContextReader {
   /** Of the last read that returned true; tables as the translation type has them. `pasid`: the one that the entry is of. */
   type = TRANSLATION_PASS_THROUGH;
-  domainId = 0;
   pasid = 0;
   firstTable = 0;
   firstLevels = 0;
   secondTable = 0;
   secondLevels = 0;
   secondUpdates = false;
-  /** Entries that the last read has read, and why it returned false. */
-  reads = 0;
-  fault = NO_FAULT;
-  private readonly memory: PhysicalMemory;
 
   constructor(memory: PhysicalMemory) {
-    this.memory = memory;
+    super(memory, VTD_FIRST_STAGE);
   }
 
   read(rootPage: number, sourceId: number, pasid: number): boolean {
     const { memory } = this;
     const upper = (sourceId & 0xff) >= 128;
     const rootWord = (sourceId >> 8) * 4 + (upper ? 2 : 0);
-    this.reads = 0;
+    this.lookupReads = 0;
     if (!this.reaches(rootPage)) return this.refuse(SCALABLE_ROOT_INACCESSIBLE);
     if ((memory.readWord(rootPage, rootWord) & PRESENT) === 0) return this.refuse(SCALABLE_ROOT_NOT_PRESENT);
     const context = this.pointer(rootPage, rootWord);
@@ -98,6 +98,7 @@ export class PasidReader {
     if ((low & PRESENT) === 0) return this.refuse(SCALABLE_CONTEXT_NOT_PRESENT);
     if (pasid !== NO_PASID && (low & PASID_ENABLE) === 0) return this.refuse(SCALABLE_PASID_NOT_ENABLED);
     this.pasid = pasid === NO_PASID ? memory.readWord(context, contextWord + 2) & PASID_MASK : pasid;
+    this.atsEnabled = (low & DEVICE_TLB_ENABLE) !== 0;
     const size = (low >>> DIRECTORY_SIZE_SHIFT) & DIRECTORY_SIZE_MASK;
     if (this.pasid >= FEWEST_PASIDS * 2 ** size) return this.refuse(SCALABLE_PASID_TOO_LARGE);
     return this.readDirectory(this.pointer(context, contextWord));
@@ -134,21 +135,37 @@ export class PasidReader {
       return this.refuse(SCALABLE_PASID_INVALID);
     }
     this.fault = NO_FAULT;
+    this.chooseTables(usesFirst, usesSecond);
     return true;
+  }
+
+  private chooseTables(usesFirst: boolean, usesSecond: boolean): void {
+    const { firstTable, firstLevels, secondTable, secondLevels, secondUpdates } = this;
+    const second: StageTables = {
+      format: VTD_SECOND_STAGE,
+      accessBits: secondUpdates ? 'updated' : 'ignored',
+      tablePage: secondTable,
+      levels: secondLevels,
+      endPage: Infinity,
+    };
+    this.passthrough = !usesFirst && !usesSecond;
+    this.stage = usesFirst ? 1 : 2;
+    // what the domain alone decides is kept for all of its address spaces
+    this.space = usesFirst ? this.pasid : NO_SPACE;
+    this.format = usesFirst ? VTD_FIRST_STAGE : second.format;
+    this.accessBits = usesFirst ? 'updated' : second.accessBits;
+    this.tablePage = usesFirst ? firstTable : secondTable;
+    this.levels = usesFirst ? firstLevels : secondLevels;
+    this.second = usesFirst && usesSecond ? second : null;
   }
 
   /** Counts a read of an entry, and says whether there is memory where it lies. */
   private reaches(page: number): boolean {
-    this.reads += 1;
+    this.lookupReads += 1;
     return page >= 0 && page < this.memory.pages;
   }
 
   private pointer(page: number, word: number): number {
     return addressPage(this.memory.readWord(page, word), this.memory.readWord(page, word + 1));
-  }
-
-  private refuse(fault: number): false {
-    this.fault = fault;
-    return false;
   }
 }

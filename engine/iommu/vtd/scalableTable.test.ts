@@ -1,8 +1,15 @@
 import { expect, test } from 'vitest';
 import { FrameAllocator } from '../../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../../memory/physicalMemory.ts';
-import { FAULT_CONTEXT_NOT_PRESENT, FAULT_RESERVED_BITS, FAULT_ROOT_NOT_PRESENT } from '../faults.ts';
-import { ScalableReader, writeScalableEntry } from './scalableTable.ts';
+import { NO_PASID } from '../../pcie/translator.ts';
+import { PasidReader } from './pasidReader.ts';
+import {
+  SCALABLE_CONTEXT_NOT_PRESENT,
+  SCALABLE_PASID_INVALID,
+  SCALABLE_ROOT_INACCESSIBLE,
+  SCALABLE_ROOT_NOT_PRESENT,
+} from './scalableFaults.ts';
+import { writeScalableEntry } from './scalableTable.ts';
 
 const ROOT_PAGE_AT = 2 ** 21 + 5;
 
@@ -13,7 +20,7 @@ function pageBehind(memory: PhysicalMemory, page: number, word: number): number 
 function tables() {
   const memory = new PhysicalMemory(2 ** 34);
   const frames = new FrameAllocator(memory, 1, 2 ** 22 - 1);
-  return { memory, frames, root: frames.allocatePage(), reader: new ScalableReader(memory) };
+  return { memory, frames, root: frames.allocatePage(), reader: new PasidReader(memory) };
 }
 
 test('a device finds its first-stage table by root, context, PASID directory and PASID entry (VT-d 9.4 to 9.6)', () => {
@@ -24,7 +31,7 @@ test('a device finds its first-stage table by root, context, PASID directory and
     [0xff80, 4],
   ] as const) {
     writeScalableEntry(memory, frames, root, sourceId, { domainId: sourceId % 100, tablePage: ROOT_PAGE_AT, levels });
-    expect(reader.read(root, sourceId)).toBe(true);
+    expect(reader.read(root, sourceId, NO_PASID)).toBe(true);
     const { domainId, tablePage, passthrough } = reader;
     expect({ domainId, tablePage, levels: reader.levels, passthrough }).toEqual({
       domainId: sourceId % 100,
@@ -54,12 +61,12 @@ test('the bits stand where the specification puts them', () => {
 
 test('pass-through has a type of its own, and what is not there or not known is refused', () => {
   const { memory, frames, root, reader } = tables();
-  expect([reader.read(-1, 8), reader.fault]).toEqual([false, FAULT_ROOT_NOT_PRESENT]);
-  expect([reader.read(root, 8), reader.fault]).toEqual([false, FAULT_ROOT_NOT_PRESENT]);
+  expect([reader.read(-1, 8, NO_PASID), reader.fault]).toEqual([false, SCALABLE_ROOT_INACCESSIBLE]);
+  expect([reader.read(root, 8, NO_PASID), reader.fault]).toEqual([false, SCALABLE_ROOT_NOT_PRESENT]);
   writeScalableEntry(memory, frames, root, 8, { domainId: 1, passthrough: true });
-  expect([reader.read(root, 8), reader.passthrough]).toEqual([true, true]);
-  expect([reader.read(root, 16), reader.fault]).toEqual([false, FAULT_CONTEXT_NOT_PRESENT]);
+  expect([reader.read(root, 8, NO_PASID), reader.passthrough]).toEqual([true, true]);
+  expect([reader.read(root, 16, NO_PASID), reader.fault]).toEqual([false, SCALABLE_CONTEXT_NOT_PRESENT]);
   const table = pageBehind(memory, pageBehind(memory, pageBehind(memory, root, 0), 8 * 8), 0);
-  memory.writeWord(table, 0, 1 | (2 << 6));
-  expect([reader.read(root, 8), reader.fault]).toEqual([false, FAULT_RESERVED_BITS]);
+  memory.writeWord(table, 0, 1 | (5 << 6));
+  expect([reader.read(root, 8, NO_PASID), reader.fault]).toEqual([false, SCALABLE_PASID_INVALID]);
 });

@@ -1,7 +1,7 @@
 /**
  * Root, context and PASID tables of VT-d's scalable mode, which first-stage translation needs (VT-d specification 3.4.3, 9.4 to
  * 9.6; Linux drivers/iommu/intel/pasid.c `intel_pasid_setup_first_level`). Requests of a device carry no PASID; its context
- * entry names the one that stands for them. Here are both sides: what software writes, and what the hardware reads.
+ * entry names the one that stands for them. Here is what software writes; what the hardware reads is pasidReader.ts.
  *
  * Root entry, 128 bits, one for each bus: 0 LP and 63:12 LCTP (context table of devices 0 to 15), 64 UP and 127:76 UCTP (16 to 31).
  * Context entry, 256 bits: 0 P, 63:12 PASIDDIRPTR, 83:64 RID_PASID.
@@ -12,8 +12,6 @@
  */
 import type { FrameAllocator } from '../../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
-import type { DeviceContextReader } from './contextTable.ts';
-import { FAULT_CONTEXT_NOT_PRESENT, FAULT_RESERVED_BITS, FAULT_ROOT_NOT_PRESENT, NO_FAULT } from '../faults.ts';
 import { addressHigh, addressLow, addressPage } from '../formats/pageTableFormat.ts';
 
 const PRESENT = 1;
@@ -21,15 +19,11 @@ const ROOT_WORDS = 4;
 const CONTEXT_WORDS = 8;
 const CONTEXTS_PER_TABLE = 128;
 const PASID_ENTRY_WORDS = 16;
-const PASID_MASK = 0xf_ffff;
 const PASIDS_PER_TABLE = 64;
 const PGTT_SHIFT = 6;
-const PGTT_MASK = 7;
 const PGTT_FIRST_STAGE = 1;
 const PGTT_PASS_THROUGH = 4;
-const DOMAIN_MASK = 0xffff;
 const PAGING_MODE_SHIFT = 2;
-const PAGING_MODE_MASK = 3;
 /** FSPM counts from here. */
 const FEWEST_LEVELS = 4;
 /** `IOMMU_NO_PASID`: the PASID that Linux lets stand for requests without one. */
@@ -60,57 +54,6 @@ export function writeScalableEntry(
   }
   const type = entry.passthrough === true ? PGTT_PASS_THROUGH : PGTT_FIRST_STAGE;
   memory.writeWord(table, word, PRESENT | (type << PGTT_SHIFT));
-}
-
-/** What the hardware reads for a device; fields are valid after `read` returned true. */
-export class ScalableReader implements DeviceContextReader {
-  /** Root, context, PASID directory and PASID entry. */
-  readonly lookupReads = 4;
-  domainId = 0;
-  passthrough = false;
-  tablePage = 0;
-  levels = 0;
-  fault = NO_FAULT;
-  private readonly memory: PhysicalMemory;
-
-  constructor(memory: PhysicalMemory) {
-    this.memory = memory;
-  }
-
-  read(rootPage: number, sourceId: number): boolean {
-    const { memory } = this;
-    const root = rootWord(sourceId);
-    if (rootPage < 0 || (memory.readWord(rootPage, root) & PRESENT) === 0) return this.refuse(FAULT_ROOT_NOT_PRESENT);
-    const context = pageAt(memory, rootPage, root);
-    const word = contextWord(sourceId);
-    if ((memory.readWord(context, word) & PRESENT) === 0) return this.refuse(FAULT_CONTEXT_NOT_PRESENT);
-    const pasid = memory.readWord(context, word + 2) & PASID_MASK;
-    const directory = pageAt(memory, context, word);
-    if ((memory.readWord(directory, directoryWord(pasid)) & PRESENT) === 0) {
-      return this.refuse(FAULT_CONTEXT_NOT_PRESENT);
-    }
-    return this.readPasid(pageAt(memory, directory, directoryWord(pasid)), pasidWord(pasid));
-  }
-
-  private readPasid(table: number, word: number): boolean {
-    const { memory } = this;
-    const low = memory.readWord(table, word);
-    if ((low & PRESENT) === 0) return this.refuse(FAULT_CONTEXT_NOT_PRESENT);
-    const type = (low >>> PGTT_SHIFT) & PGTT_MASK;
-    if (type !== PGTT_FIRST_STAGE && type !== PGTT_PASS_THROUGH) return this.refuse(FAULT_RESERVED_BITS);
-    const pointer = memory.readWord(table, word + 4);
-    this.fault = NO_FAULT;
-    this.passthrough = type === PGTT_PASS_THROUGH;
-    this.domainId = memory.readWord(table, word + 2) & DOMAIN_MASK;
-    this.levels = ((pointer >>> PAGING_MODE_SHIFT) & PAGING_MODE_MASK) + FEWEST_LEVELS;
-    this.tablePage = addressPage(pointer, memory.readWord(table, word + 5));
-    return true;
-  }
-
-  private refuse(fault: number): false {
-    this.fault = fault;
-    return false;
-  }
 }
 
 /** The half of a bus's root entry that a device and function falls into. */

@@ -10,7 +10,8 @@ import { READ, READ_WRITE, type PageTableFormat } from '../formats/pageTableForm
 import { RISCV_SV } from '../formats/riscvSv.ts';
 import { VTD_FIRST_STAGE } from '../formats/vtdFirstStage.ts';
 import { VTD_SECOND_STAGE } from '../formats/vtdSecondStage.ts';
-import { Walker, type AccessBits } from './walker.ts';
+import type { AccessBits } from './accessBits.ts';
+import { Walker } from './walker.ts';
 
 const ROOT = 16;
 const GIB_PAGES = 2 ** 18;

@@ -5,11 +5,13 @@
  *
  * What a walk yields is as large as the smaller of both leaves, and allows what both allow; `faultStage` tells which stage refused. Tables are
  * read with the second stage's permission to read; to set an accessed or dirty bit of the first stage it must allow to write. Paging-structure
- * caches given to a walk keep the guest's addresses of tables, which go through the second stage at every read.
+ * caches given to a walk keep the guest's addresses of tables, which go through the second stage at every read, and beside them, for another
+ * owner, the second stage's own tables.
  */
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import type { PageTableFormat } from '../formats/pageTableFormat.ts';
-import { Walker, type AccessBits } from './walker.ts';
+import type { AccessBits } from './accessBits.ts';
+import { Walker } from './walker.ts';
 
 /** Of guest-physical addresses the second stage says which exist. */
 const ANY_GUEST_ADDRESS_BITS = 64;
@@ -32,15 +34,9 @@ export class NestedWalker extends Walker {
     return this.second?.permissions ?? 0;
   }
 
-  /** The second stage of the walks to come. */
-  setSecondStage(rootTable: number, levels: number): void {
-    this.secondTable = rootTable;
-    this.secondLevels = levels;
-  }
-
   /** A walk from the roots of both stages. The root of the first lies at a guest-physical page. */
   walkBothStages(
-    domainId: number,
+    owner: number,
     iovaPage: number,
     write: boolean,
     rootTable: number,
@@ -49,6 +45,6 @@ export class NestedWalker extends Walker {
     secondLevels: number,
   ): boolean {
     this.setSecondStage(secondRootTable, secondLevels);
-    return this.walkFromRoot(domainId, iovaPage, write, rootTable, levels);
+    return this.walkFromRoot(owner, iovaPage, write, rootTable, levels);
   }
 }

@@ -2,8 +2,8 @@
  * The functional page walk: tables of any format read bit by bit from memory (VT-d specification 3.6 and 3.7; AMD
  * specification 48882, 2.2; Arm DDI 0487, D8.2; RISC-V privileged architecture, 12.3.2). It says what a translation is and which entries were
  * read; when it is finished is the matter of iommu.ts. Where there is a second stage (nestedWalker.ts), every address that the first one
- * yields goes through it.
- * Leaves out: caches of the second stage's translations.
+ * yields goes through it, and through the paging-structure caches of that stage's tables.
+ * Leaves out: caches of the second stage's translations as a whole.
  */
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import {
@@ -23,6 +23,7 @@ import {
   type PageTableFormat,
 } from '../formats/pageTableFormat.ts';
 import type { PagingStructureCache } from '../caches/pagingStructureCache.ts';
+import { accessed, isDirty, written, type AccessBits } from './accessBits.ts';
 
 const LOWER_LEVELS_MASK = 512 ** 3 - 1;
 /** The IOTLB's largest pages, and the highest tables that paging-structure caches point at: 1 GiB leaves, 512 GiB tables. */
@@ -37,15 +38,8 @@ const SECOND_STAGE = 2;
 /** No table to look into again. */
 export const UNKNOWN_TABLE = -1;
 
-/**
- * What hardware does about a leaf's accessed and dirty bits: nothing; refuse an access for which they are not set; or set them.
- */
-export type AccessBits = 'ignored' | 'checked' | 'updated';
-
 export class Walker {
   readonly format: PageTableFormat;
-  /** A device's entry may say so for each device. */
-  accessBits: AccessBits;
   /** Level of the root of the tables that are walked; a root may have more entries than the tables below it. */
   topLevel = 0;
   /**
@@ -69,18 +63,21 @@ export class Walker {
   /** Where the log of a walk begins: behind the reads of the walk that it is a part of. */
   readsBefore = 0;
   protected readonly second: Walker | null;
-  protected secondTable = 0;
-  protected secondLevels = 0;
+  private secondTable = 0;
+  private secondLevels = 0;
+  private secondOwner = 0;
+  private secondEnd = Infinity;
   private readonly memory: PhysicalMemory;
   /** One past the last page that the host has address lines for. */
   private readonly hostPages: number;
   /** Tables that are not one page of 512 entries, or whose root is not. */
   private readonly otherTables: boolean;
-  private readonly marksTables: boolean;
-  private readonly grantsWrites: boolean;
+  private bits: AccessBits = 'ignored';
+  private marksTables = false;
+  private grantsWrites = false;
   /** Accesses are noted in the tables, or levels may be skipped. */
-  private readonly unusual: boolean;
-  private readonly plain: boolean;
+  private unusual = false;
+  private plain = false;
 
   /** `second`: the tables' addresses are a guest's, and these tables say where they lie. */
   constructor(
@@ -92,17 +89,27 @@ export class Walker {
   ) {
     this.memory = memory;
     this.format = format;
-    this.accessBits = accessBits;
     this.otherTables = format.granulePages > 1 || format.rootTables > 1;
-    this.marksTables = accessBits === 'updated' && format.tableAccessedBit !== 0;
-    this.grantsWrites = accessBits === 'updated' && format.dirtyModifier !== 0;
-    this.plain =
-      second === null && accessBits === 'ignored' && !this.otherTables && !format.skipsLevels && !format.hintsAtGroups;
-    this.unusual = accessBits !== 'ignored' || format.skipsLevels;
     this.hostPages = 2 ** (hostAddressBits - PAGE_SHIFT);
     this.second = second;
     this.readTables = second === null ? new Float64Array(LOGGED_READS) : second.readTables;
     this.readIndexes = second === null ? new Int32Array(LOGGED_READS) : second.readIndexes;
+    this.accessBits = accessBits;
+  }
+
+  get accessBits(): AccessBits {
+    return this.bits;
+  }
+
+  /** A device's entry may say so for each device. */
+  set accessBits(accessBits: AccessBits) {
+    const { format, second, otherTables } = this;
+    this.bits = accessBits;
+    this.marksTables = accessBits === 'updated' && format.tableAccessedBit !== 0;
+    this.grantsWrites = accessBits === 'updated' && format.dirtyModifier !== 0;
+    this.plain =
+      second === null && accessBits === 'ignored' && !otherTables && !format.skipsLevels && !format.hintsAtGroups;
+    this.unusual = accessBits !== 'ignored' || format.skipsLevels;
   }
 
   /**
@@ -111,7 +118,7 @@ export class Walker {
    * access.
    */
   walk(
-    domainId: number,
+    owner: number,
     iovaPage: number,
     write: boolean,
     startTable: number,
@@ -120,13 +127,13 @@ export class Walker {
     caches: PagingStructureCache | null,
   ): boolean {
     return this.plain
-      ? this.walkPlain(domainId, iovaPage, write, startTable, startLevel, startPermissions, caches)
-      : this.walkFully(domainId, iovaPage, write, startTable, startLevel, startPermissions, caches);
+      ? this.walkPlain(owner, iovaPage, write, startTable, startLevel, startPermissions, caches)
+      : this.walkFully(owner, iovaPage, write, startTable, startLevel, startPermissions, caches);
   }
 
   /** One stage of tables of 512 entries in which nothing is noted and no level skipped: what most walks are, kept short for their sake. */
   private walkPlain(
-    domainId: number,
+    owner: number,
     iovaPage: number,
     write: boolean,
     startTable: number,
@@ -174,14 +181,14 @@ export class Walker {
       }
       table = target;
       if (caches !== null && level <= HIGHEST_CACHED_LEVEL + 1) {
-        caches.fill(domainId, iovaPage, level - 1, table, permissions);
+        caches.fill(owner, iovaPage, level - 1, table, permissions);
       }
     }
     return this.refuse(write);
   }
 
   private walkFully(
-    domainId: number,
+    owner: number,
     iovaPage: number,
     write: boolean,
     startTable: number,
@@ -208,7 +215,7 @@ export class Walker {
       }
       const guestPage = page;
       if (second !== null) {
-        if (!this.throughSecond(second, domainId, guestPage, false)) return false;
+        if (!this.throughSecond(second, guestPage, false, caches)) return false;
         page = second.physPage(guestPage);
         read = this.reads;
       }
@@ -235,18 +242,14 @@ export class Walker {
         this.found(iovaPage, level, target, low, high, page);
         this.permissions = permissions;
         if ((permissions & (write ? WRITE : READ)) === 0) return this.refuse(write);
-        if (
-          unusual &&
-          this.accessBits !== 'ignored' &&
-          !this.noteAccess(domainId, guestPage, page, index, low, high, write)
-        )
+        if (unusual && this.bits !== 'ignored' && !this.noteAccess(guestPage, page, index, low, high, write, caches))
           return false;
-        if (second !== null) return this.finishNested(second, domainId, iovaPage, write);
+        if (second !== null) return this.finishNested(second, iovaPage, write, caches);
         this.fault = NO_FAULT;
         return true;
       }
       if (unusual && this.marksTables && (low & format.tableAccessedBit) === 0) {
-        if (!this.update(domainId, guestPage, page, index, low | format.tableAccessedBit)) return false;
+        if (!this.update(guestPage, page, index, low | format.tableAccessedBit, caches)) return false;
         read = this.reads;
       }
       if (unusual && format.skipsLevels) {
@@ -258,14 +261,21 @@ export class Walker {
       }
       table = target;
       if (caches !== null && level <= HIGHEST_CACHED_LEVEL + 1) {
-        caches.fill(domainId, iovaPage, level - 1, table, permissions);
+        caches.fill(owner, iovaPage, level - 1, table, permissions);
       }
     }
     return this.refuse(write);
   }
 
   /** A walk from the root of a domain. */
-  walkFromRoot(domainId: number, iovaPage: number, write: boolean, rootTable: number, levels: number): boolean {
+  walkFromRoot(
+    owner: number,
+    iovaPage: number,
+    write: boolean,
+    rootTable: number,
+    levels: number,
+    caches: PagingStructureCache | null = null,
+  ): boolean {
     if (!this.format.translates(iovaPage, levels)) {
       this.reads = this.readsBefore;
       this.permissions = 0;
@@ -274,7 +284,15 @@ export class Walker {
       return false;
     }
     this.topLevel = levels - 1;
-    return this.walk(domainId, iovaPage, write, rootTable, levels - 1, READ_WRITE, null);
+    return this.walk(owner, iovaPage, write, rootTable, levels - 1, READ_WRITE, caches);
+  }
+
+  /** The second stage of the walks to come, which ends before a page; `owner`: of its tables in paging-structure caches. */
+  setSecondStage(rootTable: number, levels: number, endPage = Infinity, owner = 0): void {
+    this.secondTable = rootTable;
+    this.secondLevels = levels;
+    this.secondEnd = endPage;
+    this.secondOwner = owner;
   }
 
   /** Whether the entry of a leaf still says what it said when it was read from this table. */
@@ -325,44 +343,62 @@ export class Walker {
 
   /** Whether the accessed and dirty bits are as the access asks, by now. */
   private noteAccess(
-    domainId: number,
     guestPage: number,
     page: number,
     index: number,
     low: number,
     high: number,
     write: boolean,
+    caches: PagingStructureCache | null,
   ): boolean {
     const { format } = this;
     if (!write && !isDirty(format, low, high)) this.permissions &= ~WRITE;
     const wanted = accessed(format, low, high, write);
     if (wanted === low) return true;
-    if (this.accessBits === 'checked') return this.refuse(write);
-    return this.update(domainId, guestPage, page, index, wanted);
+    if (this.bits === 'checked') return this.refuse(write);
+    return this.update(guestPage, page, index, wanted, caches);
   }
 
   /** Sets bits of an entry, which the second stage must allow. */
-  private update(domainId: number, guestPage: number, page: number, index: number, low: number): boolean {
-    if (this.second !== null && !this.throughSecond(this.second, domainId, guestPage, true)) return false;
+  private update(
+    guestPage: number,
+    page: number,
+    index: number,
+    low: number,
+    caches: PagingStructureCache | null,
+  ): boolean {
+    if (this.second !== null && !this.throughSecond(this.second, guestPage, true, caches)) return false;
     this.memory.writeWord(page, index * 2, low >>> 0);
     return true;
   }
 
   /** Translates an address of the first stage's; its reads follow those made so far. */
-  private throughSecond(second: Walker, domainId: number, guestPage: number, write: boolean): boolean {
-    second.readsBefore = this.reads;
-    const mapped = second.walkFromRoot(domainId, guestPage, write, this.secondTable, this.secondLevels);
-    this.reads = second.reads;
-    if (mapped) return true;
-    this.fault = second.fault;
+  private throughSecond(
+    second: Walker,
+    guestPage: number,
+    write: boolean,
+    caches: PagingStructureCache | null,
+  ): boolean {
+    const { secondTable, secondLevels, secondOwner } = this;
     this.faultStage = SECOND_STAGE;
-    return false;
+    this.fault = FAULT_ADDRESS_BEYOND_WIDTH;
+    if (guestPage >= this.secondEnd) return false;
+    second.readsBefore = this.reads;
+    second.topLevel = secondLevels - 1;
+    const mapped =
+      caches !== null && second.format.translates(guestPage, secondLevels) && caches.find(secondOwner, guestPage)
+        ? second.walk(secondOwner, guestPage, write, caches.table, caches.level, caches.permissions, caches)
+        : second.walkFromRoot(secondOwner, guestPage, write, secondTable, secondLevels, caches);
+    this.reads = second.reads;
+    this.fault = second.fault;
+    if (mapped) this.faultStage = FIRST_STAGE;
+    return mapped;
   }
 
   /** The leaf's own address through the second stage: the smaller of both sizes, and what both allow. */
-  private finishNested(second: Walker, domainId: number, iovaPage: number, write: boolean): boolean {
+  private finishNested(second: Walker, iovaPage: number, write: boolean, caches: PagingStructureCache | null): boolean {
     const guestPage = this.physPage(iovaPage);
-    if (!this.throughSecond(second, domainId, guestPage, write)) {
+    if (!this.throughSecond(second, guestPage, write, caches)) {
       this.permissions = 0;
       return false;
     }
@@ -380,26 +416,6 @@ export class Walker {
     this.fault = write ? FAULT_WRITE_NOT_ALLOWED : FAULT_READ_NOT_ALLOWED;
     return false;
   }
-}
-
-/** The low word of a leaf once it has been read or written, as far as the hardware keeps count. */
-export function accessed(format: PageTableFormat, low: number, high: number, write: boolean): number {
-  const after = low | format.accessedBit;
-  return write && keepsDirty(format, high) ? written(format, after) : after >>> 0;
-}
-
-/** Whether a write would leave a leaf's dirty bit as it is. */
-export function isDirty(format: PageTableFormat, low: number, high: number): boolean {
-  return !keepsDirty(format, high) || (low & format.dirtyBit) === format.dirtyValue;
-}
-
-function keepsDirty({ dirtyModifier }: PageTableFormat, high: number): boolean {
-  return dirtyModifier === 0 || (high & dirtyModifier) !== 0;
-}
-
-/** The low word of a leaf once it has been written. */
-function written(format: PageTableFormat, low: number): number {
-  return ((low & ~format.dirtyBit) | format.dirtyValue) >>> 0;
 }
 
 /** Of a leaf, the first page of the piece of a size class that holds an IOVA page. */

@@ -8,7 +8,8 @@ import { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { NO_PASID } from '../../pcie/translator.ts';
 import { naiveFirstStage, naiveNestedWalk, type NaiveStage } from '../formats/naiveNested.ts';
 import { naiveWalk, writeEntry } from '../formats/naiveTables.ts';
-import { AmdTranslation } from './amdTranslation.ts';
+import { FunctionalTranslation } from '../functionalTranslation.ts';
+import { DeviceTableReader } from './deviceTableReader.ts';
 
 const PAGES = 2 ** 12;
 const DEVICE_TABLE = 512;
@@ -137,8 +138,8 @@ test('host, guest, both or neither, by GCR3 tables of one to three levels: as th
       // a PASID that its levels cannot tell from another must not be found by what they share
       if (setup.glx < 3n) placePasid(memory, known, Number(setup.glx) + 1);
       placeTables(memory, seed);
-      const iommu = new AmdTranslation(memory);
-      iommu.setDeviceTable(DEVICE_TABLE);
+      const iommu = new FunctionalTranslation(memory, new DeviceTableReader(memory));
+      iommu.setRootTable(DEVICE_TABLE);
       for (let request = 0; request < 40; request += 1) {
         const pasid = [known, known, NO_PASID, (known + 1) % 2 ** 20][request % 4]!;
         const page = (seed + request * 37) % 512;
@@ -173,15 +174,17 @@ test('a lookup reads the device entry and one entry for each level of the GCR3 t
     placePasid(memory, 300, levels);
     placeTables(memory, 1);
     writeEntry(memory, GUEST[3], 5, (77n << 12n) | 7n);
-    const iommu = new AmdTranslation(memory);
-    iommu.setDeviceTable(DEVICE_TABLE);
+    const reader = new DeviceTableReader(memory);
+    const iommu = new FunctionalTranslation(memory, reader);
+    iommu.setRootTable(DEVICE_TABLE);
     expect(iommu.translate(DEVICE, 300, 5, false)).toBe(true);
-    const { lookupReads, tableReads, domainId, pasid, physPage, permissions } = iommu;
-    expect({ lookupReads, tableReads, domainId, pasid, physPage, permissions }).toEqual({
+    const { lookupReads, domainId, space } = reader;
+    const { tableReads, physPage, permissions } = iommu;
+    expect({ lookupReads, tableReads, domainId, space, physPage, permissions }).toEqual({
       lookupReads: 1 + levels,
       tableReads: 4,
       domainId: 0xbeef,
-      pasid: 300,
+      space: 300,
       physPage: 77,
       permissions: 1,
     });

@@ -7,8 +7,8 @@ import { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { NO_PASID } from '../../pcie/translator.ts';
 import { naiveFirstStage, naiveNestedWalk, naiveSecondStage } from '../formats/naiveNested.ts';
 import { naiveWalk, readEntry, writeEntry } from '../formats/naiveTables.ts';
+import { FunctionalTranslation } from '../functionalTranslation.ts';
 import { PasidReader } from './pasidReader.ts';
-import { VtdTranslation } from './vtdTranslation.ts';
 
 const PAGES = 2 ** 12;
 const ROOT = 1;
@@ -146,7 +146,8 @@ test.each([
 ])('%s, with a PASID and without: pages and refusals of a walk written from the bit tables', (_name, type) => {
   for (const seed of [1, 2, 3]) {
     const { memory, first, second } = twoStages(seed);
-    const iommu = new VtdTranslation(memory);
+    const device = new PasidReader(memory);
+    const iommu = new FunctionalTranslation(memory, device);
     iommu.setRootTable(ROOT);
     for (const [sourceId, pasid] of [
       [0x0108, 0x345],
@@ -164,7 +165,7 @@ test.each([
         const wanted = naive(memory, Number(type), first, second, address, write);
         const got = iommu.translate(sourceId, page % 3 === 0 ? NO_PASID : pasid, page, write);
         expect(got ? iommu.physPage : -iommu.faultStage).toBe(wanted);
-        expect([iommu.device.domainId, iommu.device.pasid]).toEqual([Number(DOMAIN), pasid]);
+        expect([device.domainId, device.pasid]).toEqual([Number(DOMAIN), pasid]);
       }
     }
   }
@@ -200,7 +201,7 @@ test('the first stage is marked accessed, and dirty by writes only (3.6.2)', () 
     directory: (BigInt(PASID_TABLE) << 12n) | 1n,
     entry: [(1n << 6n) | 1n, 0n, BigInt(first) << 12n],
   });
-  const iommu = new VtdTranslation(memory);
+  const iommu = new FunctionalTranslation(memory, new PasidReader(memory));
   iommu.setRootTable(ROOT);
   expect([iommu.translate(8, NO_PASID, 9, false), readEntry(memory, 203, 9) & 0x60n]).toEqual([true, 0x20n]);
   expect([iommu.translate(8, NO_PASID, 9, true), readEntry(memory, 203, 9) & 0x60n]).toEqual([true, 0x60n]);
