@@ -1,18 +1,18 @@
 /**
- * The PCIe side of a lab's machine: host bridges, ports with their access control, links, and the DMA side of every drive, each
- * behind the IOMMU of its socket. A link does what both of its ends can; maximum payload and read request are those of the root
- * port, as Linux sets one value for a whole hierarchy (drivers/pci/probe.c `pcie_bus_configure_settings`).
+ * The PCIe side of a lab's machine: a fabric for each host bridge, links, switches, and the DMA side of every drive, behind the
+ * IOMMU of its socket. A link does what both of its ends can; maximum payload and read request are those of the root port, as Linux
+ * sets one value for a whole hierarchy (drivers/pci/probe.c `pcie_bus_configure_settings`).
  */
 import type { DmaPort } from '../pcie/dmaPort.ts';
-import { Fabric, type FabricOptions } from '../pcie/fabric.ts';
-import { iommuGroups } from '../pcie/iommuGroups.ts';
+import { Fabric, type FabricOptions, type FabricPort } from '../pcie/fabric.ts';
 import type { LinkOptions } from '../pcie/link.ts';
-import { PortTree, type HostBridge, type PortNode } from '../pcie/portTree.ts';
+import type { PortNode } from '../pcie/portTree.ts';
 import type { Translator } from '../pcie/translator.ts';
+import type { SwitchOptions } from '../pcie/way.ts';
 import { nanoseconds } from '../time/picoseconds.ts';
-import { acsBits } from './accessControl.ts';
 import type { Host } from './buildHosts.ts';
 import type { PlacedPort } from './enumeration.ts';
+import { pciTree } from './pciTree.ts';
 import type { PartOf } from './schema.ts';
 
 export interface DriveSlot {
@@ -30,49 +30,44 @@ export function buildTopology(
   translators: readonly (Translator | null)[],
   options: Omit<FabricOptions, 'translator'>,
 ): readonly DriveSlot[] {
-  const tree = new PortTree();
-  const found: Omit<DriveSlot, 'group'>[] = [];
+  const { nodeOf, groupOf } = pciTree(hosts.map(({ placed }) => placed));
+  const slots: DriveSlot[] = [];
+  const place = ({ below }: PlacedPort, above: FabricPort, host: Host): void => {
+    if (below === null) return;
+    if (!('ports' in below)) {
+      const node = nodeOf(below);
+      const port = above.addFunction(below.sourceId);
+      slots.push({ part: below.part, host, node, port, group: groupOf(node) });
+      return;
+    }
+    const { part, ports } = below;
+    const fabricSwitch = above.addSwitch(switchOptions(part));
+    const { portGeneration, portLanes, propagationNs } = part;
+    const ability = { generation: portGeneration, lanes: portLanes, propagation: nanoseconds(propagationNs) };
+    for (const port of ports) {
+      const link = linkTo(port, { ...above.link.options, ...ability });
+      place(port, fabricSwitch.addDownstreamPort(link, nodeOf(port)), host);
+    }
+  };
   for (const host of hosts) {
     const fabric = new Fabric({ ...options, translator: translators[host.node] ?? null });
-    const { rootBus, rootPorts } = host.placed;
-    const hostBridge: HostBridge = { name: `pci0000:${rootBus.toString(16).padStart(2, '0')}`, identity: null };
-    const place = (placed: PlacedPort, above: PortNode, link: LinkOptions): void => {
-      const { below } = placed;
-      if (below === null) return;
-      const { sourceId } = below;
-      if (!('ports' in below)) {
-        const node = tree.addBelow(above, 'endpoint', sourceId);
-        found.push({ part: below.part, host, node, port: fabric.addRootPort(link).addFunction(sourceId) });
-        return;
-      }
-      const { part } = below;
-      const upstream = tree.addBelow(above, 'switch_upstream', sourceId);
-      for (const port of below.ports) {
-        const node = tree.addBelow(upstream, 'switch_downstream', port.sourceId, acsBits(part.acs));
-        place(port, node, linkBelow(part, port, link));
-      }
-    };
-    for (const rootPort of rootPorts) {
-      const { part, sourceId } = rootPort;
-      const node = tree.addToRoot(hostBridge, 'root_port', sourceId, acsBits(part.acs));
-      const { generation, lanes, maxPayloadSize, maxReadRequestSize, propagationNs } = part;
-      const link = { generation, lanes, maxPayloadSize, maxReadRequestSize, propagation: nanoseconds(propagationNs) };
-      place(rootPort, node, narrowed(link, rootPort));
+    for (const rootPort of host.placed.rootPorts) {
+      const { generation, lanes, maxPayloadSize, maxReadRequestSize, propagationNs } = rootPort.part;
+      const propagation = nanoseconds(propagationNs);
+      const link = linkTo(rootPort, { generation, lanes, maxPayloadSize, maxReadRequestSize, propagation });
+      place(rootPort, fabric.addRootPort(link, nodeOf(rootPort)), host);
     }
   }
-  const groups = iommuGroups(tree.functions);
-  return found.map((slot) => ({ ...slot, group: groups.get(slot.node)! }));
+  return slots;
 }
 
-/** The link below a port of a switch. */
-function linkBelow(part: PartOf<'switch'>, port: PlacedPort, above: LinkOptions): LinkOptions {
-  const propagation = nanoseconds(part.propagationNs);
-  return narrowed({ ...above, generation: part.portGeneration, lanes: part.portLanes, propagation }, port);
+function switchOptions({ latencyNs, storeAndForward = false }: PartOf<'switch'>): SwitchOptions {
+  return latencyNs === undefined ? { storeAndForward } : { storeAndForward, latency: nanoseconds(latencyNs) };
 }
 
-/** A drive takes the link as it is. */
-function narrowed(link: LinkOptions, { below }: PlacedPort): LinkOptions {
-  if (below === null || !('ports' in below)) return link;
+/** What the port above can, less where the upstream port of a switch can less. */
+function linkTo({ below }: PlacedPort, ability: LinkOptions): LinkOptions {
+  if (below === null || !('ports' in below)) return ability;
   const { generation, lanes } = below.part;
-  return { ...link, generation: Math.min(link.generation, generation), lanes: Math.min(link.lanes, lanes) };
+  return { ...ability, generation: Math.min(ability.generation, generation), lanes: Math.min(ability.lanes, lanes) };
 }

@@ -134,6 +134,11 @@ const switchPart = z
     portGeneration: count(1, 6).default(4).describe('Of each downstream port.'),
     portLanes: powerOfTwo(1, 16).default(4).describe('Of each downstream port.'),
     propagationNs: z.number().min(0).max(100_000).default(120).describe('One way on a link below it.'),
+    latencyNs: z.number().min(0).max(100_000).optional().describe('One way through it. Left out: 110.'),
+    storeAndForward: z
+      .boolean()
+      .optional()
+      .describe('It sends on what has come as a whole. Left out: as soon as the header has.'),
     acs,
   })
   .describe('A PCIe switch: an upstream port, and a downstream port for each part below it.');
