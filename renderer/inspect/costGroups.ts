@@ -7,6 +7,7 @@ const PARTS: Readonly<Record<PartKind, RegExp>> = {
   iommu: /iotlb|contextCache|pagingCache|tableRead|walk|invalidation/i,
   memory: /^memory/i,
   rootPort: /rootComplex|mmio|link|tlp|interrupt/i,
+  switch: /switch/i,
   nvme: /nvme|device|doorbell|command/i,
   socket: /^instructionTime$/,
 };

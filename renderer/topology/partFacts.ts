@@ -1,5 +1,7 @@
 /** What a part or a workload is, as rows of label and value with its unit: for the inspector, and the key ones for a node. */
+import type { AcsBitName } from '../../engine/lab/accessControl.ts';
 import { hardwarePreset } from '../../engine/lab/hardwarePresets.ts';
+import { pciPlaces } from '../../engine/lab/pciTree.ts';
 import { formatQuantity } from '../../engine/lab/quantity.ts';
 import type { BioWorkload, LabWorkload, Part } from '../../engine/lab/schema.ts';
 import { strings } from '../strings.ts';
@@ -25,6 +27,10 @@ export function linkBytesPerSecond(generation: number, lanes: number): number {
   return (gigatransfers * 1e9 * coding * lanes) / 8;
 }
 
+function linkText(generation: number, lanes: number): string {
+  return `PCIe ${generation} ×${lanes}, ${formatQuantity(linkBytesPerSecond(generation, lanes), 'bytes/s')}`;
+}
+
 function fact(key: keyof typeof words, value: string): Fact {
   const label = words[key];
   return { key, label: typeof label === 'string' ? label : key, value };
@@ -32,6 +38,22 @@ function fact(key: keyof typeof words, value: string): Fact {
 
 export function partName(part: Part): string {
   return part.label ?? part.id;
+}
+
+/** Where Linux finds a part: its PCI address, and the IOMMU group of a drive. */
+export function placeFacts(part: Part, parts: readonly Part[]): Fact[] {
+  const place = pciPlaces(parts).get(part.id);
+  if (place === undefined) return [];
+  const { address, iommuGroup } = place;
+  return [
+    fact('pciAddress', address),
+    ...(part.kind === 'nvme' && iommuGroup !== null ? [fact('iommuGroup', count(iommuGroup))] : []),
+  ];
+}
+
+function acsText(bits: readonly AcsBitName[] | undefined): string {
+  if (bits === undefined) return words.acsByLinux;
+  return bits.length === 0 ? words.acsOff : bits.map((bit) => words.acsBits[bit]).join(', ');
 }
 
 export function partFacts(part: Part): Fact[] {
@@ -78,6 +100,18 @@ export function partFacts(part: Part): Fact[] {
         fact('maxPayloadSize', bytes(part.maxPayloadSize)),
         fact('maxReadRequestSize', bytes(part.maxReadRequestSize)),
         fact('propagationNs', withUnit(part.propagationNs, 'ns')),
+        fact('acs', acsText(part.acs)),
+      ];
+    case 'switch':
+      return [
+        fact('upstreamPort', linkText(part.generation, part.lanes)),
+        fact('downstreamPorts', linkText(part.portGeneration, part.portLanes)),
+        fact('propagationNs', withUnit(part.propagationNs, 'ns')),
+        ...(part.latencyNs === undefined ? [] : [fact('latencyNs', withUnit(part.latencyNs, 'ns'))]),
+        ...(part.storeAndForward === undefined
+          ? []
+          : [fact('storeAndForward', part.storeAndForward ? words.yes : words.no)]),
+        fact('acs', acsText(part.acs)),
       ];
     case 'nvme':
       return [
@@ -110,9 +144,13 @@ export function nodeLines(part: Part): string[] {
         `IOTLB ${part.iotlbEntries4K} × 4K, ${part.iotlbEntries2M} × 2M`,
       ];
     case 'rootPort':
+      return [linkText(part.generation, part.lanes), `MPS ${part.maxPayloadSize}, MRRS ${part.maxReadRequestSize}`];
+    case 'switch':
       return [
-        `PCIe ${part.generation} ×${part.lanes}, ${formatQuantity(linkBytesPerSecond(part.generation, part.lanes), 'bytes/s')}`,
-        `MPS ${part.maxPayloadSize}, MRRS ${part.maxReadRequestSize}`,
+        `Up ${linkText(part.generation, part.lanes)}`,
+        part.acs?.length === 0
+          ? `Down PCIe ${part.portGeneration} ×${part.portLanes}, no ACS`
+          : `Down ${linkText(part.portGeneration, part.portLanes)}`,
       ];
     case 'nvme':
       return [
@@ -154,5 +192,6 @@ export function workloadFacts(workload: LabWorkload): Fact[] {
     fact('regionMiB', bytes(workload.regionMiB * 2 ** 20)),
     fact('contiguity', contiguityText(workload.contiguity)),
     fact('submittingCpus', count(workload.cpus)),
+    ...(workload.memory === undefined ? [] : [fact('bufferMemory', workload.memory)]),
   ];
 }

@@ -1,6 +1,6 @@
 /**
- * The topology as a graph: sockets are boxes that hold their memory, IOMMU and root ports; devices stand outside, at the end
- * of their link. Edges follow the way of a DMA access: memory, IOMMU, root port, device. Pure: ELK lays it out, and Vue Flow
+ * The topology as a graph: sockets are boxes that hold their memory, IOMMU and root ports; switches and devices stand outside, at
+ * the end of their link. Edges follow the way of a DMA access: memory, IOMMU, root port, switches, device. Pure: ELK lays it out, and Vue Flow
  * shows it. Nodes have a fixed size, because ELK can only lay out what it knows the size of.
  */
 import type { Part } from '../../engine/lab/schema.ts';
@@ -19,7 +19,7 @@ export interface GraphEdge {
   readonly id: string;
   readonly source: string;
   readonly target: string;
-  /** The link below a root port is drawn stronger than the inside of a socket. */
+  /** A link is drawn stronger than the inside of a socket. */
   readonly kind: 'inside' | 'link';
 }
 
@@ -75,7 +75,9 @@ export function topologyGraph(parts: readonly Part[]): TopologyGraph {
     for (const memory of memories) for (const iommu of iommus) join(memory.id, iommu.id, 'inside');
     for (const port of ports) for (const next of nextToPorts) join(next.id, port.id, 'inside');
   }
-  for (const { part } of nodes) if (part.kind === 'nvme' && byId.has(part.parent)) join(part.parent, part.id, 'link');
+  for (const { part } of nodes) {
+    if ((part.kind === 'nvme' || part.kind === 'switch') && byId.has(part.parent)) join(part.parent, part.id, 'link');
+  }
   return { sockets, nodes, edges };
 }
 
