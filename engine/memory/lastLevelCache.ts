@@ -3,7 +3,8 @@
  * brief, 2012). A device's read finds a line or goes to memory, and leaves none behind; a device's write updates a line that is
  * there, and else takes one of the few ways that are set aside for devices, or goes to memory where DDIO is off. The CPU's
  * accesses may take any way. Least recently used gives way.
- * Leaves out: coherence between sockets, dirty lines and their write-back, slices and their hash.
+ * Leaves out: dirty lines and their write-back, slices and their hash. What other sockets write is forgotten here when
+ * memorySystem.ts says so.
  */
 const LINE_BYTES = 64;
 const EMPTY = -1;
@@ -31,6 +32,11 @@ export class LastLevelCache {
     this.used = new Float64Array(this.sets * ways);
   }
 
+  /** DDIO: what devices write may land here. */
+  get takesDeviceWrites(): boolean {
+    return this.deviceWays > 0;
+  }
+
   /** A CPU reads or writes the byte at a physical address. */
   cpuAccess(phys: number): boolean {
     return this.access(phys, this.ways);
@@ -54,6 +60,12 @@ export class LastLevelCache {
       if (this.deviceWays > 0) this.access(line * LINE_BYTES, this.deviceWays);
       else this.drop(line);
     }
+  }
+
+  /** Whatever is here of a range is gone: somebody wrote it elsewhere, or flushed it. */
+  forget(phys: number, bytes: number): void {
+    const last = Math.floor((phys + bytes - 1) / LINE_BYTES);
+    for (let line = Math.floor(phys / LINE_BYTES); line <= last; line += 1) this.drop(line);
   }
 
   /** Whether the line was here; else one of the first `fillWays` ways of its set takes it. */

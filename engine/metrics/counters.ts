@@ -45,6 +45,11 @@ export const COUNTER_NAMES = [
   'contextCacheMisses',
   'tableReads',
   'faults',
+  // memory
+  'dramTableReads',
+  'dramDataReads',
+  'socketLinkLines',
+  'cacheLinesCleaned',
   // the fabric
   'tlps',
   'linkBytesUpstream',
