@@ -65,6 +65,8 @@ export interface InspectionRequest {
   readonly comparisonId: string;
   readonly at: number;
   readonly walk: WalkRequest | null;
+  /** A drive by the id of its part; left out: the first. */
+  readonly device?: string;
 }
 
 /** `cancelled`: another moment was asked for meanwhile, or none. */

@@ -80,6 +80,7 @@ export const contract = {
       comparisonId: id,
       at: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
       walk: z.strictObject({ iova: z.string().regex(/^0x[0-9a-f]{1,16}$/), write: z.boolean() }).nullable(),
+      device: id.exactOptional(),
     }),
   ).replies<InspectionOutcome>(),
   'runs.endInspection': channel(nothing).replies<Outcome>(),

@@ -44,7 +44,7 @@ export class InspectionService {
   }
 
   /** Called off when something else is asked for, or the inspection is ended, before there is an answer. */
-  inspect({ comparisonId, at, walk }: InspectionRequest): Promise<InspectionOutcome> {
+  inspect({ comparisonId, at, walk, device }: InspectionRequest): Promise<InspectionOutcome> {
     let work: Work;
     try {
       work = this.workFor(comparisonId);
@@ -53,7 +53,7 @@ export class InspectionService {
     }
     work.wish?.settle(called);
     this.wishes += 1;
-    const command = { wish: this.wishes, at, walk };
+    const command = { wish: this.wishes, at, walk, device: device ?? null };
     return new Promise((settle) => {
       work.wish = { command, settle };
       work.thread.postMessage(command);

@@ -28,15 +28,15 @@ class Machine implements SteppedInspection {
     return true;
   }
 
-  snapshot(walk: WalkRequest | null): MomentSnapshot {
-    return { at: this.at, walk } as unknown as MomentSnapshot;
+  snapshot(walk: WalkRequest | null, device: string | null): MomentSnapshot {
+    return { at: this.at, walk, device } as unknown as MomentSnapshot;
   }
 }
 
 let wishes = 0;
-function moment(at: number, walk: WalkRequest | null = null): InspectCommand {
+function moment(at: number, walk: WalkRequest | null = null, device: string | null = null): InspectCommand {
   wishes += 1;
-  return { wish: wishes, at, walk };
+  return { wish: wishes, at, walk, device };
 }
 
 function rig() {
@@ -86,13 +86,13 @@ it('answers the last wish only', async () => {
   expect(answers()).toEqual([10]);
 });
 
-it('looks at another address without computing anything again', async () => {
+it('looks at another address or drive without computing anything again', async () => {
   const { loop, reports, prepared } = rig();
   const walk = { iova: '0x1000', write: false };
   await loop.inspect(moment(50));
-  const asked = moment(50, walk);
+  const asked = moment(50, walk, 'nvme1');
   await loop.inspect(asked);
-  expect(reports.at(-1)).toEqual({ kind: 'snapshot', wish: asked.wish, snapshot: { at: 50, walk } });
+  expect(reports.at(-1)).toEqual({ kind: 'snapshot', wish: asked.wish, snapshot: { at: 50, walk, device: 'nvme1' } });
   expect(prepared()).toBe(1);
 });
 

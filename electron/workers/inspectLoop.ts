@@ -11,7 +11,7 @@ export interface SteppedInspection {
   /** False: the moment has passed. */
   moveTo(at: number): boolean;
   readonly reached: number;
-  snapshot(walk: WalkRequest | null): MomentSnapshot;
+  snapshot(walk: WalkRequest | null, device: string | null): MomentSnapshot;
 }
 
 export interface InspectSurroundings {
@@ -53,7 +53,7 @@ export class InspectLoop {
   }
 
   private async answer(command: InspectCommand): Promise<void> {
-    const { wish, at, walk } = command;
+    const { wish, at, walk, device } = command;
     const { prepare, now, yieldToMessages, report } = this.surroundings;
     let inspection = this.inspection;
     if (inspection?.moveTo(at) !== true) {
@@ -75,6 +75,6 @@ export class InspectLoop {
       if (this.wish() !== command) return;
     }
     this.wanted = null;
-    report({ kind: 'snapshot', wish, snapshot: inspection.snapshot(walk) });
+    report({ kind: 'snapshot', wish, snapshot: inspection.snapshot(walk, device) });
   }
 }

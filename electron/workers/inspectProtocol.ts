@@ -18,6 +18,8 @@ export interface InspectCommand {
   readonly at: number;
   /** The address whose translation is looked at. */
   readonly walk: WalkRequest | null;
+  /** The drive that is looked at; null: the first. */
+  readonly device: string | null;
 }
 
 export type InspectReport =

@@ -47,6 +47,7 @@ function program(finish: (status: ExitStatus) => void): Command {
       'instead: the page walk of an address, as in 0xfffff000, with every entry and what it takes',
     )
     .option('--write', 'with --walk: of a write; left out: of a read')
+    .option('--device <drive>', 'the drive by its id or its PCI address; left out: the first')
     .option('--iotlb', 'instead: what the IOTLB and the paging-structure caches hold')
     .option('--json', 'print one JSON object')
     .action(async (path: string, options: InspectVerbOptions) => {

@@ -7,9 +7,11 @@ import { ref, shallowRef } from 'vue';
 import type { MomentSnapshot, WalkRequest } from '../../engine/lab/momentNames.ts';
 import { whileBusy } from '../shell/busy.ts';
 import { strings } from '../strings.ts';
+import { useLab } from './lab.ts';
 import { useNotices } from './notices.ts';
 
 export const useInspection = defineStore('inspection', () => {
+  const lab = useLab();
   const notices = useNotices();
   /** The run by its id, since a column that runs again is another run. */
   const runId = ref('');
@@ -17,6 +19,8 @@ export const useInspection = defineStore('inspection', () => {
   const snapshot = shallowRef<MomentSnapshot | null>(null);
   /** Kept from moment to moment, so that one address can be followed. */
   const walk = shallowRef<WalkRequest | null>(null);
+  /** The drive that is looked at, kept likewise; null: the first of the lab. */
+  const device = ref<string | null>(null);
   const computing = ref(false);
   const reached = ref(0);
   const error = ref('');
@@ -33,7 +37,12 @@ export const useInspection = defineStore('inspection', () => {
     const mine = wish;
     try {
       const wanted = walk.value === null ? null : { ...walk.value };
-      const outcome = await whileBusy(window.lab.runs.inspect({ comparisonId, at: moment, walk: wanted }));
+      const request = { comparisonId, at: moment, walk: wanted };
+      const drives = lab.state?.lab.topology.parts.filter(({ kind }) => kind === 'nvme') ?? [];
+      const drive = drives.find(({ id }) => id === device.value);
+      const outcome = await whileBusy(
+        window.lab.runs.inspect(drive === undefined ? request : { ...request, device: drive.id }),
+      );
       if (mine !== wish) return;
       if (outcome.status === 'failed') error.value = outcome.error.message;
       if (outcome.status === 'done') {
@@ -60,5 +69,5 @@ export const useInspection = defineStore('inspection', () => {
     });
   }
 
-  return { runId, at, snapshot, walk, computing, reached, error, look, stop, connect };
+  return { runId, at, snapshot, walk, device, computing, reached, error, look, stop, connect };
 });

@@ -30,6 +30,8 @@ import { EXIT, ProgressLine, print, printJson, type ExitStatus } from '../output
 
 export interface InspectVerbOptions {
   readonly run?: string;
+  /** The id of a drive's part, or its PCI address. */
+  readonly device?: string;
   readonly at: string;
   /** An address in hexadecimal. */
   readonly walk?: string;
@@ -64,7 +66,7 @@ export async function inspectVerb(path: string, options: InspectVerbOptions): Pr
   while (inspection.advance(SLICE) === 'running')
     if (progress.due) progress.show(`${formatTime(inspection.reached)} of ${formatTime(at)}`);
   progress.clear();
-  const { space, caches, walk } = inspection.snapshot(wanted);
+  const { space, caches, walk } = inspection.snapshot(wanted, options.device ?? null);
   const named = { lab: lab.name, run: column };
   if (options.json) {
     const seen = {
