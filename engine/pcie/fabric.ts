@@ -88,7 +88,7 @@ export class FabricPort {
    * null: nobody. `deviceTlb`: translations of its own, so that its requests go out translated; null: none.
    */
   addFunction(sourceId: number, peers: PeerRoute | null = null, deviceTlb: Translator | null = null): DmaPort {
-    return new DmaPort(this.fabric, this.link, sourceId, peers, deviceTlb);
+    return new DmaPort(this.fabric, this.way, sourceId, peers, deviceTlb);
   }
 }
 

@@ -18,6 +18,8 @@ export interface LinkOptions {
    * cut at every cache line.
    */
   readonly completionBytes?: number;
+  /** RCB: where the root complex may cut the completions of one request, 64 or 128 bytes; default 64. */
+  readonly readCompletionBoundary?: number;
   /** One way, ports and wire. */
   readonly propagation: Picoseconds;
 }
@@ -29,11 +31,9 @@ const PICOSECONDS_PER_BIT_AT_1_GBPS = 1000;
 export const REQUEST_OVERHEAD_BYTES = 24;
 /** A completion: 12-byte header, 2 sequence, 4 LCRC, 2 framing. */
 export const COMPLETION_OVERHEAD_BYTES = 20;
-/** RCB: where the completions of one request may be cut, bytes. */
-const READ_COMPLETION_BOUNDARY = 64;
 
 /** One direction of a link. */
-class Direction {
+export class Direction {
   private readonly picosecondsPerByte: number;
   private busyUntil = 0;
 
@@ -57,7 +57,6 @@ class Direction {
 export class Link {
   readonly options: LinkOptions;
   readonly propagation: Picoseconds;
-  private readonly completionBytes: number;
   /** From the device to the root complex. */
   readonly upstream: Direction;
   readonly downstream: Direction;
@@ -68,35 +67,7 @@ export class Link {
     const picosecondsPerByte = (8 * PICOSECONDS_PER_BIT_AT_1_GBPS) / (gigabits * options.lanes);
     this.options = options;
     this.propagation = options.propagation;
-    this.completionBytes = Math.min(options.completionBytes ?? Infinity, options.maxPayloadSize);
     this.upstream = new Direction(picosecondsPerByte);
     this.downstream = new Direction(picosecondsPerByte);
-  }
-
-  /** TLPs of a write of this many bytes. */
-  writeTlps(bytes: number): number {
-    return Math.ceil(bytes / this.options.maxPayloadSize);
-  }
-
-  /** Request TLPs of a read of this many bytes. */
-  readTlps(bytes: number): number {
-    return Math.ceil(bytes / this.options.maxReadRequestSize);
-  }
-
-  /**
-   * Completion TLPs of a read that begins at `address`: each of its requests is answered on its own, with as much as MPS
-   * allows and the root complex gives, cut at the read completion boundary (2.3.1.1).
-   */
-  completionTlps(address: number, bytes: number): number {
-    const { maxReadRequestSize } = this.options;
-    // MRRS is a multiple of the boundary, so every request begins at the same distance from one.
-    const skew = address & (READ_COMPLETION_BOUNDARY - 1);
-    const whole = Math.floor(bytes / maxReadRequestSize);
-    const rest = bytes - whole * maxReadRequestSize;
-    return whole * this.completionsOfRequest(skew, maxReadRequestSize) + this.completionsOfRequest(skew, rest);
-  }
-
-  private completionsOfRequest(skew: number, bytes: number): number {
-    return bytes === 0 ? 0 : Math.ceil((skew + bytes) / this.completionBytes);
   }
 }

@@ -1,6 +1,7 @@
 /**
  * A request of a function under way, and how it is cut: at page boundaries, since each page is translated by itself (PCI Express
- * Base Specification 2.2.2 forbids a request to cross one). Leaves out: what happens to it on its way (dmaPort.ts).
+ * Base Specification 2.2.2 forbids a request to cross one). Leaves out: what happens to it on its way (linkCarrier.ts,
+ * pathCarrier.ts).
  */
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { EventHandler } from '../time/eventQueue.ts';
@@ -10,10 +11,21 @@ export const NOBODY: EventHandler = { handleEvent: () => undefined };
 /** `&` keeps the low bits of any whole number below 2^53, and spares a floating-point division. */
 export const PAGE_OFFSET_MASK = PAGE_SIZE - 1;
 
+/** `Operation.status`: part of it was refused. */
+export const FAILED = 1;
+/** An MSI is a posted write of one doubleword. */
+export const INTERRUPT_BYTES = 4;
+
 /** What a request asks of the link. */
 export const READ_REQUEST = 0;
 export const WRITE_REQUEST = 1;
 export const INTERRUPT_REQUEST = 2;
+
+/** What brings requests to where they go, and tells when they are finished. */
+export interface Carrier {
+  /** Puts all TLPs of a request on the upstream link, one after the other. */
+  send(operation: Operation): void;
+}
 
 /** A request under way. Reused, so that none is allocated per request. */
 export class Operation {

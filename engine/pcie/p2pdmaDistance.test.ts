@@ -192,7 +192,8 @@ test('the decision agrees with a naive one over random trees', () => {
           upstream,
           acs,
           egressVector: 0,
-          buses: new Set(), way: null,
+          buses: new Set(),
+          way: null,
         });
       });
       const provider = nodes[one % nodes.length]!;

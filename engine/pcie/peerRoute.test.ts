@@ -83,14 +83,20 @@ describe('peer to peer through a switch (PCI Express 6.12)', () => {
     expect(translator.asked).toEqual([]);
   });
 
-  test.each([
-    ['request redirect', ACS_REQUEST_REDIRECT],
-    ['egress control', ACS_EGRESS_CONTROL],
-  ])('with %s at its port the request goes up, and the IOMMU refuses it', (_, acs) => {
+  test('with request redirect at its port the request goes up, and the IOMMU refuses it', () => {
     const { events, translator, left, port } = machine();
-    left.acs = acs;
+    left.acs = ACS_REQUEST_REDIRECT;
     expect(write(events, port, PEER_BUS_PAGE * 4096, BYTES)).toBe(1);
     expect(translator.asked).toEqual([PEER_BUS_PAGE]);
+  });
+
+  test('with egress control at its port the request is stopped there, and nobody is asked', () => {
+    const { events, memory, translator, left, port } = machine();
+    left.acs = ACS_EGRESS_CONTROL;
+    expect(write(events, port, PEER_BUS_PAGE * 4096, BYTES)).toBe(1);
+    expect(memory.readWord(PEER_PHYS_PAGE, 0)).toBe(0);
+    expect(read(events, port, PEER_BUS_PAGE * 4096, 4)).toEqual(new Uint8Array(4));
+    expect(translator.asked).toEqual([]);
   });
 
   test('through the host bridge an IOVA leads to the CPU physical address of the window', () => {
@@ -117,10 +123,10 @@ describe('peer to peer through a switch (PCI Express 6.12)', () => {
 
   test('a function does not find itself across the switch, nor a peer below another root port', () => {
     const { tree, gpu, kinds } = machine();
-    expect(new PeerRoute(tree, gpu).physPageOf(PEER_BUS_PAGE)).toBe(-1);
+    expect(new PeerRoute(tree, gpu).find(PEER_BUS_PAGE, 'untranslated')).toBe('blocked');
     const far = tree.addToRoot({ name: 'pci0000:80', identity: null }, 'root_port', 0x8008);
     const stranger = tree.addBelow(far, 'endpoint', 0x8100);
-    expect(new PeerRoute(tree, stranger).physPageOf(PEER_BUS_PAGE)).toBe(-1);
+    expect(new PeerRoute(tree, stranger).find(PEER_BUS_PAGE, 'untranslated')).toBe('root_complex');
     expect(() => publishPeerMemory(tree, stranger, kinds, { firstPhysPage: PEER_BUS_PAGE + 15, pages: 2 })).toThrow(
       '0000:04:00.0',
     );

@@ -124,6 +124,15 @@ export class PortTree {
     return found !== undefined && found.window.firstBusPage <= busPage ? found : null;
   }
 
+  /** The window behind which a CPU physical page lies. */
+  windowOfPhysPage(physPage: number): OwnedWindow | null {
+    for (const owned of this.windows) {
+      const { firstPhysPage, pages } = owned.window;
+      if (physPage >= firstPhysPage && physPage < firstPhysPage + pages) return owned;
+    }
+    return null;
+  }
+
   /** All functions, in the order in which they were added. */
   get functions(): readonly PortNode[] {
     return [...this.nodes.values()];

@@ -42,4 +42,11 @@ export class Way {
     this.joins = joins;
     this.above = above;
   }
+
+  /** How long a TLP takes from the root complex down to the end of this step, where every link is free. */
+  downTime(wire: number): number {
+    const { link, joins, above } = this;
+    const here = link.downstream.duration(wire) + link.propagation;
+    return above === null ? here : here + (joins?.latency ?? 0) + above.downTime(wire);
+  }
 }
