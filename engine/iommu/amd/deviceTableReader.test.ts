@@ -190,3 +190,20 @@ test('a lookup reads the device entry and one entry for each level of the GCR3 t
     });
   }
 });
+
+test('GuestPagingMode, bits 183:182 of the entry, says how many levels the guest tables have: 0 four, 1 five, others none (2.2.2.1)', () => {
+  for (const [mode, levels] of [
+    [0n, 4],
+    [1n, 5],
+    [2n, null],
+    [3n, null],
+  ] as const) {
+    const memory = new PhysicalMemory(PAGES * 4096);
+    placeDevice(memory, { mode: 0n, glx: 0n, guest: true, guestIo: false, allowed: 3n, valid: 3n });
+    placePasid(memory, 7, 1);
+    writeEntry(memory, DEVICE_TABLE + (DEVICE >> 7), (DEVICE & 127) * 4 + 2, mode << (182n - 128n));
+    const reader = new DeviceTableReader(memory);
+    expect(reader.read(DEVICE_TABLE, DEVICE, 7)).toBe(levels !== null);
+    if (levels !== null) expect(reader.levels).toBe(levels);
+  }
+});

@@ -12,7 +12,7 @@
  * | 60:58   | GCR3   | page of the GCR3 table, bits 14:12 of its address; 30:15 at 95:80, 51:31 at 127:107 |
  * | 61, 62  | IR, IW | read and write allowed, whatever the tables say                                |
  * | 96      | I      | the device may ask for translations                                            |
- * | 182:181 | GPTM   | levels of the guest tables less 4                                              |
+ * | 183:182 | GuestPagingMode | levels of the guest tables less 4                                     |
  *
  * An entry of a GCR3 table, 64 bits: 0 valid, 51:12 the next GCR3 table or, in the last level, the root of the guest's table. Every level has
  * 9 bits of the PASID. GCR3 tables lie at system addresses (GCR3TRPMode 0); where there is a host table as well, roots and everything below
@@ -51,7 +51,7 @@ const GCR3_51_31_PAGES = 2 ** 19;
 /** Of the fourth word. */
 const DEVICE_TLB = 1 << 0;
 /** Of the sixth word. */
-const GUEST_PAGING_SHIFT = 21;
+const GUEST_PAGING_SHIFT = 22;
 const GUEST_PAGING_MASK = 3;
 const FEWEST_GUEST_LEVELS = 4;
 const MOST_GUEST_LEVELS = 5;
