@@ -93,7 +93,9 @@ export class IommuDomain implements TableWatcher {
     this.legacyTables = options.profile.pageTableCode === 'intel_legacy' && format === VTD_SECOND_STAGE;
     this.apertureEnd = format.pageLimit(format.dynamicTop ? format.levels.at(-1)! : levels) * PAGE_SIZE;
     const Code = this.legacyTables ? LegacyPageTable : GenericPageTable;
-    this.table = new Code(options.memory, options.frames, format, levels, options.counters, this);
+    const { tableWrites = null, vendor } = options.iommu;
+    this.table = new Code(options.memory, options.frames, format, levels, options.counters, this, tableWrites);
+    if (vendor === 'smmuv3' && this.table instanceof GenericPageTable) this.table.unmapCleaning = 'cleared';
   }
 
   /** `iommu_map_nosync`: 0 or a negative errno. On failure nothing of the range stays mapped. */
@@ -125,6 +127,7 @@ export class IommuDomain implements TableWatcher {
       done = table.map(iova / PAGE_SIZE, phys / PAGE_SIZE, pages, permissions) * PAGE_SIZE;
       error = table.error;
       charge += table.leafWrites * costs.pageTableMapPerEntry + table.tablesAllocated * costs.tablePageAllocate;
+      charge += table.linesCleaned * costs.cacheLineClean;
     }
     cpu.spend(picoseconds(charge));
     values[COUNTER.iommuMaps]! += 1;
@@ -150,7 +153,7 @@ export class IommuDomain implements TableWatcher {
     let charge = costs.pageTableUnmapCall as number;
     if (size > 0 && (iova & PAGE_OFFSET) === 0) {
       unmapped = table.unmap(iova / PAGE_SIZE, size / PAGE_SIZE) * PAGE_SIZE;
-      charge += table.leafWrites * costs.pageTableUnmapPerEntry;
+      charge += table.leafWrites * costs.pageTableUnmapPerEntry + table.linesCleaned * costs.cacheLineClean;
     }
     cpu.spend(picoseconds(charge));
     this.counters.values[COUNTER.iommuUnmaps]! += 1;

@@ -3,6 +3,7 @@
  * when the hardware has carried them out. The emulated IOMMU offers this and much more.
  */
 import type { IommuVendor } from '../iommu/architectures.ts';
+import type { TableWrites } from '../iommu/tables/tableWrites.ts';
 import type { Picoseconds } from '../time/picoseconds.ts';
 
 export interface RemappingHardware {
@@ -12,6 +13,8 @@ export interface RemappingHardware {
   readonly scalableMode: boolean;
   /** Of an SMMU: whether one command invalidates a range of any length. */
   readonly rangeInvalidation?: boolean;
+  /** What becomes of the kernel's writes to page tables before its walkers see them; null: they see them at once. */
+  readonly tableWrites?: TableWrites | null;
   setRootTable(page: number): void;
   readonly invalidationQueue: {
     /** `qi_submit_sync`: four words a descriptor. Returns when the wait descriptor behind them has been written. */

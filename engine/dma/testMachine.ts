@@ -5,6 +5,7 @@
 import { FREE_IOMMU_COSTS } from '../iommu/freeCosts.ts';
 import type { IommuVendor } from '../iommu/architectures.ts';
 import { Iommu } from '../iommu/iommu.ts';
+import { WriteBackTables } from '../iommu/tables/writeBackTables.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { FrameAllocator } from '../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../memory/physicalMemory.ts';
@@ -45,6 +46,8 @@ export interface TestMachineOptions {
   readonly rangeInvalidation?: boolean;
   /** The IOMMU caches what is not present, so a map must flush. */
   readonly cachingMode?: boolean;
+  /** False: walkers do not look into CPU caches, and the kernel cleans what it writes. */
+  readonly coherent?: boolean;
   readonly maximumAddressMask?: number;
   readonly encryption?: MemoryEncryption;
   /** Bounce buffers of so many slots, at BOUNCE_POOL. */
@@ -81,6 +84,7 @@ export class TestMachine {
       scalableMode: options.scalableMode ?? false,
       rangeInvalidation: options.rangeInvalidation ?? false,
       cachingMode: options.cachingMode ?? false,
+      tableWrites: options.coherent === false ? new WriteBackTables(memory) : null,
       geometry: {
         iotlb: { entries4K: 64, entries2M: 16, entries1G: 4, ways: 4 },
         pagingCache: { entries512G: 4, entries1G: 4, entries2M: 16 },

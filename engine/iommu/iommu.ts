@@ -30,6 +30,7 @@ import { NO_SPACE, ownerOf } from './caches/owner.ts';
 import { READ, READ_WRITE, WRITE } from './formats/pageTableFormat.ts';
 import { PagingStructureCache, type PagingCacheGeometry } from './caches/pagingStructureCache.ts';
 import type { QueueContention } from './smmu/queueContention.ts';
+import type { TableWrites } from './tables/tableWrites.ts';
 import { StageWalkers } from './walk/stageWalkers.ts';
 import { UNKNOWN_TABLE, type Walker } from './walk/walker.ts';
 
@@ -81,6 +82,8 @@ export interface IommuOptions {
   readonly memoryPort?: MemoryPort;
   /** What each read of a page-table entry takes; default: `costs.tableRead`, wherever it lies. */
   readonly tableReadTiming?: TableReadTiming;
+  /** What becomes of the kernel's writes to page tables before walkers see them; default: walkers see them at once. */
+  readonly tableWrites?: TableWrites | null;
 }
 
 /** What the hardware stands on. */
@@ -103,6 +106,7 @@ export class Iommu implements Translator, AtsTranslator {
   readonly invalidationQueue: CommandQueue;
   /** Of an SMMU: whether one command invalidates a range of any length. */
   readonly rangeInvalidation: boolean;
+  readonly tableWrites: TableWrites | null;
   readonly iotlb: Iotlb;
   readonly pagingCache: PagingStructureCache;
   readonly contextCache: ContextCache;
@@ -140,6 +144,7 @@ export class Iommu implements Translator, AtsTranslator {
     this.vendor = options.vendor ?? 'vtd';
     this.scalableMode = this.vendor === 'vtd' && options.scalableMode === true;
     this.rangeInvalidation = options.rangeInvalidation === true;
+    this.tableWrites = options.tableWrites ?? null;
     const { format, Reader, createQueue } = architectureOf(this.vendor, this.scalableMode);
     this.pagingCache = new PagingStructureCache(geometry.pagingCache, format.pagesPerEntry);
     this.invalidationQueue = createQueue(memory, frames, this, costs, counters, options.queueContention);

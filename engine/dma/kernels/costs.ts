@@ -36,6 +36,7 @@ export const DMA_COST_HELP = {
   pageTableUnmapCall: 'iommu_unmap: entry, walk to the leaf table, exit',
   pageTableUnmapPerEntry: 'each leaf cleared',
   tablePageAllocate: 'a page for a new page table, zeroed',
+  cacheLineClean: 'each cache line of a page table cleaned, for walkers that do not look into caches',
   invalidateRange: 'building and submitting the invalidation of a range, without the wait for the hardware',
   invalidateDomain: 'building and submitting the invalidation of a domain, without the wait for the hardware',
   flushQueueEnqueue: 'putting an unmapped range into the flush queue',

@@ -9,6 +9,7 @@ import type { FrameAllocator } from '../../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { COUNTER, type Counters } from '../../metrics/counters.ts';
 import { ENTRIES_PER_TABLE, PAGES_PER_ENTRY, tableIndex, type PageTableFormat } from '../formats/pageTableFormat.ts';
+import type { TableWrites } from './tableWrites.ts';
 
 /** The caller, told of changes that the IOMMU's caches must follow while the operation goes on. */
 export interface TableWatcher {
@@ -38,6 +39,8 @@ export abstract class PageTable {
   leafWrites = 0;
   /** Pages of tables that the last operation allocated. */
   tablesAllocated = 0;
+  /** Cache lines that the last operation cleaned, for walkers that do not look into caches. */
+  linesCleaned = 0;
   /**
    * Pages of tables that unmaps cut off and nobody may reuse before the next invalidation (the gather's freelist). The caller
    * takes them.
@@ -47,9 +50,15 @@ export abstract class PageTable {
   protected readonly frames: FrameAllocator;
   protected readonly watcher: TableWatcher;
   protected readonly counters: Counters;
+  protected readonly writes: TableWrites | null;
+  /** Neighbouring leaves that were written and not cleaned yet. */
+  private runTable = NO_TABLE;
+  private runFirst = 0;
+  private runEnd = 0;
   private recentLeafRegion = -1;
   private recentLeafTable = NO_TABLE;
 
+  /** `writes`: what becomes of writes before walkers see them; null: they see them at once. */
   constructor(
     memory: PhysicalMemory,
     frames: FrameAllocator,
@@ -57,8 +66,10 @@ export abstract class PageTable {
     levels: number,
     counters: Counters,
     watcher: TableWatcher,
+    writes: TableWrites | null = null,
   ) {
-    this.memory = memory;
+    this.memory = writes === null ? memory : writes.view;
+    this.writes = writes;
     this.frames = frames;
     this.format = format;
     this.levels = levels;
@@ -66,6 +77,7 @@ export abstract class PageTable {
     this.counters = counters;
     this.watcher = watcher;
     this.rootPage = frames.allocatePage();
+    writes?.tableAllocated(this.rootPage);
   }
 
   /** Maps a range; returns the pages mapped, fewer than asked when `error` says why. */
@@ -94,7 +106,7 @@ export abstract class PageTable {
 
   /** Gives back detached tables, after the invalidation that makes it safe. */
   releaseTables(pages: readonly number[]): void {
-    for (const page of pages) this.frames.freePage(page);
+    for (const page of pages) this.freeTable(page);
     this.counters.values[COUNTER.tablePagesFreed]! += pages.length;
   }
 
@@ -104,7 +116,7 @@ export abstract class PageTable {
       for (let index = 0; level > 0 && index < ENTRIES_PER_TABLE; index += 1) {
         if (this.holdsTable(table, index, level)) freeTable(this.entryTarget(table, index), level - 1);
       }
-      this.frames.freePage(table);
+      this.freeTable(table);
     };
     this.forgetRecentTable();
     freeTable(this.rootPage, this.levels - 1);
@@ -152,6 +164,27 @@ export abstract class PageTable {
   protected writeTable(table: number, index: number, child: number, level: number): void {
     this.memory.writeWord(table, index * 2 + 1, this.format.tableHigh(child));
     this.memory.writeWord(table, index * 2, this.format.tableLow(child, level));
+    if (this.writes !== null) this.clean(table, index, 1);
+  }
+
+  /** Cleans entries that were written, or may have been. */
+  protected clean(table: number, first: number, entries: number): void {
+    if (this.writes !== null && entries > 0) this.linesCleaned += this.writes.entriesWritten(table, first, entries);
+  }
+
+  /** The same for leaves of a map, as soon as a run of neighbours has ended. */
+  protected cleanRun(table: number, first: number, entries: number): void {
+    if (table !== this.runTable || first !== this.runEnd) {
+      this.endRun();
+      this.runTable = table;
+      this.runFirst = first;
+    }
+    this.runEnd = first + entries;
+  }
+
+  protected endRun(): void {
+    if (this.runTable !== NO_TABLE) this.clean(this.runTable, this.runFirst, this.runEnd - this.runFirst);
+    this.runTable = NO_TABLE;
   }
 
   protected clearEntry(table: number, index: number): void {
@@ -163,7 +196,14 @@ export abstract class PageTable {
   protected newTable(): number {
     this.tablesAllocated += 1;
     this.counters.values[COUNTER.tablePagesAllocated]! += 1;
-    return this.frames.allocatePage();
+    const page = this.frames.allocatePage();
+    if (this.writes !== null) this.linesCleaned += this.writes.tableAllocated(page);
+    return page;
+  }
+
+  private freeTable(page: number): void {
+    this.writes?.tableFreed(page);
+    this.frames.freePage(page);
   }
 
   /**
@@ -208,6 +248,7 @@ export abstract class PageTable {
 
   protected countLeafWrites(): void {
     this.counters.values[COUNTER.pteWrites]! += this.leafWrites;
+    this.counters.values[COUNTER.cacheLinesCleaned]! += this.linesCleaned;
   }
 }
 

@@ -6,6 +6,7 @@
 import { ENTRIES_PER_TABLE, PAGES_PER_ENTRY, READ_WRITE, tableIndex } from '../formats/pageTableFormat.ts';
 import { EADDRINUSE, EINVAL, ERANGE } from './tableErrors.ts';
 import { largestLeaf, levelOfLeaf, PageTable } from './tableOperations.ts';
+import type { UnmapCleaning } from './tableWrites.ts';
 
 const PAGE_BYTES = 4096;
 /** An entry names memory by 52 bits of address. */
@@ -13,6 +14,8 @@ const PHYSICAL_PAGES = 2 ** 40;
 const LAST_INDEX = ENTRIES_PER_TABLE - 1;
 
 export class GenericPageTable extends PageTable {
+  /** Where walkers do not look into caches: what an unmap cleans. */
+  unmapCleaning: UnmapCleaning = 'passed';
   private unmapNext = 0;
   private replacedFirst = -1;
   private replacedEnd = -1;
@@ -21,6 +24,7 @@ export class GenericPageTable extends PageTable {
     this.error = 0;
     this.leafWrites = 0;
     this.tablesAllocated = 0;
+    this.linesCleaned = 0;
     this.replacedFirst = -1;
     if ((permissions & READ_WRITE) === 0 || pages <= 0) {
       this.error = EINVAL;
@@ -40,10 +44,13 @@ export class GenericPageTable extends PageTable {
       else if (leaf === 1)
         done += this.writeSmallLeaves(table, iovaPage + done, physPage + done, pages - done, permissions);
       else if (this.clearForLeaf(table, iovaPage + done, level, leaf)) {
-        this.writeLeaf(table, tableIndex(iovaPage + done, level), physPage + done, level, leaf, permissions);
+        const index = tableIndex(iovaPage + done, level);
+        this.writeLeaf(table, index, physPage + done, level, leaf, permissions);
+        if (this.writes !== null) this.cleanRun(table, index, leaf / PAGES_PER_ENTRY[level]!);
         done += leaf;
       }
     }
+    if (this.writes !== null) this.endRun();
     this.countLeafWrites();
     if (this.replacedFirst !== -1) this.releaseReplaced();
     return done;
@@ -51,13 +58,15 @@ export class GenericPageTable extends PageTable {
 
   unmap(iovaPage: number, pages: number): number {
     this.leafWrites = 0;
+    this.linesCleaned = 0;
     this.unmapNext = iovaPage;
     // a range that ends beyond the tables is refused as a whole (`pt_check_range`)
     if (pages > 0 && iovaPage + pages <= this.pageLimit) {
       const last = iovaPage + pages - 1;
       const recent = this.recentTable(iovaPage);
       const oneTable = tableIndex(iovaPage, 0) + pages <= ENTRIES_PER_TABLE && pages < ENTRIES_PER_TABLE;
-      if (recent !== -1 && oneTable) this.unmapLeaves(recent, iovaPage, last);
+      const wholeWay = this.writes !== null && this.unmapCleaning === 'passed';
+      if (recent !== -1 && oneTable && !wholeWay) this.unmapLeaves(recent, iovaPage, last);
       else this.unmapTable(this.rootPage, this.levels - 1, iovaPage, last);
     }
     this.countLeafWrites();
@@ -83,6 +92,7 @@ export class GenericPageTable extends PageTable {
     words[word + 1] = format.leafHigh(physPage, 0, 1, permissions);
     words[word] = format.leafLow(physPage, 0, 1, permissions);
     this.leafWrites = 1;
+    if (this.writes !== null) this.clean(table, iovaPage & LAST_INDEX, 1);
     this.countLeafWrites();
     return 1;
   }
@@ -110,12 +120,14 @@ export class GenericPageTable extends PageTable {
       if (format.permissions(words[word]!, words[word + 1]!, 0) !== 0) {
         this.error = EADDRINUSE;
         this.leafWrites += done;
+        this.clean(table, first, done);
         return done;
       }
       words[word + 1] = format.leafHigh(physPage + done, 0, 1, permissions);
       words[word] = format.leafLow(physPage + done, 0, 1, permissions);
     }
     this.leafWrites += count;
+    if (this.writes !== null) this.clean(table, first, count);
     return count;
   }
 
@@ -135,6 +147,7 @@ export class GenericPageTable extends PageTable {
       if (!this.isPresent(table, index, level)) continue;
       this.detachTables(this.entryTarget(table, index), level - 1);
       this.clearEntry(table, index);
+      this.clean(table, index, 1);
       this.forgetRecentTable();
       const at = iovaPage + (index - first) * span;
       if (this.replacedFirst === -1) this.replacedFirst = at;
@@ -182,6 +195,13 @@ export class GenericPageTable extends PageTable {
 
   /** Clears the leaves of [first, last] in a table of level 0. False: a hole or the inside of a leaf ended the walk. */
   private unmapLeaves(table: number, first: number, last: number): boolean {
+    const before = this.unmapNext;
+    const whole = this.clearLeaves(table, first, last);
+    this.clean(table, tableIndex(first, 0), this.unmapNext - before);
+    return whole;
+  }
+
+  private clearLeaves(table: number, first: number, last: number): boolean {
     const { memory, format } = this;
     this.rememberTable(first, table);
     const base = memory.locateForWriting(table);
@@ -211,17 +231,23 @@ export class GenericPageTable extends PageTable {
     if (level === 0) return this.unmapLeaves(table, first, last);
     const { memory, format } = this;
     const span = PAGES_PER_ENTRY[level]!;
+    const firstIndex = tableIndex(first, level);
+    let index = firstIndex;
     let at = first;
-    for (let index = tableIndex(first, level); at <= last && index <= LAST_INDEX;) {
+    let whole = true;
+    while (at <= last && index <= LAST_INDEX) {
       const low = memory.readWord(table, index * 2);
       const high = memory.readWord(table, index * 2 + 1);
-      if (format.permissions(low, high, level) === 0) return false;
+      whole = format.permissions(low, high, level) !== 0;
+      if (!whole) break;
       const base = at - (at % span);
       if (format.isLeaf(low, level)) {
         const pages = format.leafPages(low, high, level);
-        if (at % pages !== 0) return false;
+        whole = at % pages === 0;
+        if (!whole) break;
         const entries = pages / span;
         for (let entry = 0; entry < entries; entry += 1) this.clearEntry(table, index + entry);
+        if (this.unmapCleaning === 'cleared') this.clean(table, index, entries);
         this.leafWrites += entries;
         index += entries;
         at += pages;
@@ -230,15 +256,18 @@ export class GenericPageTable extends PageTable {
       }
       const end = base + span - 1;
       const child = format.target(low, high, level);
-      if (!this.unmapTable(child, level - 1, at, Math.min(last, end))) return false;
+      whole = this.unmapTable(child, level - 1, at, Math.min(last, end));
+      if (!whole) break;
       if (at === base && last >= end) {
         this.clearEntry(table, index);
+        if (this.unmapCleaning === 'cleared') this.clean(table, index, 1);
         this.detachedTables.push(child);
         this.forgetRecentTable();
       }
       at = base + span;
       index += 1;
     }
-    return true;
+    if (this.unmapCleaning === 'passed') this.clean(table, firstIndex, index - firstIndex);
+    return whole;
   }
 }

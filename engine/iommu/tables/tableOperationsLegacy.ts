@@ -32,6 +32,7 @@ export class LegacyPageTable extends PageTable {
     this.error = 0;
     this.leafWrites = 0;
     this.tablesAllocated = 0;
+    this.linesCleaned = 0;
     let done = 0;
     while (done < pages) {
       const batch = batchPages(iovaPage + done, physPage + done, pages - done);
@@ -45,6 +46,7 @@ export class LegacyPageTable extends PageTable {
 
   unmap(iovaPage: number, pages: number): number {
     this.leafWrites = 0;
+    this.linesCleaned = 0;
     let done = 0;
     while (done < pages) {
       const at = iovaPage + done;
@@ -79,6 +81,7 @@ export class LegacyPageTable extends PageTable {
         if (this.isPresent(table, index, level)) this.watcher.alreadyMapped(at + offset);
         else this.writeLeaf(table, index, physPage + done + offset, level, span, permissions);
       }
+      this.clean(table, first, run / span);
       done += run;
     }
   }
@@ -95,6 +98,7 @@ export class LegacyPageTable extends PageTable {
         this.detachedTables = [];
         this.forgetRecentTable();
         this.clearEntry(table, index);
+        this.clean(table, index, 1);
       }
       this.watcher.tablesReplaced(at * PAGE_BYTES, last * PAGE_BYTES);
     }
@@ -123,6 +127,8 @@ export class LegacyPageTable extends PageTable {
     }
     const span = PAGES_PER_ENTRY[level]!;
     let base = first - (first % span);
+    let firstCleared = -1;
+    let lastCleared = -1;
     for (let index = tableIndex(first, level); index <= LAST_INDEX && base <= last; index += 1, base += span) {
       if (!this.isPresent(table, index, level)) continue;
       const end = base + span - 1;
@@ -135,11 +141,14 @@ export class LegacyPageTable extends PageTable {
           this.forgetRecentTable();
         }
         this.clearEntry(table, index);
+        if (firstCleared === -1) firstCleared = index;
+        lastCleared = index;
       } else if (!leaf) {
         const child = this.entryTarget(table, index);
         this.clearRange(child, level - 1, Math.max(first, base), Math.min(last, end), false);
       }
     }
+    if (firstCleared !== -1) this.clean(table, firstCleared, lastCleared + 1 - firstCleared);
   }
 
   private detachTables(table: number, level: number): void {
