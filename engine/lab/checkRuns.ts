@@ -7,7 +7,7 @@ import { LabError } from '../time/labError.ts';
 import type { Recording, RecordingFiles } from '../workloads/recordedRequest.ts';
 import type { LabProblem } from './check.ts';
 import { LabRun } from './run.ts';
-import type { LabDocument, LabWorkload, PartKind, PartOf } from './schema.ts';
+import type { LabDocument, LabWorkload, Part, PartOf } from './schema.ts';
 
 const GIB = 2 ** 30;
 const SECTOR_BYTES = 512;
@@ -53,8 +53,9 @@ export function checkRecordings(lab: LabDocument, read: ReadonlyMap<string, Reco
 }
 
 function fitProblem(lab: LabDocument, workload: LabWorkload, recording: Recording): LabProblem | null {
-  const memory = part(lab, 'memory');
-  const drive = part(lab, 'nvme');
+  const { parts } = lab.topology;
+  const memory = firstMemory(parts);
+  const drive = parts.find((part) => part.kind === 'nvme' && part.id === workload.device);
   let memoryEnd = 0;
   let mediumEnd = 0;
   for (const { vectors, lba, bytes } of recording.requests) {
@@ -68,14 +69,15 @@ function fitProblem(lab: LabDocument, workload: LabWorkload, recording: Recordin
       problem: `the recording "${name}" uses memory up to the physical address 0x${memoryEnd.toString(16)}.`,
       remedy: `Use at least ${Math.ceil(memoryEnd / GIB) + 1}.`,
     };
-  if (drive && mediumEnd > drive.capacityGiB * GIB)
+  if (drive?.kind !== 'nvme') return null;
+  if (mediumEnd > drive.capacityGiB * GIB)
     return {
       path: `topology.parts[${drive.id}].capacityGiB`,
       problem: `the recording "${name}" uses the drive up to byte ${mediumEnd}.`,
       remedy: `Use at least ${Math.ceil(mediumEnd / GIB)}.`,
     };
   const depth = workload.queueDepth ?? recording.queueDepth;
-  if (drive && depth >= drive.queueDepth)
+  if (depth >= drive.queueDepth)
     return {
       path: `topology.parts[${drive.id}].queueDepth`,
       problem: `the recording "${name}" has ${depth} requests in flight, and one entry of a submission queue stays free.`,
@@ -86,12 +88,14 @@ function fitProblem(lab: LabDocument, workload: LabWorkload, recording: Recordin
 
 /** Parts of the machine name themselves; the document has a path for what there is to change. */
 function placeIn(lab: LabDocument, where: string): string {
-  const memory = part(lab, 'memory');
-  if (where === 'memory' && memory) return `topology.parts[${memory.id}].sizeGiB`;
-  const named = lab.topology.parts.find(({ id }) => id === where);
-  return named ? `topology.parts[${named.id}]` : where;
+  const { parts } = lab.topology;
+  const named = where === 'memory' ? firstMemory(parts) : parts.find(({ id }) => id === where);
+  if (named === undefined) return where;
+  return `topology.parts[${named.id}]${named.kind === 'memory' ? '.sizeGiB' : ''}`;
 }
 
-function part<Kind extends PartKind>(lab: LabDocument, kind: Kind): PartOf<Kind> | undefined {
-  return lab.topology.parts.find((candidate): candidate is PartOf<Kind> => candidate.kind === kind);
+/** That of the first socket, where recordings have their pages. */
+function firstMemory(parts: readonly Part[]): PartOf<'memory'> | undefined {
+  const socket = parts.find(({ kind }) => kind === 'socket');
+  return parts.find((part) => part.kind === 'memory' && part.parent === socket?.id) as PartOf<'memory'> | undefined;
 }

@@ -91,15 +91,20 @@ export function buildMachine(
     listen: listen === null ? null : (sharing) => listen(work, sharing),
   });
   const random = new RandomStream(lab.seed);
+  // Workloads of one socket begin on CPUs of their own, as far as there are any.
+  const cpusTaken = new Map<Host, number>();
   const workloads = lab.workloads.map((workload) => {
     const drive = drives.find(({ id }) => id === workload.device);
     if (drive === undefined) throw new Error(`the machine has no drive "${workload.device}"`);
-    const near = drive.host.cpus;
+    const { host } = drive;
+    const taken = cpusTaken.get(host) ?? 0;
+    cpusTaken.set(host, taken + (workload.kind === 'bio' ? workload.cpus : 0));
+    const near = host.cpus.map((_, index) => host.cpus[(taken + index) % host.cpus.length]!);
     const machine = {
       driver: drive.driver,
       work,
       memory,
-      frames: framesOf(workload, drive.host, hosts),
+      frames: framesOf(workload, host, hosts),
       cpus: [...near, ...cpus.filter((cpu) => !near.includes(cpu))],
     };
     return buildWorkload(workload, machine, recordings, random.fork(`workload ${workload.id}`));

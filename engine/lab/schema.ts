@@ -211,7 +211,9 @@ const bioWorkload = z
       .describe('How the pages of a buffer lie in memory; a number: the chance that a page follows the one before it.'),
     cpus: count(1, 64)
       .default(1)
-      .describe("CPUs that submit, in turn; those of the drive's socket come before the others."),
+      .describe(
+        "CPUs that submit, in turn; those of the drive's socket come before the others, and those that no earlier workload has before these.",
+      ),
     memory: id.optional().describe("The memory that its buffers lie in. Left out: that of the drive's socket."),
   })
   .describe('An I/O generator in the manner of fio.');

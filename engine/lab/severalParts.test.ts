@@ -104,6 +104,18 @@ describe('a machine of two sockets', () => {
     expect(busy(3)).toEqual([true, false, true, true]);
   });
 
+  it('gives the workloads of one socket CPUs of their own', () => {
+    const at = 20_000_000;
+    const inspection = RunInspection.prepare(twoSocketLab(), 'strict', NO_RECORDINGS, at, null);
+    while (inspection.advance(100) === 'running');
+    const cpusOf = (device: string): number[] => {
+      const { ranges } = inspection.snapshot(null, device).space;
+      const mapped = ranges.filter(({ call, state }) => state === 'live' && call === 'dma_iova_try_alloc');
+      return [...new Set(mapped.map(({ cpu }) => cpu))];
+    };
+    expect(['nvme0', 'nvme1', 'nvme2'].map(cpusOf)).toEqual([[0], [1], [2]]);
+  });
+
   it('tells the drives apart in its summary, and a machine of one drive does not', () => {
     const result = runWhole(twoSocketLab(), 'strict');
     const rates = ['nvme0', 'nvme1', 'nvme2'].map((id) => row(result, `requestRate.${id}`));
