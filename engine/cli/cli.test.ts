@@ -67,6 +67,13 @@ describe('lab inspect', () => {
     expect(await lab('inspect', 'sample.iovalab', '--at', 'noon')).toMatchObject({ status: 2 });
   });
 
+  it('refuses a moment after the end of the run, and names the end, which it takes', async () => {
+    const late = await lab('inspect', 'sample.iovalab', '--at', '900s');
+    expect(late).toMatchObject({ status: 2, stdout: '' });
+    const end = / ends before, at ([\d.]+ \S+)\.\n/.exec(late.stderr)?.[1] ?? '';
+    expect(await lab('inspect', 'sample.iovalab', '--at', end)).toMatchObject({ status: 0 });
+  });
+
   it('refuses a write of no address', async () => {
     const write = await lab('inspect', 'sample.iovalab', '--at', '200us', '--write');
     expect(write).toMatchObject({ status: 2 });

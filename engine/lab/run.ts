@@ -97,6 +97,11 @@ export class LabRun {
     return 'running';
   }
 
+  /** No event will follow: the workloads are done, or the API checker has stopped the run. */
+  get ended(): boolean {
+    return this.done || this.stopped;
+  }
+
   progress(): RunProgress {
     return {
       runId: this.id,

@@ -91,6 +91,11 @@ export class RunInspection {
     return Math.min(this.at, this.run.machine.events.now);
   }
 
+  /** When the run ended; null: it goes on behind the moment that the computation has come to. */
+  get end(): number | null {
+    return this.run.ended ? this.run.machine.events.now : null;
+  }
+
   /**
    * `wanted`: the address whose translation is looked at. `device`: the drive that is looked at, by the id of its part or by its PCI
    * address; null: the first.

@@ -11,7 +11,7 @@ import {
 } from '../../lab/momentNames.ts';
 import { RunInspection } from '../../lab/runInspection.ts';
 import { addressOf, parseIova } from '../../lab/iovaText.ts';
-import { formatTime, parseTime } from '../../lab/quantity.ts';
+import { exactTime, formatTime, parseTime } from '../../lab/quantity.ts';
 import {
   accessWords,
   entryWords,
@@ -66,6 +66,13 @@ export async function inspectVerb(path: string, options: InspectVerbOptions): Pr
   while (inspection.advance(SLICE) === 'running')
     if (progress.due) progress.show(`${formatTime(inspection.reached)} of ${formatTime(at)}`);
   progress.clear();
+  const { end } = inspection;
+  if (end !== null && at > end)
+    throw new LabError(
+      `--at ${options.at}`,
+      `run "${column}" ends before, at ${exactTime(end)}.`,
+      'Choose a moment from 0 to there.',
+    );
   const { space, caches, walk } = inspection.snapshot(wanted, options.device ?? null);
   const named = { lab: lab.name, run: column };
   if (options.json) {
