@@ -7,7 +7,7 @@
  * A function alone on its way to the root complex has one link to it (linkCarrier.ts); below a switch, or with peers, its requests
  * go by a path of links (pathCarrier.ts).
  * A fabric may also limit posted requests by credits, keep completions in order, let walks and data share one way to memory, and
- * know which data the last-level cache holds; one that names none of them has none of them.
+ * know where data lies and what that takes; one that names none of them has none of them.
  * A function with a device TLB asks that and nobody else: on a link of its own, what an answer takes counts as if it came while the
  * request is at the root complex.
  * Leaves out: relaxed ordering, tags (a device limits its own reads), poisoned completions.

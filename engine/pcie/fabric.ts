@@ -5,8 +5,8 @@
  * Leaves out: ports without a link below them.
  */
 import type { ByteMemory } from '../memory/byteMemory.ts';
-import type { LastLevelCache } from '../memory/lastLevelCache.ts';
 import type { MemoryPort } from '../memory/memoryPort.ts';
+import type { DataTiming } from '../memory/memoryTiming.ts';
 import type { Counters } from '../metrics/counters.ts';
 import type { EventQueue } from '../time/eventQueue.ts';
 import type { Picoseconds } from '../time/picoseconds.ts';
@@ -23,8 +23,6 @@ export interface FabricCosts {
   readonly rootComplex: Picoseconds;
   /** From the root complex to data in memory, for a read. */
   readonly memoryRead: Picoseconds;
-  /** What a read takes longer whose data the last-level cache does not hold; default nothing. */
-  readonly dramRead?: Picoseconds;
   /** From a CPU's store to a device register to the root port's link. */
   readonly mmioWrite: Picoseconds;
   /** From a read request's arrival at a peer to its data; default `memoryRead`. */
@@ -40,8 +38,8 @@ export interface FabricOptions {
   readonly translator: Translator | null;
   readonly costs: FabricCosts;
   readonly counters: Counters;
-  /** Which data needs no trip to memory; default: all data takes `memoryRead`. */
-  readonly lastLevelCache?: LastLevelCache;
+  /** What data takes, wherever it lies; default: a read takes `memoryRead`, and a write is visible when it comes. */
+  readonly memoryTiming?: DataTiming;
   /** The way to memory that walks and reads of data share; default: as wide as it must be. */
   readonly memoryPort?: MemoryPort;
   /** Header credits for posted requests of each function; default: no limit. */

@@ -5,7 +5,7 @@
  */
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { ByteMemory } from '../memory/byteMemory.ts';
-import type { LastLevelCache } from '../memory/lastLevelCache.ts';
+import type { DataTiming } from '../memory/memoryTiming.ts';
 import type { EventQueue } from '../time/eventQueue.ts';
 import type { FabricCosts, FabricOptions } from './fabric.ts';
 import { FAILED, PAGE_OFFSET_MASK, type Operation } from './operation.ts';
@@ -22,7 +22,7 @@ export class MemoryAccess {
   private readonly events: EventQueue;
   private readonly memory: ByteMemory;
   private readonly translator: Translator | null;
-  private readonly cache: LastLevelCache | null;
+  private readonly timing: DataTiming | null;
   private readonly costs: FabricCosts;
 
   constructor(fabric: FabricOptions, sourceId: number, translator: Translator | null) {
@@ -30,7 +30,7 @@ export class MemoryAccess {
     this.events = fabric.events;
     this.memory = fabric.memory;
     this.translator = translator;
-    this.cache = fabric.lastLevelCache ?? null;
+    this.timing = fabric.memoryTiming ?? null;
     this.costs = fabric.costs;
   }
 
@@ -51,21 +51,23 @@ export class MemoryAccess {
 
   /** The bytes of a part of a write land, or are dropped where the page is -1; its last TLP comes at `lastTlp`. */
   write(operation: Operation, from: number, bytes: number, page: number, lastTlp: number): void {
+    let visible = Math.max(lastTlp, this.translatedAt);
     if (page >= 0) {
-      const phys = page * PAGE_SIZE + ((operation.address + from) & PAGE_OFFSET_MASK);
-      this.memory.writeBytes(phys, operation.bytes, operation.offset + from, bytes);
-      if (this.cache !== null) this.cache.deviceWrite(phys, bytes);
+      const offset = (operation.address + from) & PAGE_OFFSET_MASK;
+      this.memory.writeBytes(page * PAGE_SIZE + offset, operation.bytes, operation.offset + from, bytes);
+      if (this.timing !== null) visible = this.timing.dataWrite(page, offset, bytes, visible);
     }
-    this.postedUntil = Math.max(this.postedUntil, lastTlp, this.translatedAt);
+    this.postedUntil = Math.max(this.postedUntil, visible);
   }
 
   /** The bytes of a part of a read are fetched, or are zeros where the page is -1. */
   read(operation: Operation, from: number, bytes: number, page: number): void {
     this.memoryTime = this.costs.memoryRead;
     if (page >= 0) {
-      const phys = page * PAGE_SIZE + ((operation.address + from) & PAGE_OFFSET_MASK);
-      this.memory.readBytes(phys, operation.bytes, operation.offset + from, bytes);
-      if (this.cache !== null && !this.cache.deviceRead(phys, bytes)) this.memoryTime += this.costs.dramRead ?? 0;
+      const offset = (operation.address + from) & PAGE_OFFSET_MASK;
+      const { timing, translatedAt } = this;
+      this.memory.readBytes(page * PAGE_SIZE + offset, operation.bytes, operation.offset + from, bytes);
+      if (timing !== null) this.memoryTime = timing.dataRead(page, offset, bytes, translatedAt) - translatedAt;
     } else {
       operation.bytes.fill(0, operation.offset + from, operation.offset + from + bytes);
     }

@@ -19,13 +19,14 @@ import { PAGE_SIZE, physAddr } from '../../memory/addresses.ts';
 import { FrameAllocator } from '../../memory/frameAllocator.ts';
 import { LastLevelCache } from '../../memory/lastLevelCache.ts';
 import { MemoryPort } from '../../memory/memoryPort.ts';
+import { MemorySystem } from '../../memory/memorySystem.ts';
 import { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { Counters } from '../../metrics/counters.ts';
 import { Fabric } from '../../pcie/fabric.ts';
 import { Cpu } from '../../time/cpu.ts';
 import { EventQueue } from '../../time/eventQueue.ts';
 import { LabError } from '../../time/labError.ts';
-import { nanoseconds } from '../../time/picoseconds.ts';
+import { nanoseconds, picoseconds } from '../../time/picoseconds.ts';
 import type { RandomStream } from '../../time/random.ts';
 import type { MeasuredFit } from './referenceFile.ts';
 
@@ -55,6 +56,7 @@ export class PcieBenchHost {
       dataRead: nanoseconds(parameters.dataRead.value),
       dataReadPerLine: nanoseconds(parameters.dataReadPerLine.value),
     });
+    const tableRead = nanoseconds(figure(measured.costs.tableRead));
     const iommu = new Iommu({
       name: 'iommu0',
       memory,
@@ -77,7 +79,7 @@ export class PcieBenchHost {
       costs: {
         ...FREE_IOMMU_COSTS,
         iotlbHit: nanoseconds(figure(measured.costs.iotlbHit)),
-        tableRead: nanoseconds(figure(measured.costs.tableRead)),
+        tableRead,
         walkOverhead: nanoseconds(figure(measured.costs.walkOverhead)),
       },
       counters,
@@ -89,6 +91,15 @@ export class PcieBenchHost {
       ways: parameters.cacheWays.value,
       deviceWays: parameters.cacheDeviceWays.value,
     });
+    const cachedRead = nanoseconds(memoryBehindPort(figure(measured.costs.memoryRead), fit.b));
+    const memoryCosts = {
+      cachedRead,
+      memoryRead: picoseconds(cachedRead + nanoseconds(parameters.dramRead.value)),
+      tableRead,
+      dramTableRead: tableRead,
+      remoteSocket: nanoseconds(0),
+      socketLinkPerLine: nanoseconds(0),
+    };
     const fabric = new Fabric({
       events,
       memory,
@@ -96,11 +107,10 @@ export class PcieBenchHost {
       counters,
       costs: {
         rootComplex: nanoseconds(figure(measured.costs.rootComplex)),
-        memoryRead: nanoseconds(memoryBehindPort(figure(measured.costs.memoryRead), fit.b)),
-        dramRead: nanoseconds(parameters.dramRead.value),
+        memoryRead: cachedRead,
         mmioWrite: nanoseconds(0),
       },
-      lastLevelCache: this.cache,
+      memoryTiming: new MemorySystem([{ pages: memory.pages, cache: this.cache }], memoryCosts, counters).seenFrom(0),
       memoryPort,
       postedCredits: parameters.postedCredits.value,
       orderedCompletions: orderedCompletions.value,
