@@ -148,9 +148,7 @@ export function nodeLines(part: Part): string[] {
     case 'switch':
       return [
         `Up ${linkText(part.generation, part.lanes)}`,
-        part.acs?.length === 0
-          ? `Down PCIe ${part.portGeneration} ×${part.portLanes}, no ACS`
-          : `Down ${linkText(part.portGeneration, part.portLanes)}`,
+        `Down PCIe ${part.portGeneration} ×${part.portLanes}${part.acs?.length === 0 ? ', no ACS' : ''}`,
       ];
     case 'nvme':
       return [
