@@ -193,7 +193,13 @@ export const strings = {
     chosen: 'by definition',
     assumed: 'assumed',
   },
-  schemes: { map_sg: 'dma_map_sg', two_step: 'two-step dma_iova_*', premapped: 'mapped beforehand' },
+  schemes: {
+    map_sg: 'dma_map_sg',
+    map_phys: 'dma_map_phys, each piece',
+    two_step: 'two-step dma_iova_*',
+    two_step_per_page: 'two-step, page by page',
+    premapped: 'mapped beforehand',
+  },
   domains: { strict: 'strict', lazy: 'lazy', passthrough: 'passthrough' },
   workload: {
     question: 'Question',

@@ -4,6 +4,7 @@
  */
 import { kernelProfile, kernelProfileTitle } from '../dma/kernels/profiles.ts';
 import { DRIVER_FAULTS, type DriverFault } from '../dma/checker/driverFaults.ts';
+import { needsTwoStep } from '../schemes/schemes.ts';
 import type { LabProblem } from './check.ts';
 import { HARDWARE_PRESET_IDS } from './hardwarePresets.ts';
 import { suggestNames } from './nearestNames.ts';
@@ -22,6 +23,7 @@ export function crossCheck(lab: LabDocument, recordings: ReadonlySet<string> | n
     ...comparisonProblems(lab),
     ...bounceProblems(lab),
     ...iommuProblems(lab.topology.parts),
+    ...cacheProblems(lab.topology.parts),
     ...driverFaultProblems(lab),
     ...overrideProblems(lab.costs, lab.kernelProfile),
   ];
@@ -159,12 +161,12 @@ function comparisonProblems(lab: LabDocument): LabProblem[] {
           remedy: 'Use the scheme map_sg or two_step, or a workload of the kind bio.',
         },
       ];
-    if (run.scheme === 'two_step' && !kernelProfile(lab.kernelProfile).twoStepAvailable)
+    if (needsTwoStep(run.scheme) && !kernelProfile(lab.kernelProfile).twoStepAvailable)
       return [
         {
           path: `${path}.scheme`,
           problem: `${kernelProfileTitle(lab.kernelProfile)} has no dma_iova_* calls.`,
-          remedy: 'Use the scheme map_sg, or a kernelProfile from 6.16 on.',
+          remedy: 'Use the scheme map_sg or map_phys, or a kernelProfile from 6.16 on.',
         },
       ];
     return [];
@@ -210,6 +212,16 @@ function bounceProblems(lab: LabDocument): LabProblem[] {
   });
 }
 
+function cacheProblems(parts: readonly Part[]): LabProblem[] {
+  return parts.flatMap((part): LabProblem[] => {
+    if (part.kind !== 'socket' || part.lastLevelCache === undefined) return [];
+    const { ways, deviceWays } = part.lastLevelCache;
+    if (deviceWays <= ways) return [];
+    const path = `topology.parts[${part.id}].lastLevelCache.deviceWays`;
+    return [{ path, problem: `the cache has ${ways} ways.`, remedy: `Use at most ${ways}, or more ways.` }];
+  });
+}
+
 function iommuProblems(parts: readonly Part[]): LabProblem[] {
   return parts.flatMap((part): LabProblem[] => {
     if (part.kind !== 'iommu') return [];
@@ -237,6 +249,10 @@ function iommuProblems(parts: readonly Part[]): LabProblem[] {
       const remedy = 'Use the vendor vtd, or leave the field out.';
       if (part.cachingMode === true) refuse('cachingMode', "caching mode is VT-d's.", remedy);
       if (part.scalableMode === true) refuse('scalableMode', "scalable mode is VT-d's.", remedy);
+      if (part.coherent === false && part.vendor !== 'smmuv3') {
+        const who = part.vendor === 'amd' ? "AMD's walkers look" : "Linux takes it that RISC-V's walkers look";
+        refuse('coherent', `${who} into CPU caches, always.`, 'Use the vendor vtd or smmuv3, or leave the field out.');
+      }
     } else if (part.scalableMode === true && part.levels === 3) {
       refuse('levels', 'first-stage tables have four levels.', 'Use 4, or leave scalableMode out.');
     }

@@ -9,6 +9,7 @@ import { DRIVER_FAULT_NAMES } from '../dma/checker/driverFaults.ts';
 import { CHECKER_MODES } from '../dma/checker/misuse.ts';
 import { IOMMU_VENDORS } from '../iommu/architectures.ts';
 import { ACS_BIT_NAMES } from './accessControl.ts';
+import { SCHEME_NAMES } from '../schemes/scheme.ts';
 import { LIMITS } from './limits.ts';
 
 // Compiled validators need `new Function`, which the renderer's content security policy refuses.
@@ -16,7 +17,6 @@ z.config({ jitless: true });
 
 export const FORMAT_VERSION = 1;
 
-const SCHEMES = ['map_sg', 'two_step', 'premapped'] as const;
 const REPLACEMENTS = ['lru', 'plru', 'roundRobin'] as const;
 const DOMAINS = ['strict', 'lazy', 'passthrough'] as const;
 const IO_PATTERNS = ['read', 'write', 'randread', 'randwrite', 'readwrite', 'randrw'] as const;
@@ -50,7 +50,19 @@ const acs = z
   );
 
 const socketPart = z
-  .strictObject({ ...partBase, kind: z.literal('socket'), cpus: count(1, 64).default(4) })
+  .strictObject({
+    ...partBase,
+    kind: z.literal('socket'),
+    cpus: count(1, 64).default(4),
+    lastLevelCache: z
+      .strictObject({
+        sizeMiB: count(1, LIMITS.lastLevelCacheMiB).default(15),
+        ways: count(1, 64).default(20),
+        deviceWays: count(0, 64).default(2).describe('Ways that writes of devices may fill (DDIO); 0: DDIO is off.'),
+      })
+      .optional()
+      .describe('Which data and tables are found without DRAM. Left out: every access takes the same.'),
+  })
   .describe('A processor socket: its CPUs run the kernel code, and it has a memory and a host bridge of its own.');
 
 const memoryPart = z
@@ -85,6 +97,12 @@ const iommuPart = z
       .boolean()
       .optional()
       .describe('VT-d walks first-stage tables, of four levels. Left out: second-stage tables.'),
+    coherent: z
+      .boolean()
+      .optional()
+      .describe(
+        'Walkers look into CPU caches (ECAP.C, IDR0.COHACC). Left out: they do. False: the kernel cleans the cache lines of what it writes.',
+      ),
     levels: z.union([z.literal(3), z.literal(4)]).default(4),
     iotlbEntries4K: count(1, 65_536).default(128),
     iotlbEntries2M: count(1, 65_536).default(32),
@@ -231,7 +249,7 @@ export const comparisonSchema = z
   .strictObject({
     id,
     label: name.optional(),
-    scheme: z.enum(SCHEMES),
+    scheme: z.enum(SCHEME_NAMES),
     domain: z.enum(DOMAINS),
     driverFaults: z.array(driverFault).min(1).max(LIMITS.driverFaults).optional(),
   })

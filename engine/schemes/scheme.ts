@@ -6,11 +6,14 @@
  * Leaves out: peer-to-peer memory and integrity payloads.
  */
 import type { DmaDirection } from '../dma/attributes.ts';
+import { ENOMEM, EOPNOTSUPP, EREMOTEIO } from '../dma/errno.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
 
-export type SchemeName = 'map_sg' | 'two_step' | 'premapped';
+/** As lab documents have them. */
+export const SCHEME_NAMES = ['map_sg', 'map_phys', 'two_step', 'two_step_per_page', 'premapped'] as const;
+export type SchemeName = (typeof SCHEME_NAMES)[number];
 
 /** `BLK_STS_*` of include/linux/blk_types.h, as far as a mapping can end in them. */
 export type BlockStatus = 'ok' | 'resource' | 'ioerr' | 'inval';
@@ -34,4 +37,10 @@ export interface MappingScheme {
   release(cpu: Cpu): void;
   /** Undoes everything that `mapped` holds, a request that failed halfway included. */
   unmap(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest): void;
+}
+
+/** `errno_to_blk_status` (block/blk-core.c), for the errors that a link can return. */
+export function statusOfErrno(error: number): BlockStatus {
+  if (error === ENOMEM) return 'resource';
+  return error === EOPNOTSUPP || error === EREMOTEIO ? 'inval' : 'ioerr';
 }

@@ -1,20 +1,19 @@
 /**
  * The scheme of Linux 6.17 and later (block/blk-mq-dma.c `blk_rq_dma_map_iter_start`, `blk_rq_dma_map_iter_next`,
  * `blk_rq_dma_unmap`): one IOVA range for the whole request when nothing in its memory leaves a gap, one link for each
- * physically contiguous vector, one sync; else each vector by itself with `dma_map_phys`. A range needs 16 bytes of state;
- * vectors mapped one by one need 16 bytes each, and only if they must be unmapped and the hardware's list lacks lengths.
+ * physically contiguous vector, one sync; else each vector by itself (vectors.ts). A range needs 16 bytes of state.
  * Leaves out: peer-to-peer pages, integrity payloads.
  */
 import type { DmaDirection } from '../dma/attributes.ts';
 import type { DmaDevice } from '../dma/device.ts';
 import type { DmaApi } from '../dma/dmaApi.ts';
-import { ENOMEM, EOPNOTSUPP, EREMOTEIO } from '../dma/errno.ts';
-import { dmaAddr, physAddr } from '../memory/addresses.ts';
+import { physAddr } from '../memory/addresses.ts';
 import type { Cpu } from '../time/cpu.ts';
-import { DMA_IOVA_STATE_BYTES, NVME_DMA_VEC_BYTES, type MappedRequest } from './mappedRequest.ts';
+import { DMA_IOVA_STATE_BYTES, type MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
-import type { BlockStatus, MappingScheme } from './scheme.ts';
+import { statusOfErrno, type BlockStatus, type MappingScheme } from './scheme.ts';
 import { mapSingle, unmapSingle } from './single.ts';
+import { keepVectorsOf, mapNextVector, unmapVectors } from './vectors.ts';
 
 export class TwoStepScheme implements MappingScheme {
   readonly name = 'two_step';
@@ -51,25 +50,11 @@ export class TwoStepScheme implements MappingScheme {
   }
 
   mapNext(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): boolean {
-    if (mapped.mappedBy !== 'vectors' || mapped.vectorsMapped === request.vectorCount) return false;
-    const index = mapped.vectorsMapped;
-    const phys = physAddr(request.vectorPhys[index]!);
-    const length = request.vectorLength[index]!;
-    const address = this.dma.dmaMapPhys(cpu, this.device, phys, length, request.direction, 0);
-    if (this.dma.dmaMappingError(this.device, address)) {
-      mapped.status = 'resource';
-      return false;
-    }
-    mapped.vectorsMapped += 1;
-    mapped.addRange(address, length);
-    if (mapped.keepsVectors) mapped.bookkeepingBytes += NVME_DMA_VEC_BYTES;
-    return true;
+    return mapNextVector(this.dma, this.device, cpu, request, mapped);
   }
 
   keepVectors(mapped: MappedRequest): void {
-    if (mapped.mappedBy !== 'vectors' || !this.dma.dmaNeedUnmap(this.device)) return;
-    mapped.keepsVectors = true;
-    mapped.bookkeepingBytes += mapped.vectorsMapped * NVME_DMA_VEC_BYTES;
+    keepVectorsOf(this.dma, this.device, mapped);
   }
 
   unmap(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest): void {
@@ -77,11 +62,7 @@ export class TwoStepScheme implements MappingScheme {
     if (mapped.mappedBy === 'single') unmapSingle(dma, device, cpu, direction, mapped);
     else if (mapped.mappedBy === 'iova') {
       dma.dmaIovaDestroy(cpu, device, mapped.iova, mapped.length[0]!, direction, 0);
-    } else if (mapped.mappedBy === 'vectors' && dma.dmaNeedUnmap(device)) {
-      for (let index = 0; index < mapped.count; index += 1) {
-        dma.dmaUnmapPhys(cpu, device, dmaAddr(mapped.address[index]!), mapped.length[index]!, direction, 0);
-      }
-    }
+    } else if (mapped.mappedBy === 'vectors') unmapVectors(dma, device, cpu, direction, mapped);
     mapped.mappedBy = 'nothing';
   }
 
@@ -108,10 +89,4 @@ export class TwoStepScheme implements MappingScheme {
     mapped.addRange(iova.address, linked);
     return 'ok';
   }
-}
-
-/** `errno_to_blk_status` (block/blk-core.c), for the errors that a link can return. */
-function statusOfErrno(error: number): BlockStatus {
-  if (error === ENOMEM) return 'resource';
-  return error === EOPNOTSUPP || error === EREMOTEIO ? 'inval' : 'ioerr';
 }
