@@ -164,7 +164,7 @@ const GPU_PHYS_PAGE = 0x2000;
 const GPU_BUS_PAGE = 0x9000;
 
 /** A NIC beside a GPU below one switch; another NIC at a root port, and one at another host bridge. */
-function peerMachine(translator: Translator | null, more: Partial<FabricOptions> = {}) {
+function peerMachine(translator: Translator | null, more: Pick<FabricOptions, 'refusesPeers'> = {}) {
   const fabric = { ...options(translator), ...more };
   const tree = new PortTree();
   const near = { name: 'pci0000:00', identity: null };
