@@ -86,7 +86,7 @@ export function buildDrives(slots: readonly DriveSlot[], surroundings: DriveSurr
     const driveMetrics = new DriveMetrics(metrics);
     const { profile } = shared;
     const driver = new NvmeDriver(
-      { dma, memory: shared.memory, work, counters, metrics: driveMetrics, log },
+      { dma, memory: host.cpuMemory, work, counters, metrics: driveMetrics, log },
       {
         name: part.id,
         device,

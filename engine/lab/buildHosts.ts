@@ -1,12 +1,19 @@
 /**
  * What each socket of a lab brings to its machine: CPUs, a node of memory, and the IOMMU that serves its root ports. The bytes of all
  * nodes are one memory: the pages of a node follow those of the node before, and each has an allocator of its own, so that tables,
- * queues and buffers lie on the node of their socket, as Linux allocates them.
+ * queues and buffers lie on the node of their socket, as Linux allocates them. Where there are several nodes, caches, or walkers that
+ * do not look into them, a memory system says what each access takes; else every access takes the same.
  */
 import { DeviceDomains } from '../dma/attachDomain.ts';
-import { Iommu } from '../iommu/iommu.ts';
+import { Iommu, type IommuOptions } from '../iommu/iommu.ts';
+import { CachedTables } from '../iommu/tables/cachedTables.ts';
+import type { TableWrites } from '../iommu/tables/tableWrites.ts';
+import { WriteBackTables } from '../iommu/tables/writeBackTables.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
+import { CpuMemory } from '../memory/cpuMemory.ts';
 import { FrameAllocator } from '../memory/frameAllocator.ts';
+import { LastLevelCache } from '../memory/lastLevelCache.ts';
+import { MemorySystem } from '../memory/memorySystem.ts';
 import { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { Cpu } from '../time/cpu.ts';
@@ -15,6 +22,7 @@ import type { HardwareCosts } from './presets.ts';
 import type { Part, PartOf } from './schema.ts';
 
 const PAGES_PER_GIB = 2 ** 30 / PAGE_SIZE;
+const MIB = 2 ** 20;
 
 export interface Host {
   readonly placed: PlacedSocket;
@@ -22,6 +30,8 @@ export interface Host {
   readonly node: number;
   readonly memoryPart: PartOf<'memory'>;
   readonly frames: FrameAllocator;
+  /** Memory as its CPUs write it. */
+  readonly cpuMemory: PhysicalMemory;
   readonly cpus: readonly Cpu[];
   readonly iommuPart: PartOf<'iommu'> | null;
   readonly iommu: Iommu | null;
@@ -31,6 +41,8 @@ export interface Host {
 
 export interface Hosts {
   readonly memory: PhysicalMemory;
+  /** Null: every access takes the same. */
+  readonly memorySystem: MemorySystem | null;
   readonly hosts: readonly Host[];
 }
 
@@ -43,6 +55,7 @@ export function buildHosts(
   const nodes = sockets.map(({ part }) => childOf(parts, part.id, 'memory')!);
   const pages = nodes.reduce((sum, { sizeGiB }) => sum + sizeGiB * PAGES_PER_GIB, 0);
   const memory = new PhysicalMemory(pages * PAGE_SIZE);
+  const memorySystem = buildMemorySystem(parts, sockets, nodes, costs, metrics);
   let firstPage = 0;
   let firstCpu = 0;
   const hosts = sockets.map((placed, node): Host => {
@@ -56,18 +69,53 @@ export function buildHosts(
     const cpus = Array.from({ length: placed.part.cpus }, (_, index) => new Cpu(lowestCpu + index));
     firstCpu += cpus.length;
     const iommuPart = childOf(parts, placed.part.id, 'iommu') ?? null;
-    const iommu = iommuPart === null ? null : buildIommu(iommuPart, costs, memory, frames, metrics);
+    const tables = iommuPart === null ? null : tableWrites(iommuPart, placed, memory, memorySystem, node);
+    const timing = memorySystem?.seenFrom(node, iommuPart?.coherent ?? true) ?? null;
+    const own = { memory, frames, tableWrites: tables, ...(timing === null ? {} : { tableReadTiming: timing }) };
+    const iommu = iommuPart === null ? null : buildIommu(iommuPart, costs, own, metrics);
+    const cached = memorySystem !== null && placed.part.lastLevelCache !== undefined;
+    const cpuMemory = cached ? new CpuMemory(memory, memorySystem, node) : memory;
     const domains = iommu === null ? null : new DeviceDomains(memory, frames, iommu, iommuPart?.levels);
-    return { placed, node, memoryPart, frames, cpus, iommuPart, iommu, domains };
+    return { placed, node, memoryPart, frames, cpuMemory, cpus, iommuPart, iommu, domains };
   });
-  return { memory, hosts };
+  return { memory, memorySystem, hosts };
+}
+
+function buildMemorySystem(
+  parts: readonly Part[],
+  sockets: readonly PlacedSocket[],
+  memories: readonly PartOf<'memory'>[],
+  costs: HardwareCosts,
+  { counters }: Metrics,
+): MemorySystem | null {
+  const cached = sockets.some(({ part }) => part.lastLevelCache !== undefined);
+  const pastCaches = parts.some((part) => part.kind === 'iommu' && part.coherent === false);
+  if (sockets.length === 1 && !cached && !pastCaches) return null;
+  const nodes = sockets.map(({ part: { lastLevelCache: size } }, node) => ({
+    pages: memories[node]!.sizeGiB * PAGES_PER_GIB,
+    cache:
+      size === undefined
+        ? null
+        : new LastLevelCache({ bytes: size.sizeMiB * MIB, ways: size.ways, deviceWays: size.deviceWays }),
+  }));
+  return new MemorySystem(nodes, costs, counters);
+}
+
+function tableWrites(
+  part: PartOf<'iommu'>,
+  socket: PlacedSocket,
+  memory: PhysicalMemory,
+  system: MemorySystem | null,
+  node: number,
+): TableWrites | null {
+  if (part.coherent === false) return new WriteBackTables(memory);
+  return system === null || socket.part.lastLevelCache === undefined ? null : new CachedTables(memory, system, node);
 }
 
 function buildIommu(
   part: PartOf<'iommu'>,
   costs: HardwareCosts,
-  memory: PhysicalMemory,
-  frames: FrameAllocator,
+  own: Pick<IommuOptions, 'memory' | 'frames' | 'tableWrites' | 'tableReadTiming'>,
   { counters, log }: Metrics,
 ): Iommu {
   const geometry = {
@@ -90,7 +138,7 @@ function buildIommu(
     walkers: part.walkers,
   };
   const { id, vendor = 'vtd', cachingMode = false, scalableMode = false } = part;
-  return new Iommu({ name: id, memory, frames, geometry, costs, counters, log, vendor, cachingMode, scalableMode });
+  return new Iommu({ ...own, name: id, geometry, costs, counters, log, vendor, cachingMode, scalableMode });
 }
 
 function childOf<Kind extends 'memory' | 'iommu'>(

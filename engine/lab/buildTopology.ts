@@ -3,6 +3,7 @@
  * IOMMU of its socket. A link does what both of its ends can; maximum payload and read request are those of the root port, as Linux
  * sets one value for a whole hierarchy (drivers/pci/probe.c `pcie_bus_configure_settings`).
  */
+import type { MemorySystem } from '../memory/memorySystem.ts';
 import type { DmaPort } from '../pcie/dmaPort.ts';
 import { Fabric, type FabricOptions, type FabricPort } from '../pcie/fabric.ts';
 import type { LinkOptions } from '../pcie/link.ts';
@@ -24,11 +25,12 @@ export interface DriveSlot {
   readonly group: number;
 }
 
-/** `translators`: what the fabric asks, socket by socket. The drives come in the order of their addresses. */
+/** `translators`: what the fabrics ask, socket by socket; `memorySystem`: what data takes; null: the same everywhere. The drives come in the order of their addresses. */
 export function buildTopology(
   hosts: readonly Host[],
   translators: readonly (Translator | null)[],
-  options: Omit<FabricOptions, 'translator'>,
+  options: Omit<FabricOptions, 'translator' | 'memoryTiming'>,
+  memorySystem: MemorySystem | null,
 ): readonly DriveSlot[] {
   const { nodeOf, groupOf } = pciTree(hosts.map(({ placed }) => placed));
   const slots: DriveSlot[] = [];
@@ -50,7 +52,9 @@ export function buildTopology(
     }
   };
   for (const host of hosts) {
-    const fabric = new Fabric({ ...options, translator: translators[host.node] ?? null });
+    const translator = translators[host.node] ?? null;
+    const timing = memorySystem === null ? {} : { memoryTiming: memorySystem.seenFrom(host.node) };
+    const fabric = new Fabric({ ...options, translator, ...timing });
     for (const rootPort of host.placed.rootPorts) {
       const { generation, lanes, maxPayloadSize, maxReadRequestSize, propagationNs } = rootPort.part;
       const propagation = nanoseconds(propagationNs);

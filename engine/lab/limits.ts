@@ -17,6 +17,8 @@ export const LIMITS = {
   portsPerSwitch: 32,
   /** As many workloads as drives. */
   drives: 16,
+  /** MiB of one socket's cache: as large as any, and 64 MiB of bookkeeping. */
+  lastLevelCacheMiB: 256,
   /** GiB of all memories: 8 TiB. */
   memoryGiB: 8_192,
   workloads: 16,

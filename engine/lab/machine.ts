@@ -13,16 +13,18 @@ import { CpuWork } from '../drivers/cpuWork.ts';
 import type { Iommu } from '../iommu/iommu.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
+import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import { Metrics } from '../metrics/metrics.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { EventQueue } from '../time/eventQueue.ts';
 import { LabError } from '../time/labError.ts';
+import { picoseconds } from '../time/picoseconds.ts';
 import { RandomStream } from '../time/random.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import type { Workload } from '../workloads/workload.ts';
 import { createChecker } from './apiChecker.ts';
 import { buildDrives, type MachineDrive } from './buildDrives.ts';
-import { buildHosts, type Host, type Hosts } from './buildHosts.ts';
+import { buildHosts, type Host } from './buildHosts.ts';
 import { buildTopology } from './buildTopology.ts';
 import { buildWorkload } from './buildWorkloads.ts';
 import { enumerate } from './enumeration.ts';
@@ -64,10 +66,12 @@ export function buildMachine(
   const { counters, log } = metrics;
   const events = new EventQueue();
   const { parts } = lab.topology;
-  const { memory, hosts } = buildHosts(parts, enumerate(parts), costs.hardware, metrics);
+  const { memory, memorySystem, hosts } = buildHosts(parts, enumerate(parts), costs.hardware, metrics);
   const checking = createChecker(lab, comparison, log);
   const translators = hosts.map((host) => checking.translatorFor(host.iommu, host.node));
-  const slots = buildTopology(hosts, translators, { events, memory, costs: costs.hardware, counters });
+  const { remoteSocket } = costs.hardware;
+  const fabricCosts = { ...costs.hardware, betweenHostBridges: picoseconds(Math.round(remoteSocket / 2)) };
+  const slots = buildTopology(hosts, translators, { events, memory, costs: fabricCosts, counters }, memorySystem);
 
   const cpus = hosts.flatMap((host) => host.cpus);
   const work = new CpuWork(events, cpus);
@@ -86,7 +90,7 @@ export function buildMachine(
       timers: events,
       cpus: cpus.length,
       log,
-      swiotlb: buildSwiotlb({ memory, hosts }, cpus.length, costs.dma, metrics),
+      swiotlb: buildSwiotlb(memory, hosts, cpus.length, costs.dma, metrics),
     },
     listen: listen === null ? null : (sharing) => listen(work, sharing),
   });
@@ -103,9 +107,12 @@ export function buildMachine(
     const machine = {
       driver: drive.driver,
       work,
-      memory,
+      memory: host.cpuMemory,
       frames: framesOf(workload, host, hosts),
       cpus: [...near, ...cpus.filter((cpu) => !near.includes(cpu))],
+      ...(memorySystem === null || host.cpuMemory === memory
+        ? {}
+        : { wrote: (phys: number, bytes: number) => memorySystem.cpuWrite(host.node, phys, bytes) }),
     };
     return buildWorkload(workload, machine, recordings, random.fork(`workload ${workload.id}`));
   });
@@ -137,7 +144,8 @@ function framesOf(workload: LabWorkload, near: Host, hosts: readonly Host[]): Fr
 
 /** The pool of the machine lies on its first node. Nobody who listens to a device's IOVA space hears of it. */
 function buildSwiotlb(
-  { memory, hosts }: Hosts,
+  memory: PhysicalMemory,
+  hosts: readonly Host[],
   cpus: number,
   costs: DmaCosts,
   { counters, log }: Metrics,

@@ -141,7 +141,7 @@ export class NodeView implements TableReadTiming, DataTiming {
     const { costs, values } = system;
     const lines = linesOf(phys, bytes);
     values[COUNTER.socketLinkLines]! += lines;
-    return system.link(node, home).cross(lines, at) + costs.remoteSocket / 2;
+    return system.link(node, home).cross(lines, at) + Math.round(costs.remoteSocket / 2);
   }
 
   /** When lines of another node have come, without what its cache or memory takes. */

@@ -47,6 +47,8 @@ export interface WorkloadMachine {
   readonly frames: FrameAllocator;
   /** CPUs that submit, in this order; default: all. */
   readonly cpus?: readonly Cpu[];
+  /** The program has just written these bytes, which its I/O sends to the drive; default: nobody needs to know. */
+  readonly wrote?: (phys: number, bytes: number) => void;
 }
 
 const SUBMIT = 0;
@@ -160,6 +162,7 @@ export class BioWorkload implements Workload {
     bio.reset(pattern.write, pattern.sector);
     this.addPages(bio, slot, pattern.bytes);
     if (this.options.verify && bio.write) this.fill(bio, slot);
+    else if (bio.write && this.machine.wrote !== undefined) this.produce(bio, slot, this.machine.wrote);
     this.machine.driver.submitBio(cpu, bio);
   }
 
@@ -189,6 +192,12 @@ export class BioWorkload implements Workload {
   /** The slot takes the next I/O when `ended` has. */
   private again(ended: Bio, slot: number): void {
     this.machine.work.taskAt(ended.completedAt, this.cpuOf(slot).id, this, SUBMIT, slot);
+  }
+
+  private produce(bio: Bio, slot: number, wrote: (phys: number, bytes: number) => void): void {
+    for (let offset = 0; offset < bio.bytes; offset += PAGE_SIZE) {
+      wrote(this.bufferAddress(slot, offset), Math.min(PAGE_SIZE, bio.bytes - offset));
+    }
   }
 
   private fill(bio: Bio, slot: number): void {
