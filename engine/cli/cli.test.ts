@@ -11,6 +11,7 @@ import { parseLab, parseLabText } from '../lab/check.ts';
 import { readLabFile, writeLabFile } from '../lab/container.ts';
 import { withValueAt } from '../lab/documentPath.ts';
 import { sampleDocument, sampleFile } from '../lab/testing/sampleLab.ts';
+import { twoSocketDocument } from '../lab/testing/twoSockets.ts';
 
 const root = join(import.meta.dirname, '../..');
 const recordings = join(root, 'fixtures/recordings/7.3-lazy');
@@ -251,6 +252,21 @@ describe('lab import, check, pack and unpack', () => {
     const [made, again] = [await readFile(join(folder, 'made.iovalab')), await readFile(join(folder, 'again.iovalab'))];
     expect(Buffer.compare(made, again)).toBe(0);
   }, 30_000);
+});
+
+describe('a lab of several drives', () => {
+  it('is checked with addresses and shared IOMMU groups, and inspected by drive', async () => {
+    const document = twoSocketDocument({ port0: { acs: [] }, switch0: { acs: [] } });
+    await writeFile(join(folder, 'two.json'), JSON.stringify(document));
+    const checked = await lab('check', 'two.json');
+    expect(checked.stdout).toContain('switch0 (switch 0000:01:00.0), nvme0 (nvme 0000:03:00.0)');
+    expect(checked.stdout).toContain('one IOMMU group, and so one IOVA space: nvme0, nvme1\n');
+    const inspected = await lab('inspect', 'two.json', '--at', '20us', '--device', 'nvme2');
+    expect(inspected.stdout).toMatch(/^0000:81:00\.0 at /);
+    const refused = await lab('inspect', 'two.json', '--at', '20us', '--device', 'nvme9');
+    expect(refused).toMatchObject({ status: 2 });
+    expect(refused.stderr).toContain('there is no drive "nvme9". Did you mean nvme0');
+  });
 });
 
 describe('a lab that no run can be made of', () => {

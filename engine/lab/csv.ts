@@ -53,7 +53,9 @@ export function summaryCsv(results: readonly RunResult[]): string {
   ];
   const ids = ['run', 'run id', '', ...results.map((result) => result.id)];
   const seeds = ['seed', 'seed', '', ...results.map((result) => String(result.seed))];
-  const rows = (results[0]?.summary.rows ?? []).map((row) => [
+  // Runs that a lab keeps may be of a time when it had other drives.
+  const byKey = new Map(results.flatMap(({ summary }) => summary.rows.map((row) => [row.key, row] as const)));
+  const rows = [...byKey.values()].map((row) => [
     row.key,
     field(row.label),
     row.unit,

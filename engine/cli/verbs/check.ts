@@ -1,7 +1,9 @@
 /** `lab check`: whether a lab holds together and every run of it can be prepared, its recordings included, and what is in it. */
 import { checkRuns } from '../../lab/checkRuns.ts';
 import { kernelProfileSheet, kernelProfileTitle } from '../../lab/kernelProfiles.ts';
+import { pciPlaces, type PciPlace } from '../../lab/pciTree.ts';
 import { readRecording } from '../../lab/recording.ts';
+import type { Part } from '../../lab/schema.ts';
 import { openLab } from '../openLab.ts';
 import { EXIT, print, printJson, type ExitStatus } from '../output.ts';
 
@@ -10,6 +12,7 @@ export async function checkVerb(path: string, options: { readonly json?: true })
   const recorded = new Map([...recordings].map(([id, files]) => [id, readRecording(files)]));
   checkRuns(lab, recordings, recorded, path);
   const read = [...recorded].map(([id, recording]) => ({ id, ...summary(recording) }));
+  const places = pciPlaces(lab.topology.parts);
   if (options.json) {
     printJson({
       lab: lab.name,
@@ -17,7 +20,7 @@ export async function checkVerb(path: string, options: { readonly json?: true })
       seed: lab.seed,
       kernelProfile: lab.kernelProfile,
       kernelBehaviours: kernelProfileSheet(lab.kernelProfile),
-      parts: lab.topology.parts.map(({ id, kind }) => ({ id, kind })),
+      parts: lab.topology.parts.map(({ id, kind }) => ({ id, kind, ...places.get(id) })),
       workloads: lab.workloads.map(({ id, kind }) => ({ id, kind })),
       comparison: lab.comparison,
       recordings: read,
@@ -32,13 +35,27 @@ export async function checkVerb(path: string, options: { readonly json?: true })
   const assumed = kernelProfileSheet(lab.kernelProfile).filter(({ mark }) => mark === 'assumed');
   const names = assumed.map(({ behaviour }) => behaviour).join(', ');
   if (assumed.length > 0) print(`  assumed of ${kernelProfileTitle(lab.kernelProfile)}: ${names}`);
-  print(`  topology: ${lab.topology.parts.map((part) => `${part.id} (${part.kind})`).join(', ')}`);
+  const parts = lab.topology.parts.map(({ id, kind }) => `${id} (${[kind, places.get(id)?.address].join(' ').trim()})`);
+  print(`  topology: ${parts.join(', ')}`);
+  for (const drives of sharedGroups(places, lab.topology.parts)) {
+    print(`  one IOMMU group, and so one IOVA space: ${drives.join(', ')}`);
+  }
   print(`  workloads: ${lab.workloads.map((workload) => `${workload.id} (${workload.kind})`).join(', ')}`);
   print(`  comparison: ${lab.comparison.map((run) => `${run.scheme} ${run.domain}`).join(', ')}`);
   for (const { id, requests, kernel, queueDepth } of read)
     print(`  recording ${id}: ${requests} requests, at most ${queueDepth} in flight, Linux ${kernel}`);
   if (runs.size > 0) print(`  runs: ${[...runs.values()].map((run) => `${run.id} (${run.label})`).join(', ')}`);
   return EXIT.fine;
+}
+
+/** Drives that access control does not keep apart. */
+function sharedGroups(places: ReadonlyMap<string, PciPlace>, parts: readonly Part[]): string[][] {
+  const groups = new Map<number, string[]>();
+  for (const { id, kind } of parts) {
+    const group = kind === 'nvme' ? (places.get(id)?.iommuGroup ?? null) : null;
+    if (group !== null) groups.set(group, [...(groups.get(group) ?? []), id]);
+  }
+  return [...groups.values()].filter((drives) => drives.length > 1);
 }
 
 function summary(recording: ReturnType<typeof readRecording>): {
