@@ -10,7 +10,7 @@ interface PrintedWalk {
   readonly walk: {
     readonly caches: readonly { readonly cache: string; readonly answer: string; readonly note: string }[];
     readonly entries: readonly {
-      readonly level: number;
+      readonly number: number;
       readonly address: string;
       readonly bits: string;
       readonly fields: readonly { readonly name: string; readonly meaning: string }[];
@@ -47,6 +47,7 @@ async function columnId(page: Page): Promise<string> {
 
 async function showMoment(page: Page): Promise<void> {
   const stage = page.getByRole('region', { name: 'Translation' });
+  for (const label of ['Moment', 'Exact moment']) await expect(stage.getByText(label, { exact: true })).toBeVisible();
   await stage.getByRole('textbox', { name: 'Exact moment' }).fill(MOMENT);
   await stage.getByRole('button', { name: 'Show', exact: true }).click();
 }
@@ -85,11 +86,14 @@ for (const theme of ['dark', 'light'] as const) {
       }
       const levels = view.getByRole('list', { name: 'Tables on the way' }).getByRole('listitem');
       await expect(levels).toHaveCount(walk.entries.length);
-      for (const [index, { level, address, bits, fields }] of walk.entries.entries()) {
-        for (const words of [`Level ${level + 1}`, address, bits]) {
+      for (const [index, { number, address, bits, fields }] of walk.entries.entries()) {
+        for (const words of [`Level ${number}`, address, bits]) {
           await expect(levels.nth(index)).toContainText(words);
         }
         for (const { meaning } of fields) await expect(levels.nth(index)).toContainText(meaning);
+        for (const cell of await levels.nth(index).locator('tbody td:last-child').allTextContents()) {
+          expect(cell.trim()).not.toBe('');
+        }
       }
       const steps = view.getByRole('table', { name: 'What it takes' }).getByRole('rowheader');
       await expect(steps).toHaveText([...walk.steps.map(({ title }) => title), 'In all']);
@@ -112,7 +116,7 @@ for (const theme of ['dark', 'light'] as const) {
     const { caches } = await printed<PrintedCaches>(await columnId(page), '--iotlb');
     const view = page.getByRole('region', { name: 'Translation caches' });
     for (const { title, sets, ways, held, hits, evictions } of caches) {
-      const choice = view.getByRole('button', { name: `${title} ${held.length}/${sets * ways}` });
+      const choice = view.getByRole('button', { name: `${title}: ${held.length} of ${sets * ways} held` });
       await choice.click();
       await expect(choice).toHaveAttribute('aria-pressed', 'true');
       const sum = title.startsWith('IOTLB') ? `${hits} lookups found, ${evictions} evicted` : `${evictions} evicted`;
@@ -123,7 +127,7 @@ for (const theme of ['dark', 'light'] as const) {
       );
     }
     const [first] = caches;
-    await view.getByRole('button', { name: new RegExp(`^${first?.title ?? ''} `) }).click();
+    await view.getByRole('button', { name: new RegExp(`^${first?.title ?? ''}:`) }).click();
     const grid = view.getByRole('grid', { name: `Sets and ways of ${first?.title ?? ''}` });
     await grid.getByRole('button').first().focus();
     await page.keyboard.press('ArrowRight');
@@ -135,6 +139,12 @@ for (const theme of ['dark', 'light'] as const) {
     const address = `0x${((inCell?.firstPage ?? 0) * 4096).toString(16)}`;
     await expect(table.getByRole('row').nth(1)).toContainText(address);
     await view.getByRole('combobox', { name: 'Colour by' }).selectOption('Age');
+    // Colour is never alone: each step has a height and says its ages.
+    const legend = view.getByRole('list', { name: 'Legend: Age' }).getByRole('listitem');
+    await expect(legend.first()).toHaveText('Age');
+    await expect(legend.last()).toHaveText('empty');
+    await expect(legend.nth(1)).toContainText(/\d.*s$/);
+    for (const axis of ['Set', 'Way']) await expect(view.getByText(new RegExp(`^${axis} [→↓]$`))).toBeVisible();
     await expectAccessible(page);
     await screenshot(page, `iotlb-${theme}`);
     await table.getByRole('button', { name: address }).click();

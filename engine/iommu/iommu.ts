@@ -24,6 +24,7 @@ import {
   FaultRecorder,
   NO_FAULT,
 } from './faults.ts';
+import type { FaultPlace, VendorNames } from './faultNames.ts';
 import type { CommandQueue, InvalidationCosts } from './commandRing.ts';
 import { Iotlb, type IotlbGeometry } from './caches/iotlb.ts';
 import { NO_SPACE, ownerOf } from './caches/owner.ts';
@@ -103,6 +104,8 @@ export class Iommu implements Translator, AtsTranslator {
   readonly name: string;
   readonly vendor: IommuVendor;
   readonly scalableMode: boolean;
+  /** What the vendor's manual calls faults, caches and levels. */
+  readonly names: VendorNames;
   readonly invalidationQueue: CommandQueue;
   /** Of an SMMU: whether one command invalidates a range of any length. */
   readonly rangeInvalidation: boolean;
@@ -145,13 +148,14 @@ export class Iommu implements Translator, AtsTranslator {
     this.scalableMode = this.vendor === 'vtd' && options.scalableMode === true;
     this.rangeInvalidation = options.rangeInvalidation === true;
     this.tableWrites = options.tableWrites ?? null;
-    const { format, Reader, createQueue } = architectureOf(this.vendor, this.scalableMode);
+    const { format, Reader, createQueue, names } = architectureOf(this.vendor, this.scalableMode);
+    this.names = names;
     this.pagingCache = new PagingStructureCache(geometry.pagingCache, format.pagesPerEntry);
     this.invalidationQueue = createQueue(memory, frames, this, costs, counters, options.queueContention);
     this.context = new Reader(memory);
     this.walkers = new StageWalkers(memory);
     this.contextWalkers = new Array<Walker>(geometry.contextCacheEntries).fill(this.walkers.of(this.context));
-    this.faults = new FaultRecorder(options.name, counters, options.log);
+    this.faults = new FaultRecorder(options.name, counters, options.log, names);
     this.walkerFreeAt = new Float64Array(geometry.walkers);
     this.memoryPort = options.memoryPort ?? null;
     this.tableReadTiming = options.tableReadTiming ?? null;
@@ -198,7 +202,7 @@ export class Iommu implements Translator, AtsTranslator {
       time += this.context.lookupReads * costs.tableRead;
       if (!known) {
         this.readyAt = picoseconds(time);
-        return this.refuse(sourceId, iovaPage, write, this.context.fault);
+        return this.refuseDevice(sourceId, iovaPage, write, this.context.fault, 0);
       }
       this.keepContext(sourceId, pasid);
     }
@@ -206,7 +210,7 @@ export class Iommu implements Translator, AtsTranslator {
     const wanted = write ? WRITE : READ;
     if ((flags & wanted) === 0) {
       this.readyAt = picoseconds(time);
-      return this.refuse(sourceId, iovaPage, write, notAllowed(write));
+      return this.refuseDevice(sourceId, iovaPage, write, notAllowed(write), flags & READ_WRITE);
     }
     if ((flags & PASSTHROUGH) !== 0) {
       this.physPage = iovaPage;
@@ -227,7 +231,7 @@ export class Iommu implements Translator, AtsTranslator {
       values[IOTLB_HITS[iotlb.level]!]! += accesses;
     }
     this.readyAt = picoseconds(time);
-    if (!allowed) return this.refuse(sourceId, iovaPage, write, notAllowed(write));
+    if (!allowed) return this.refusePage(sourceId, iovaPage, write, notAllowed(write), iotlb.permissions, false);
     // The window between an unmap and its flush, seen from the device: one look at the entry tells whether it has closed.
     const walker = this.contextWalkers[contextCache.entry]!;
     if (!walker.stillMapped(iovaPage, iotlb.level, iotlb.leafPage, iotlb.leafTable)) {
@@ -294,7 +298,7 @@ export class Iommu implements Translator, AtsTranslator {
     if (iovaPage >= contextCache.endPage || !walker.format.translates(iovaPage, levels)) {
       values[COUNTER.iotlbMissesFaulted]! += accesses;
       this.readyAt = picoseconds(at);
-      return this.refuse(sourceId, iovaPage, write, FAULT_ADDRESS_BEYOND_WIDTH);
+      return this.refusePage(sourceId, iovaPage, write, FAULT_ADDRESS_BEYOND_WIDTH, 0, false);
     }
     let table = contextCache.tablePage;
     let level = levels - 1;
@@ -315,7 +319,14 @@ export class Iommu implements Translator, AtsTranslator {
     if (!mapped) {
       values[COUNTER.iotlbMissesFaulted]! += accesses;
       if (this.cachingMode) this.keepNotPresent(walker, iovaPage, end);
-      return this.refuse(sourceId, iovaPage, write, walker.fault);
+      return this.refusePage(
+        sourceId,
+        iovaPage,
+        write,
+        walker.fault,
+        walker.refusedPermissions,
+        walker.faultStage === 2,
+      );
     }
     values[IOTLB_MISSES[walker.level]!]! += 1;
     values[IOTLB_HITS[walker.level]!]! += accesses - 1;
@@ -368,9 +379,28 @@ export class Iommu implements Translator, AtsTranslator {
     this.iotlb.fill(this.contextCache.owner, iovaPage, 0, 0, 0, UNKNOWN_TABLE, readyAt);
   }
 
-  private refuse(sourceId: number, iovaPage: number, write: boolean, reason: number): false {
+  /** What is read of devices refuses; `permissions`: what it allows. */
+  private refuseDevice(sourceId: number, iovaPage: number, write: boolean, reason: number, permissions: number): false {
+    return this.refuse(sourceId, iovaPage, reason, { tables: 'devices', nested: false, write, permissions });
+  }
+
+  /** Page tables refuse: the second stage's, where `nested`, an address that the first one yields. */
+  private refusePage(
+    sourceId: number,
+    iovaPage: number,
+    write: boolean,
+    reason: number,
+    permissions: number,
+    nested: boolean,
+  ): false {
+    const { format } = this.contextWalkers[this.contextCache.entry]!;
+    const tables = nested || format.stage === 2 ? 'second' : 'first';
+    return this.refuse(sourceId, iovaPage, reason, { tables, nested, write, permissions });
+  }
+
+  private refuse(sourceId: number, iovaPage: number, reason: number, place: FaultPlace): false {
     if (this.answersRequest) this.fault = reason;
-    else this.faults.record(this.readyAt, sourceId, iovaPage, write, reason);
+    else this.faults.record(this.readyAt, sourceId, iovaPage, reason, place);
     return false;
   }
 }

@@ -107,12 +107,45 @@ it('says what helps where the tables refuse', () => {
   const document = lab('strict');
   const run = runTo(document);
   const absent = look(run, document, '0x1000', false);
-  expect(absent.outcome).toMatchObject({ kind: 'refused', refusal: { reason: 6 } });
+  expect(absent.outcome).toMatchObject({
+    kind: 'refused',
+    refusal: { number: 6, code: 'reason 0x06', words: 'no page is mapped there' },
+  });
   expect(absent.entries.at(-1)).toMatchObject({ kind: 'absent', targetPage: -1 });
   const beyond = look(run, document, '0xffffffffffffffff', true);
-  expect(beyond.outcome).toMatchObject({ kind: 'refused', refusal: { reason: 4 } });
+  expect(beyond.outcome).toMatchObject({ kind: 'refused', refusal: { number: 4 } });
   expect(beyond.entries).toEqual([]);
 });
+
+it.each([
+  // VT-d specification 7.1.3; AMD 48882, 2.5.3; SMMUv3 IHI 0070, 7.3; RISC-V IOMMU 1.0, 4.2
+  ['vtd', {}, 'context cache', 'reason 0x06', 'reason 0x05', [4, 3, 2, 1]],
+  ['vtd', { scalableMode: true }, 'context and PASID caches', 'reason 0x71', 'reason 0x71', [4, 3, 2, 1]],
+  [
+    'amd',
+    {},
+    'device table cache',
+    'event 0x02, IO_PAGE_FAULT flags=0x0000',
+    'event 0x02, IO_PAGE_FAULT flags=0x0020',
+    [3, 2, 1],
+  ],
+  ['smmuv3', {}, 'configuration cache', 'event 0x10, F_TRANSLATION', 'event 0x10, F_TRANSLATION', [0, 1, 2, 3]],
+  ['riscv', {}, 'device directory cache', 'cause 13, read page fault', 'cause 15, write/AMO page fault', [3, 2, 1, 0]],
+] as const)(
+  'speaks as the manual of %s %o does of caches, faults and levels',
+  (vendor, fields, cache, read, write, levels) => {
+    const document = lab('strict', { vendor, ...fields });
+    const run = runTo(document);
+    const refused = look(run, document, '0x1000', false);
+    expect(refused.caches[0]).toMatchObject({ cache });
+    expect(refused.outcome).toMatchObject({ refusal: { code: read } });
+    expect(look(run, document, '0x1000', true).outcome).toMatchObject({ refusal: { code: write } });
+    const known = addresses(document).map((iova) =>
+      look(run, document, iova, false).entries.map(({ number }) => number),
+    );
+    expect(known).toContainEqual(levels);
+  },
+);
 
 it('refuses in words what is no address', () => {
   const document = lab('strict');

@@ -24,6 +24,8 @@ export interface WalkRequest {
 }
 
 export interface WalkedEntry extends LookedEntry {
+  /** Of the level, as the vendor's manual counts. */
+  readonly number: number;
   /** Where it lies in memory. */
   readonly address: string;
   /** By this access; not where a cache knew what it says. */
@@ -120,9 +122,10 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
 
   const held = iommu.contextCache.holds(sourceId, NO_PASID);
   const attached = context.read(rootPage, sourceId, NO_PASID);
-  spend('context cache', 'contextCacheHit');
-  answer('context cache', held, held ? '' : `${context.lookupReads} entries read from memory`);
-  if (!held) spend('context entries read', 'tableRead', context.lookupReads);
+  const { names } = iommu;
+  spend(names.deviceCache, 'contextCacheHit');
+  answer(names.deviceCache, held, held ? '' : `${context.lookupReads} entries read from memory`);
+  if (!held) spend(`${names.deviceEntries} read`, 'tableRead', context.lookupReads);
   const { domainId, space, format, levels, tablePage, passthrough } = context;
   const end = (outcome: WalkOutcome, looked: LookedWalk, firstRead: number): WalkSnapshot => ({
     at,
@@ -134,6 +137,7 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
     caches,
     entries: looked.entries.map((entry) => ({
       ...entry,
+      number: names.level(entry.level),
       address: addressOf(
         entry.tablePage + Math.floor((entry.index * BYTES_PER_ENTRY) / PAGE_BYTES),
         (entry.index * BYTES_PER_ENTRY) % PAGE_BYTES,
@@ -144,8 +148,19 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
     ps: time - at,
     outcome,
   });
-  const refuse = (reason: number, looked: LookedWalk, firstRead: number): WalkSnapshot =>
-    end({ kind: 'refused', refusal: refusal(reason, looked.physPage >= 0) }, looked, firstRead);
+  const refuse = (
+    reason: number,
+    looked: LookedWalk,
+    firstRead: number,
+    permissions = looked.permissions,
+  ): WalkSnapshot => {
+    const tables = !attached ? 'devices' : format.stage === 1 ? 'first' : 'second';
+    return end(
+      { kind: 'refused', refusal: refusal(names, reason, { tables, nested: false, write, permissions }) },
+      looked,
+      firstRead,
+    );
+  };
   if (!attached) return refuse(context.fault, NO_WALK, -1);
   if (passthrough) {
     answer('IOTLB', null, 'the domain is passed through');
@@ -163,7 +178,7 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
     waitUntil('wait for the walk under way', cache.filledAt[entry] ?? 0);
     const permissions = cache.permissions[entry] ?? 0;
     if ((permissions & (write ? WRITE : READ)) === 0) {
-      return refuse(write ? FAULT_WRITE_NOT_ALLOWED : FAULT_READ_NOT_ALLOWED, looked, -1);
+      return refuse(write ? FAULT_WRITE_NOT_ALLOWED : FAULT_READ_NOT_ALLOWED, looked, -1, permissions);
     }
     const physPage = (cache.targets[entry] ?? 0) + page - (cache.firstPages[entry] ?? 0);
     const stale = looked.physPage !== physPage;
@@ -183,12 +198,12 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
     prefix !== null,
     prefix === null
       ? 'the walk begins at the root'
-      : `${prefix.cache.title}: the walk begins at level ${firstRead + 1}`,
+      : `${prefix.cache.title}: the walk begins at level ${names.level(firstRead)}`,
   );
   waitUntil('wait for a page walker', Math.min(...walkerFreeAt));
   spend('page walk begins', 'walkOverhead');
   for (const { level } of looked.entries) {
-    if (level <= firstRead) spend(`entry of level ${level + 1} read`, 'tableRead');
+    if (level <= firstRead) spend(`entry of level ${names.level(level)} read`, 'tableRead');
   }
   if (looked.fault !== 0) return refuse(looked.fault, looked, firstRead);
   const { physPage, permissions } = looked;

@@ -1,38 +1,24 @@
-/** Why a translation is refused, in words, and what helps whoever looks into it (engine/iommu/faults.ts has the reasons). */
-import {
-  FAULT_ADDRESS_BEYOND_WIDTH,
-  FAULT_CONTEXT_NOT_PRESENT,
-  FAULT_READ_NOT_ALLOWED,
-  FAULT_RESERVED_BITS,
-  FAULT_ROOT_NOT_PRESENT,
-  FAULT_WRITE_NOT_ALLOWED,
-  faultWords,
-} from '../iommu/faults.ts';
+/** Why a translation is refused, as the vendor's manual says it, and what helps whoever looks into it (engine/iommu/faultNames.ts). */
+import { FAULT_ADDRESS_BEYOND_WIDTH, FAULT_RESERVED_BITS } from '../iommu/faults.ts';
+import type { FaultName, FaultPlace, VendorNames } from '../iommu/faultNames.ts';
 
 const ATTACH = 'The kernel has not attached the device to a domain at this moment: choose a later one.';
-
-const REMEDIES: ReadonlyMap<number, string> = new Map([
-  [FAULT_ROOT_NOT_PRESENT, ATTACH],
-  [FAULT_CONTEXT_NOT_PRESENT, ATTACH],
-  [FAULT_ADDRESS_BEYOND_WIDTH, 'Choose an address that the tables reach, as one of the IOVA table.'],
-  [FAULT_RESERVED_BITS, 'Something has written into this table that is no entry: look at the entry named invalid.'],
-]);
+const BEYOND = 'Choose an address that the tables reach, as one of the IOVA table.';
+const BROKEN = 'Something has written into this table that is no entry: look at the entry named invalid.';
 const UNMAPPED = 'Nothing is mapped there at this moment: choose a live range of the IOVA table, or another moment.';
 const OTHER_DIRECTION = 'The page is mapped for the other direction only: map it for both, or turn the access round.';
 
-export interface Refusal {
-  readonly reason: number;
-  readonly words: string;
+export interface Refusal extends FaultName {
   readonly remedy: string;
 }
 
-/** `mapped`: there is a leaf, which does not allow the access. */
-export function refusal(reason: number, mapped: boolean): Refusal {
-  const denied = reason === FAULT_READ_NOT_ALLOWED || reason === FAULT_WRITE_NOT_ALLOWED;
-  const remedy = denied
-    ? mapped
-      ? OTHER_DIRECTION
-      : UNMAPPED
-    : (REMEDIES.get(reason) ?? 'The specification of the IOMMU says more.');
-  return { reason, words: faultWords(reason), remedy };
+export function refusal(names: VendorNames, reason: number, place: FaultPlace): Refusal {
+  return { ...names.fault(reason, place), remedy: remedyOf(reason, place) };
+}
+
+function remedyOf(reason: number, { tables, permissions }: FaultPlace): string {
+  if (tables === 'devices') return ATTACH;
+  if (reason === FAULT_ADDRESS_BEYOND_WIDTH) return BEYOND;
+  if (reason === FAULT_RESERVED_BITS) return BROKEN;
+  return permissions === 0 ? UNMAPPED : OTHER_DIRECTION;
 }

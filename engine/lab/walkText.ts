@@ -57,7 +57,7 @@ export function outcomeWords(outcome: WalkOutcome): string {
       return stale ? `${found}; stale: the IOTLB still has what the tables no longer say` : found;
     }
     case 'refused':
-      return `refused, reason 0x${outcome.refusal.reason.toString(16).padStart(2, '0')}: ${outcome.refusal.words}`;
+      return `refused, ${outcome.refusal.code}: ${outcome.refusal.words}`;
   }
 }
 

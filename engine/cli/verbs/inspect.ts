@@ -111,7 +111,7 @@ function walkLines(head: string, walk: WalkSnapshot): string[] {
     `${head}: ${accessWords(walk)}${tables}`,
     ...caches.map(({ cache, answer, note }) => `${cache.padEnd(24)} ${answer.padEnd(10)} ${note}`.trimEnd()),
     ...entries.flatMap((entry) => [
-      `level ${entry.level + 1}  ${entry.address}  index ${entry.index}  ${entry.bits}  ${entryWords(entry)}${entry.read ? '' : '  (not read)'}`,
+      `level ${entry.number}  ${entry.address}  index ${entry.index}  ${entry.bits}  ${entryWords(entry)}${entry.read ? '' : '  (not read)'}`,
       ...entry.fields
         .filter(({ name, value, meaning }) => meaning !== '' && (name !== 'ADDR' || value !== 0))
         .map(({ high, low, name, value, meaning }) => {

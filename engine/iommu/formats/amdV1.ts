@@ -52,6 +52,7 @@ const LEAF_SIZES = Array.from({ length: LARGEST_LEAF_EXPONENT + 1 }, (_, exponen
 export const AMD_V1 = pageTableFormat({
   ...PLAIN_ENTRIES,
   name: 'amd-v1',
+  stage: 2,
   levels: [3, 4, 5, 6],
   dynamicTop: true,
   granulePages: 1,

@@ -63,6 +63,7 @@ function armStage1(granule: ArmGranule): PageTableFormat {
   return pageTableFormat({
     ...PLAIN_ENTRIES,
     name: `arm-stage1-${granule.suffix}`,
+    stage: 1,
     levels: granule.levels,
     dynamicTop: false,
     granulePages: granule.pages,

@@ -50,6 +50,7 @@ function armStage2(granule: ArmGranule): PageTableFormat {
   return pageTableFormat({
     ...PLAIN_ENTRIES,
     name: `arm-stage2-${granule.suffix}`,
+    stage: 2,
     levels: granule.levels,
     dynamicTop: false,
     granulePages: granule.pages,

@@ -31,6 +31,8 @@ export type PageTableFormatName =
 
 export interface PageTableFormat {
   readonly name: PageTableFormatName;
+  /** 1: of a process or a domain, as processors have them. 2: of a machine or a guest. */
+  readonly stage: 1 | 2;
   /** Levels that a root may have; where the top is dynamic, tables begin with the first and grow to the last as needed. */
   readonly levels: readonly number[];
   readonly dynamicTop: boolean;

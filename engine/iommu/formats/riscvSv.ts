@@ -57,6 +57,7 @@ const NAPOT_PATTERN = 8;
 export const RISCV_DESCRIPTION: PageTableFormat = {
   ...PLAIN_ENTRIES,
   name: 'riscv-sv',
+  stage: 1,
   levels: [3, 4, 5],
   dynamicTop: false,
   granulePages: 1,

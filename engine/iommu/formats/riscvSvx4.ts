@@ -11,6 +11,7 @@ const ROOT_TABLES = 4;
 export const RISCV_SVX4 = pageTableFormat({
   ...RISCV_DESCRIPTION,
   name: 'riscv-svx4',
+  stage: 2,
   rootTables: ROOT_TABLES,
   pageLimit: (levels) => PAGES_PER_ENTRY[levels]! * ROOT_TABLES,
   translates: (page, levels) => page < PAGES_PER_ENTRY[levels]! * ROOT_TABLES,

@@ -46,6 +46,7 @@ const MEMORY_TYPE = 1 << 12;
 export const FIRST_STAGE_DESCRIPTION: PageTableFormat = {
   ...PLAIN_ENTRIES,
   name: 'vtd-first-stage',
+  stage: 1,
   levels: [4, 5],
   dynamicTop: false,
   granulePages: 1,

@@ -34,6 +34,7 @@ const HIGHEST_LEAF_LEVEL = 2;
 export const VTD_SECOND_STAGE = pageTableFormat({
   ...PLAIN_ENTRIES,
   name: 'vtd-second-stage',
+  stage: 2,
   levels: [3, 4, 5],
   dynamicTop: false,
   granulePages: 1,

@@ -1,20 +1,19 @@
 /**
  * Device context and process context together, as the pipeline (iommu.ts) asks for a device's tables (RISC-V IOMMU specification 1.0, 2.1
- * to 2.3): first stage, second stage or both, with a process id or without. Its faults are the pipeline's; the causes of the specification
- * are in riscvTranslation.ts.
+ * to 2.3): first stage, second stage or both, with a process id or without. Its faults are the causes of 4.2.
  */
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { NO_PASID } from '../../pcie/translator.ts';
 import { NO_GUEST } from '../cacheInvalidation.ts';
 import { NO_SPACE } from '../caches/owner.ts';
 import { DeviceContextReader, type StageTables } from '../deviceContext.ts';
-import { FAULT_CONTEXT_NOT_PRESENT, FAULT_RESERVED_BITS, FAULT_ROOT_NOT_PRESENT, NO_FAULT } from '../faults.ts';
+import { NO_FAULT, OWN_FAULT } from '../faults.ts';
 import { RISCV_SV } from '../formats/riscvSv.ts';
 import { RISCV_SVX4 } from '../formats/riscvSvx4.ts';
 import { Walker } from '../walk/walker.ts';
 import { DeviceDirectoryReader, LINUX_DIRECTORY } from './deviceDirectory.ts';
 import { ProcessDirectoryReader } from './processDirectory.ts';
-import { ALL_DISALLOWED, DDT_ENTRY_MISCONFIGURED, PDT_ENTRY_MISCONFIGURED } from './riscvCauses.ts';
+import { READ_GUEST_PAGE_FAULT, TYPE_DISALLOWED } from './riscvCauses.ts';
 import { guestTag } from './riscvCommandQueue.ts';
 
 export class RiscvContextReader extends DeviceContextReader {
@@ -33,21 +32,18 @@ export class RiscvContextReader extends DeviceContextReader {
     const { device } = this;
     const known = device.read(rootPage, sourceId);
     this.lookupReads = device.reads;
-    if (!known) {
-      if (device.cause === ALL_DISALLOWED) return this.refuse(FAULT_ROOT_NOT_PRESENT);
-      return this.refuse(device.cause === DDT_ENTRY_MISCONFIGURED ? FAULT_RESERVED_BITS : FAULT_CONTEXT_NOT_PRESENT);
-    }
+    if (!known) return this.refuse(OWN_FAULT + device.cause);
     this.fault = NO_FAULT;
     this.atsEnabled = device.atsEnabled;
     const second = device.secondLevels === 0 ? null : this.secondStage();
     this.domainId = second === null ? NO_GUEST : guestTag(device.gscid);
     if (!device.processDirectory) {
-      if (pasid !== NO_PASID) return this.refuse(FAULT_CONTEXT_NOT_PRESENT);
+      if (pasid !== NO_PASID) return this.refuse(OWN_FAULT + TYPE_DISALLOWED);
       return this.choose(device.firstPage, device.firstLevels, device.pscid, second);
     }
     const processId = pasid === NO_PASID && device.processZeroByDefault ? 0 : pasid;
     if (processId !== NO_PASID && device.firstLevels > 0) return this.readProcess(processId, second);
-    if (processId > 0) return this.refuse(FAULT_CONTEXT_NOT_PRESENT);
+    if (processId > 0) return this.refuse(OWN_FAULT + TYPE_DISALLOWED);
     return this.choose(0, 0, NO_SPACE, second);
   }
 
@@ -57,8 +53,7 @@ export class RiscvContextReader extends DeviceContextReader {
     const known = process.read(device.firstPage, device.firstLevels, processId, guest);
     this.lookupReads += process.reads;
     if (known) return this.choose(process.tablePage, process.levels, process.pscid, second);
-    const misconfigured = !process.guestFault && process.cause === PDT_ENTRY_MISCONFIGURED;
-    return this.refuse(misconfigured ? FAULT_RESERVED_BITS : FAULT_CONTEXT_NOT_PRESENT);
+    return this.refuse(OWN_FAULT + (process.guestFault ? READ_GUEST_PAGE_FAULT : process.cause));
   }
 
   /** Without a first stage, what there is of the second. */

@@ -1,18 +1,18 @@
 /**
  * Stream table entry and context descriptor together, as the pipeline (iommu.ts) asks for a device's tables (Arm SMMUv3 specification
- * IHI 0070, 3.3): stage 1, stage 2 or both, with a SubstreamID or without. Its faults are the pipeline's; the SMMU's own events and stalls
- * are in smmuTranslation.ts.
+ * IHI 0070, 3.3): stage 1, stage 2 or both, with a SubstreamID or without. Its faults are the events of 7.3; stalls are in
+ * smmuTranslation.ts.
  */
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { NO_PASID } from '../../pcie/translator.ts';
 import { NO_SPACE } from '../caches/owner.ts';
 import { DeviceContextReader, type StageTables } from '../deviceContext.ts';
-import { FAULT_CONTEXT_NOT_PRESENT, FAULT_RESERVED_BITS, FAULT_ROOT_NOT_PRESENT, NO_FAULT } from '../faults.ts';
+import { FAULT_CONTEXT_NOT_PRESENT, NO_FAULT, OWN_FAULT } from '../faults.ts';
 import { ARM_STAGE1_4K } from '../formats/armStage1.ts';
 import type { PageTableFormat } from '../formats/pageTableFormat.ts';
 import { Walker } from '../walk/walker.ts';
 import { ContextDescriptorReader } from './contextDescriptor.ts';
-import { C_BAD_STREAMID, NO_SUBSTREAM } from './smmuEvents.ts';
+import { C_BAD_CD, C_BAD_STE, C_BAD_SUBSTREAMID, NO_SUBSTREAM } from './smmuEvents.ts';
 import { CONFIG_ABORT, CONFIG_BYPASS, LINUX_STREAM_TABLE, StreamTableReader } from './streamTable.ts';
 import { levelsOfStart, levelsOfWidth, STAGE1_FORMATS, STAGE2_FORMATS } from './tableShape.ts';
 
@@ -34,8 +34,7 @@ export class SmmuContextReader extends DeviceContextReader {
     const { stream, descriptor } = this;
     const known = stream.read(tablePage, sourceId);
     this.lookupReads = stream.reads;
-    if (!known)
-      return this.refuse(stream.event === C_BAD_STREAMID ? FAULT_ROOT_NOT_PRESENT : FAULT_CONTEXT_NOT_PRESENT);
+    if (!known) return this.refuse(OWN_FAULT + stream.event);
     if (stream.config === CONFIG_ABORT) return this.refuse(FAULT_CONTEXT_NOT_PRESENT);
     this.fault = NO_FAULT;
     this.atsEnabled = stream.atsEnabled;
@@ -43,16 +42,16 @@ export class SmmuContextReader extends DeviceContextReader {
     this.space = NO_SPACE;
     this.second = null;
     this.passthrough = stream.config === CONFIG_BYPASS;
-    if (this.passthrough) return pasid === NO_PASID ? true : this.refuse(FAULT_CONTEXT_NOT_PRESENT);
+    if (this.passthrough) return pasid === NO_PASID ? true : this.refuse(OWN_FAULT + C_BAD_SUBSTREAMID);
     this.domainId = stream.vmid;
     const second = stream.hasStage2 ? this.stageTwo() : null;
-    if (stream.hasStage2 && second === null) return this.refuse(FAULT_RESERVED_BITS);
+    if (stream.hasStage2 && second === null) return this.refuse(OWN_FAULT + C_BAD_STE);
     if (!stream.hasStage1)
-      return pasid === NO_PASID ? this.onlyStageTwo(second) : this.refuse(FAULT_CONTEXT_NOT_PRESENT);
+      return pasid === NO_PASID ? this.onlyStageTwo(second) : this.refuse(OWN_FAULT + C_BAD_SUBSTREAMID);
     const guest = second === null ? null : (page: number): number => this.throughStageTwo(second, page);
     const described = descriptor.read(stream, pasid === NO_PASID ? NO_SUBSTREAM : pasid, guest);
     this.lookupReads += descriptor.reads;
-    if (!described) return this.refuse(FAULT_CONTEXT_NOT_PRESENT);
+    if (!described) return this.refuse(OWN_FAULT + descriptor.event);
     return descriptor.bypass ? this.onlyStageTwo(second) : this.stageOne(second);
   }
 
@@ -61,7 +60,7 @@ export class SmmuContextReader extends DeviceContextReader {
     this.stage = 1;
     this.format = STAGE1_FORMATS[descriptor.granule]!;
     this.levels = levelsOfWidth(descriptor.addressBits, this.format);
-    if (!this.format.levels.includes(this.levels)) return this.refuse(FAULT_RESERVED_BITS);
+    if (!this.format.levels.includes(this.levels)) return this.refuse(OWN_FAULT + C_BAD_CD);
     this.space = descriptor.asid;
     this.accessBits = descriptor.setsAccessFlag ? 'updated' : 'checked';
     this.tablePage = descriptor.tablePage;

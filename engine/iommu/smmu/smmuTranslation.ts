@@ -165,8 +165,7 @@ export class SmmuTranslation {
     nested.setSecondStage(stream.secondTablePage, secondLevels, 2 ** (stream.secondAddressBits - PAGE_BITS));
     const found = nested.walkFromRoot(DOMAIN, iovaPage, write, context.tablePage, levels);
     const ofSecond = nested.faultStage === 2;
-    const permissions = ofSecond ? nested.secondPermissions : nested.permissions;
-    return this.outcome(nested, found, iovaPage, write, permissions, ofSecond ? STAGE_2 : 0);
+    return this.outcome(nested, found, iovaPage, write, nested.refusedPermissions, ofSecond ? STAGE_2 : 0);
   }
 
   private outcome(

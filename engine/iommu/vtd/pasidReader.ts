@@ -38,6 +38,7 @@ import {
   SCALABLE_PASID_NOT_ENABLED,
   SCALABLE_PASID_NOT_PRESENT,
   SCALABLE_PASID_TOO_LARGE,
+  SCALABLE_REQUEST_PASID,
   SCALABLE_ROOT_INACCESSIBLE,
   SCALABLE_ROOT_NOT_PRESENT,
 } from './scalableFaults.ts';
@@ -100,7 +101,9 @@ export class PasidReader extends DeviceContextReader {
     this.pasid = pasid === NO_PASID ? memory.readWord(context, contextWord + 2) & PASID_MASK : pasid;
     this.atsEnabled = (low & DEVICE_TLB_ENABLE) !== 0;
     const size = (low >>> DIRECTORY_SIZE_SHIFT) & DIRECTORY_SIZE_MASK;
-    if (this.pasid >= FEWEST_PASIDS * 2 ** size) return this.refuse(SCALABLE_PASID_TOO_LARGE);
+    if (this.pasid >= FEWEST_PASIDS * 2 ** size) {
+      return this.refuse(pasid === NO_PASID ? SCALABLE_REQUEST_PASID : SCALABLE_PASID_TOO_LARGE);
+    }
     return this.readDirectory(this.pointer(context, contextWord));
   }
 

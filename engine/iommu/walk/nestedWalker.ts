@@ -29,11 +29,6 @@ export class NestedWalker extends Walker {
     super(memory, first, firstAccessBits, ANY_GUEST_ADDRESS_BITS, secondWalker);
   }
 
-  /** Where the second stage refused: what it does allow there, 0 where it has nothing. */
-  get secondPermissions(): number {
-    return this.second?.permissions ?? 0;
-  }
-
   /** A walk from the roots of both stages. The root of the first lies at a guest-physical page. */
   walkBothStages(
     owner: number,

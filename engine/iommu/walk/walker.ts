@@ -97,6 +97,11 @@ export class Walker {
     this.accessBits = accessBits;
   }
 
+  /** Where the last walk was refused: what the tables that refused allow there, 0 where they have nothing. */
+  get refusedPermissions(): number {
+    return this.faultStage === SECOND_STAGE && this.second !== null ? this.second.permissions : this.permissions;
+  }
+
   get accessBits(): AccessBits {
     return this.bits;
   }
