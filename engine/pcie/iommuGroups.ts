@@ -57,9 +57,15 @@ function isolatesUpward(port: PortNode, functions: readonly PortNode[]): boolean
   return true;
 }
 
-/** `pci_acs_enabled`: ports by their bits; a device of a single function has nobody to be kept apart from. */
+/**
+ * `pci_acs_enabled`: ports by their bits; a device of a single function has nobody to be kept apart from. Virtual functions do not count
+ * as functions of a device of several (drivers/pci/iov.c `pci_iov_scan_device`), and are never taken to reach each other.
+ */
 function isolates(node: PortNode, functions: readonly PortNode[]): boolean {
+  if (node.physicalFunction !== null) return true;
   const port = node.kind === 'root_port' || node.kind === 'switch_downstream';
-  if (!port && !functions.some((other) => other !== node && isSameDevice(other, node))) return true;
+  const beside = (other: PortNode): boolean =>
+    other !== node && other.physicalFunction === null && isSameDevice(other, node);
+  if (!port && !functions.some(beside)) return true;
   return (node.acs & ISOLATING) === ISOLATING;
 }

@@ -193,6 +193,7 @@ test('the decision agrees with a naive one over random trees', () => {
           acs,
           egressVector: 0,
           buses: new Set(),
+          physicalFunction: null,
           way: null,
         });
       });

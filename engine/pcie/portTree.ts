@@ -55,6 +55,8 @@ export interface PortNode {
   egressVector: number;
   /** Buses of the functions below. */
   readonly buses: Set<number>;
+  /** Of a virtual function, the physical one that it belongs to (chapter 9); null: it is none. */
+  readonly physicalFunction: PortNode | null;
   /** From below this port to the root complex; null: no fabric has said. */
   way: Way | null;
 }
@@ -72,7 +74,7 @@ export class PortTree {
 
   /** A root port, or a function integrated into the root complex: a child of a host bridge. */
   addToRoot(hostBridge: HostBridge, kind: 'root_port' | 'endpoint', sourceId: number, acs = 0): PortNode {
-    return this.add({ hostBridge, kind, sourceId, acs, upstream: null });
+    return this.add({ hostBridge, kind, sourceId, acs, upstream: null, physicalFunction: null });
   }
 
   /** `upstream` is a port that has something below it. */
@@ -85,7 +87,19 @@ export class PortTree {
         'Switch ports come in pairs: an upstream port, and downstream ports below it; functions stand below downstream and root ports.',
       );
     }
-    return this.add({ hostBridge: upstream.hostBridge, kind, sourceId, acs, upstream });
+    return this.add({ hostBridge: upstream.hostBridge, kind, sourceId, acs, upstream, physicalFunction: null });
+  }
+
+  /** Its buses lead to the same port as that of its physical function. */
+  addVirtualFunction(physicalFunction: PortNode, sourceId: number, acs: number): PortNode {
+    const { hostBridge, upstream } = physicalFunction;
+    return this.add({ hostBridge, kind: 'endpoint', sourceId, acs, upstream, physicalFunction });
+  }
+
+  /** Takes virtual functions away, with their memory. The ports above keep their buses. */
+  removeVirtualFunctions(physicalFunction: PortNode): void {
+    for (const node of this.functions) if (node.physicalFunction === physicalFunction) this.nodes.delete(node.sourceId);
+    this.windows = this.windows.filter(({ owner }) => owner.physicalFunction !== physicalFunction);
   }
 
   find(sourceId: number): PortNode | null {
@@ -150,9 +164,10 @@ export class PortTree {
   }
 }
 
-/** Whether two functions belong to one device: one bus and device number below one port. */
+/** Whether two functions belong to one device: one bus and device number below one port; virtual functions where theirs does. */
 export function isSameDevice(one: PortNode, other: PortNode): boolean {
-  return one.upstream === other.upstream && one.sourceId >>> 3 === other.sourceId >>> 3;
+  const [left, right] = [one.physicalFunction ?? one, other.physicalFunction ?? other];
+  return left.upstream === right.upstream && left.sourceId >>> 3 === right.sourceId >>> 3;
 }
 
 /** Whether a function is a port or stands below it. */
