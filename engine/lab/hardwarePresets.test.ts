@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { crossCheck } from './crossCheck.ts';
 import { hardwarePreset, HARDWARE_PRESETS, partParameters, withPreset } from './hardwarePresets.ts';
+import { COST_PRESETS, resolveCosts } from './presets.ts';
 import { LabRun } from './run.ts';
 import { parseLab } from './check.ts';
 import { labSchema, type LabDocument, type PartOf } from './schema.ts';
@@ -62,6 +63,19 @@ describe('hardware presets', () => {
       expect(counters['iotlbMisses4K']).toBeGreaterThan(0);
     },
   );
+
+  it('come in pairs where published sources contradict each other, and say so: overlapping walks and serial ones', () => {
+    const walksPerSecond = (hardware: string, costs: string): number => {
+      const { walkers } = withPreset(iommuOf(labWith({})), hardwarePreset(hardware));
+      const { tableRead, walkOverhead } = resolveCosts({ preset: costs, overrides: {} }, '7.3').hardware;
+      return (walkers * 1e12) / (tableRead + walkOverhead);
+    };
+    // pcie-bench: 18.5 to 22 M walks/s; F&S: l_w 197 ns a read, one after the other
+    expect(walksPerSecond('intel-snb-bdw', 'default') / walksPerSecond('fands-host', 'fands')).toBeGreaterThan(4);
+    const texts = [...HARDWARE_PRESETS, ...COST_PRESETS].filter(({ id }) => /^(default|fands|fands-host)$/.test(id));
+    expect(texts).toHaveLength(3);
+    for (const { description } of texts) expect(description).toMatch(/contradict|do not reconcile/);
+  });
 
   it('show what was changed of one', () => {
     const part = iommuOf(labWith({ preset: 'pcie-bench-paper', iotlbEntries4K: 96, iotlbWays: 64, walkers: 1 }));

@@ -5,6 +5,7 @@
  */
 import amdZen from '../../fixtures/presets/hardware/amd-zen.json' with { type: 'json' };
 import armGem5 from '../../fixtures/presets/hardware/arm-gem5.json' with { type: 'json' };
+import fandsHost from '../../fixtures/presets/hardware/fands-host.json' with { type: 'json' };
 import hypersio from '../../fixtures/presets/hardware/hypersio.json' with { type: 'json' };
 import intelModern from '../../fixtures/presets/hardware/intel-modern.json' with { type: 'json' };
 import intelSnbBdw from '../../fixtures/presets/hardware/intel-snb-bdw.json' with { type: 'json' };
@@ -38,6 +39,7 @@ export interface HardwarePreset {
 export const HARDWARE_PRESETS: readonly HardwarePreset[] = [
   intelSnbBdw,
   pcieBenchPaper,
+  fandsHost,
   intelModern,
   amdZen,
   armGem5,

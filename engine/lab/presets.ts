@@ -4,6 +4,7 @@
  * preset names both. Leaves out: structure (cache sizes, walkers, lanes), which belongs to the topology.
  */
 import defaultPreset from '../../fixtures/presets/default.json' with { type: 'json' };
+import fandsPreset from '../../fixtures/presets/fands-costs.json' with { type: 'json' };
 import publishedPreset from '../../fixtures/presets/published.json' with { type: 'json' };
 import {
   dmaCostParameters,
@@ -56,6 +57,7 @@ interface HardwareParameter {
 export const COST_PRESETS: readonly CostPreset[] = [
   defaultPreset as unknown as CostPreset,
   publishedPreset as unknown as CostPreset,
+  fandsPreset as unknown as CostPreset,
 ];
 
 const HARDWARE_COST_NAMES = Object.keys(defaultPreset.parameters) as HardwareCostName[];
