@@ -63,7 +63,7 @@ export function buildHosts(
     const endPage = firstPage + memoryPart.sizeGiB * PAGES_PER_GIB;
     // Page 0 stays free: an address of 0 is a mistake, here as in a kernel.
     const lowest = Math.max(1, firstPage);
-    const frames = new FrameAllocator(memory, lowest, endPage - lowest);
+    const frames = new FrameAllocator(memory, lowest, endPage - lowest, memoryPart.id);
     firstPage = endPage;
     const lowestCpu = firstCpu;
     const cpus = Array.from({ length: placed.part.cpus }, (_, index) => new Cpu(lowestCpu + index));

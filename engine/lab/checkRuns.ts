@@ -89,7 +89,7 @@ function fitProblem(lab: LabDocument, workload: LabWorkload, recording: Recordin
 /** Parts of the machine name themselves; the document has a path for what there is to change. */
 function placeIn(lab: LabDocument, where: string): string {
   const { parts } = lab.topology;
-  const named = where === 'memory' ? firstMemory(parts) : parts.find(({ id }) => id === where);
+  const named = parts.find(({ id }) => id === where);
   if (named === undefined) return where;
   return `topology.parts[${named.id}]${named.kind === 'memory' ? '.sizeGiB' : ''}`;
 }

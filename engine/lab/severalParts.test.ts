@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { canonicalJson } from './canonicalJson.ts';
+import { prepareRun } from './checkRuns.ts';
 import { buildMachine, type Machine } from './machine.ts';
 import { LabRun } from './run.ts';
 import { RunInspection } from './runInspection.ts';
@@ -114,6 +115,15 @@ describe('a machine of two sockets', () => {
       return [...new Set(mapped.map(({ cpu }) => cpu))];
     };
     expect(['nvme0', 'nvme1', 'nvme2'].map(cpusOf)).toEqual([[0], [1], [2]]);
+  });
+
+  it('says which node is out of memory', () => {
+    const [, , third] = twoSocketLab().workloads;
+    const greedy = { ...third!, blockSize: 16_777_216, queueDepth: 512, ioCount: 5_000, contiguity: 'contiguous' };
+    const lab = twoSocketLab({}, { workloads: [greedy] });
+    expect(() => prepareRun(lab, 'strict', NO_RECORDINGS, 'x')).toThrow(
+      'x: topology.parts[dram1].sizeGiB: the machine is out of memory',
+    );
   });
 
   it('tells the drives apart in its summary, and a machine of one drive does not', () => {

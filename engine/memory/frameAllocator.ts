@@ -10,6 +10,7 @@ import { PAGE_SIZE } from './addresses.ts';
 
 export class FrameAllocator {
   private readonly memory: PhysicalMemory;
+  private readonly name: string;
   private readonly firstPage: number;
   /** One past the last page. */
   readonly endPage: number;
@@ -19,8 +20,10 @@ export class FrameAllocator {
   /** Claimed ranges [first, end), sorted, disjoint, all below the boundary. */
   private readonly claimed: { first: number; end: number }[] = [];
 
-  constructor(memory: PhysicalMemory, firstPage: number, pages: number) {
+  /** `name`: of the node, for errors. */
+  constructor(memory: PhysicalMemory, firstPage: number, pages: number, name = 'memory') {
     this.memory = memory;
+    this.name = name;
     this.firstPage = firstPage;
     this.endPage = firstPage + pages;
     this.boundary = this.endPage;
@@ -43,7 +46,7 @@ export class FrameAllocator {
     const first = Math.floor((this.boundary - pages) / alignPages) * alignPages;
     if (first < lowest) {
       throw new LabError(
-        'memory',
+        this.name,
         `the machine is out of memory: ${megabytes(pages)} more were needed.`,
         'Give the machine more memory, or make the workload smaller.',
       );
@@ -82,7 +85,7 @@ export class FrameAllocator {
     const end = page + pages;
     if (page < this.firstPage || end > this.boundary) {
       throw new LabError(
-        'memory',
+        this.name,
         `physical address 0x${(page * PAGE_SIZE).toString(16)} of the recording lies outside the machine's free memory.`,
         `Give the machine more memory than ${megabytes(end)}.`,
       );
