@@ -2,15 +2,19 @@ import { describe, expect, it } from 'vitest';
 import type { CacheLook } from '../../engine/lab/momentNames.ts';
 import { sampleCache } from '../testing/sampleLab.ts';
 import {
+  axisTicks,
   cacheGrid,
   cellText,
   entriesIn,
+  heatSteps,
   heldCount,
   MAX_COLUMNS,
   MAX_ROWS,
   MEASURES,
   measuresOf,
+  stepText,
   sumText,
+  warmth,
 } from './cacheView.ts';
 
 const AT = 5_000_000;
@@ -41,13 +45,12 @@ const words = (text: string): string => text.replaceAll('\u202f', ' ');
 
 describe('the grid of a cache', () => {
   it('has a cell for each place of a small one, sets across and ways down', () => {
-    const { across, rows, highest } = cacheGrid(sampleCache, 'uses', AT);
+    const { across, rows } = cacheGrid(sampleCache, 'uses', AT);
     expect(across).toBe('sets');
     expect(rows.map((row) => row.map(({ value }) => value))).toEqual([
       [6, 0],
       [0, 4],
     ]);
-    expect(highest).toBe(6);
   });
 
   it.each([
@@ -82,6 +85,42 @@ describe('the grid of a cache', () => {
     expect(cellText(cache(128, 4), several, 'evictions', AT)).toBe(
       'sets 0 to 1, way 0: 1 of 2 held; evictions of the sets: 2',
     );
+  });
+
+  it('shades by rank: five steps of as many cells, however far apart the values lie', () => {
+    const ages = [0, 1, 2, 3, 4, 5, 6, 7, 8, 4_999_999].map((age) => AT - age);
+    const skewed = { ...cache(10, 1), pages: new Float64Array(10).fill(1), filledAt: Float64Array.from(ages) };
+    const grid = cacheGrid(skewed, 'age', AT);
+    const steps = heatSteps(grid);
+    expect(steps).toEqual([
+      { from: 0, to: 1 },
+      { from: 2, to: 3 },
+      { from: 4, to: 5 },
+      { from: 6, to: 7 },
+      { from: 8, to: 4_999_999 },
+    ]);
+    expect(grid.rows[0]!.map((cell) => warmth(cell, steps))).toEqual([0.2, 0.2, 0.4, 0.4, 0.6, 0.6, 0.8, 0.8, 1, 1]);
+    expect(words(stepText('age', steps[4]!))).toBe('8 ps – 5 µs');
+  });
+
+  it('gives few different values a step each, and places that hold nothing none', () => {
+    const grid = cacheGrid(sampleCache, 'uses', AT);
+    const steps = heatSteps(grid);
+    expect(steps.map((step) => stepText('uses', step))).toEqual(['4', '6']);
+    expect(grid.rows.map((row) => row.map((cell) => warmth(cell, steps)))).toEqual([
+      [1, 0],
+      [0, 0.5],
+    ]);
+    const empty = { ...sampleCache, pages: new Float64Array(4) };
+    expect(heatSteps(cacheGrid(empty, 'held', AT))).toEqual([]);
+  });
+
+  it.each([1, 7, 32, 64])('numbers an axis of %i at places that are evenly apart', (length) => {
+    const ticks = axisTicks(Array.from({ length }, (_, index) => 3 * index));
+    expect(ticks.length).toBeLessThanOrEqual(8);
+    expect(ticks[0]).toEqual({ index: 0, text: '0' });
+    for (const { index, text } of ticks) expect(text).toBe(String(3 * index));
+    for (const [at, { index }] of ticks.entries()) expect(index).toBe(at * (ticks[1]?.index ?? 0));
   });
 
   it('has no measure that the cache does not keep', () => {

@@ -1,6 +1,6 @@
 /**
  * A translation cache made ready to be looked at: a grid of sets and ways of at most 64 by 16 cells, each of which stands for
- * one entry or, in a large cache, for several neighbours; how warm each cell is; and its words.
+ * one entry or, in a large cache, for several neighbours; how warm each cell is, in steps by rank; and its words.
  */
 import { addressOf } from '../../engine/lab/iovaText.ts';
 import type { CacheLook } from '../../engine/lab/momentNames.ts';
@@ -31,9 +31,16 @@ export interface CacheGrid {
   /** What runs from left to right; the other from top to bottom. */
   readonly across: 'sets' | 'ways';
   readonly rows: readonly (readonly CacheCell[])[];
-  /** Of the warmest cell. */
-  readonly highest: number;
 }
+
+/** The values that share one shade, from the least to the greatest that is there. */
+export interface HeatStep {
+  readonly from: number;
+  readonly to: number;
+}
+
+const MOST_STEPS = 5;
+const TICKS = 8;
 
 /** The measures that a cache can be coloured by: not every one counts its hits. */
 export function measuresOf({ uses }: CacheLook): readonly Measure[] {
@@ -51,22 +58,64 @@ export function cacheGrid(cache: CacheLook, measure: Measure, at: number): Cache
   const perColumn = Math.max(1, Math.ceil(columns / MAX_COLUMNS));
   const perRow = Math.max(1, Math.ceil(lines / MAX_ROWS));
   const rows: CacheCell[][] = [];
-  let highest = 0;
   for (let line = 0; line < lines; line += perRow) {
     const row: CacheCell[] = [];
     for (let column = 0; column < columns; column += perColumn) {
       const lastColumn = Math.min(columns, column + perColumn) - 1;
       const lastLine = Math.min(lines, line + perRow) - 1;
-      const cell =
+      row.push(
         across === 'sets'
           ? cellOf(cache, measure, at, column, lastColumn, line, lastLine)
-          : cellOf(cache, measure, at, line, lastLine, column, lastColumn);
-      highest = Math.max(highest, cell.value);
-      row.push(cell);
+          : cellOf(cache, measure, at, line, lastLine, column, lastColumn),
+      );
     }
     rows.push(row);
   }
-  return { across, rows, highest };
+  return { across, rows };
+}
+
+/**
+ * Steps by rank, each with about as many cells: ages and uses lie orders of magnitude apart, and a linear scale would give all
+ * but a few cells one shade. A handful of different values get a step each.
+ */
+export function heatSteps({ rows }: CacheGrid): HeatStep[] {
+  const values = rows
+    .flat()
+    .filter(isWarm)
+    .map(({ value }) => value)
+    .toSorted((left, right) => left - right);
+  const distinct = [...new Set(values)];
+  if (distinct.length <= MOST_STEPS) return distinct.map((value) => ({ from: value, to: value }));
+  const steps: HeatStep[] = [];
+  for (let step = 1; step <= MOST_STEPS; step += 1) {
+    const to = values[Math.ceil((values.length * step) / MOST_STEPS) - 1] ?? 0;
+    const before = steps.at(-1)?.to ?? Number.NEGATIVE_INFINITY;
+    const from = distinct.find((value) => value > before);
+    if (from !== undefined && to > before) steps.push({ from, to });
+  }
+  return steps;
+}
+
+/** From 0, for a cell with nothing to show, to 1 in the last step. */
+export function warmth(cell: CacheCell, steps: readonly HeatStep[]): number {
+  if (!isWarm(cell)) return 0;
+  const step = steps.findIndex(({ to }) => cell.value <= to);
+  return step < 0 ? 1 : (step + 1) / steps.length;
+}
+
+function isWarm({ held, value }: CacheCell): boolean {
+  return held > 0 || value > 0;
+}
+
+/** The numbers along an axis of the grid: at most a few, evenly apart. */
+export function axisTicks(firsts: readonly number[]): { readonly index: number; readonly text: string }[] {
+  const every = Math.max(1, Math.ceil(firsts.length / TICKS));
+  return firsts.flatMap((first, index) => (index % every === 0 ? [{ index, text: String(first) }] : []));
+}
+
+export function stepText(measure: Measure, { from, to }: HeatStep): string {
+  const [least, most] = [measureText(measure, from), measureText(measure, to)];
+  return least === most ? least : `${least} – ${most}`;
 }
 
 function cellOf(

@@ -71,8 +71,7 @@ export function useCommands(): CommandRunner {
       layout.stage = 'translation';
     },
     'view.showCompare': () => {
-      layout.open('panel');
-      layout.panelTab = 'summary';
+      layout.openPanel('summary');
     },
     'view.toggleOutline': () => layout.toggle('outline'),
     'view.toggleInspector': () => layout.toggle('inspector'),

@@ -1,16 +1,18 @@
 /**
  * Which tab is in front, which panes are open and how large they are. Sizes are percent and are kept by main among the
- * user's settings, not in the lab: how a person likes a window does not belong to the document.
+ * user's settings, not in the lab: how a person likes a window does not belong to the document. The lower panel opens by itself
+ * when there is something in it, until the user has said whether it shall be open.
  */
 import { defineStore } from 'pinia';
 import { computed, ref, shallowRef } from 'vue';
 import type { AppSettings, ThemeChoice } from '../../electron/ipc/api.ts';
+import { useLab } from './lab.ts';
 import { useNotices } from './notices.ts';
 
 export type StageTab = 'topology' | 'workload' | 'charts' | 'translation' | 'presets';
 export type PanelTab = 'summary' | 'events' | 'faults';
 export type PaneName = 'outline' | 'inspector' | 'panel';
-export type Dialog = 'palette' | 'keys' | null;
+export type Dialog = 'palette' | 'keys' | 'measuredPreset' | null;
 
 const DEFAULT_PANES: Readonly<Record<string, number>> = {
   outline: 16,
@@ -18,13 +20,15 @@ const DEFAULT_PANES: Readonly<Record<string, number>> = {
   panel: 31,
   'outline.closed': 0,
   'inspector.closed': 0,
-  'panel.closed': 0,
 };
+/** Of the lower panel: 1 open, 0 closed, absent as long as the user has not said. */
+const PANEL_CHOICE = 'panel.shown';
 
 const SAVE_DELAY_MS = 400;
 
 export const useLayout = defineStore('layout', () => {
   const notices = useNotices();
+  const lab = useLab();
   const stage = ref<StageTab>('topology');
   const panelTab = ref<PanelTab>('summary');
   const dialog = ref<Dialog>(null);
@@ -42,11 +46,16 @@ export const useLayout = defineStore('layout', () => {
   }
 
   function isClosed(pane: PaneName): boolean {
+    if (pane === 'panel') return (panes.value[PANEL_CHOICE] ?? (lab.hasOutcome ? 1 : 0)) === 0;
     return panes.value[`${pane}.closed`] === 1;
   }
 
   function change(changes: Readonly<Record<string, number>>): void {
-    panes.value = { ...panes.value, ...changes };
+    keep({ ...panes.value, ...changes });
+  }
+
+  function keep(next: Readonly<Record<string, number>>): void {
+    panes.value = next;
     if (timer !== null) clearTimeout(timer);
     timer = setTimeout(() => {
       timer = null;
@@ -59,15 +68,21 @@ export const useLayout = defineStore('layout', () => {
   }
 
   function toggle(pane: PaneName): void {
-    change({ [`${pane}.closed`]: isClosed(pane) ? 0 : 1 });
+    const closed = isClosed(pane);
+    change(pane === 'panel' ? { [PANEL_CHOICE]: closed ? 1 : 0 } : { [`${pane}.closed`]: closed ? 0 : 1 });
   }
 
   function open(pane: PaneName): void {
     if (isClosed(pane)) toggle(pane);
   }
 
+  function openPanel(tab: PanelTab): void {
+    open('panel');
+    panelTab.value = tab;
+  }
+
   function reset(): void {
-    change(DEFAULT_PANES);
+    keep(DEFAULT_PANES);
     resets.value += 1;
   }
 
@@ -92,5 +107,20 @@ export const useLayout = defineStore('layout', () => {
     }
   }
 
-  return { stage, panelTab, dialog, panes, theme, dark, resets, size, isClosed, resize, toggle, open, reset, connect };
+  return {
+    stage,
+    panelTab,
+    dialog,
+    panes,
+    theme,
+    dark,
+    resets,
+    size,
+    isClosed,
+    resize,
+    toggle,
+    openPanel,
+    reset,
+    connect,
+  };
 });

@@ -220,6 +220,7 @@ function sampleMoment({ at, walk }: InspectionRequest): MomentSnapshot {
   const outcome = { kind: 'translated', address: '0x40000', pages: 1, permissions: 3, stale: false } as const;
   const entry = {
     level: 0,
+    number: 1,
     tablePage: 9,
     index: Number(firstPages[0]) % 512,
     address: '0x9fc0',
