@@ -12,6 +12,7 @@ import {
   FAULT_TYPE_BLOCKED,
 } from '../faults.ts';
 import { hexadecimal, isDenied, pageTableWords, type FaultPlace, type VendorNames } from '../faultNames.ts';
+import { CONTEXT_RESERVED_BITS, LEGACY_REQUEST_WITH_PASID, ROOT_RESERVED_BITS } from './contextTable.ts';
 import {
   SCALABLE_CONTEXT_INACCESSIBLE,
   SCALABLE_CONTEXT_NOT_PRESENT,
@@ -32,6 +33,9 @@ const DEVICE_WORDS: ReadonlyMap<number, string> = new Map([
   [FAULT_ROOT_NOT_PRESENT, 'the device has no root entry'],
   [FAULT_CONTEXT_NOT_PRESENT, 'the device has no context entry'],
   [FAULT_CONTEXT_INVALID, 'the context entry asks for what there is not'],
+  [ROOT_RESERVED_BITS, 'the root entry has reserved bits set'],
+  [CONTEXT_RESERVED_BITS, 'the context entry has reserved bits set'],
+  [LEGACY_REQUEST_WITH_PASID, 'requests with a PASID need scalable mode'],
   [FAULT_TYPE_BLOCKED, "the device's entry does not allow requests of this kind"],
   [SCALABLE_ROOT_INACCESSIBLE, 'the root entry cannot be read'],
   [SCALABLE_ROOT_NOT_PRESENT, 'the device has no root entry'],
