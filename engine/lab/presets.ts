@@ -1,7 +1,7 @@
 /**
  * Cost presets: named sets of parameters, each with unit, source and mark, resolved with a lab's overrides into what the
- * machine is built with. What the hardware takes stands in fixtures/presets, what the CPU takes in dma/costs.ts: one
- * preset names both. Leaves out: structure (cache sizes, walkers, lanes), which belongs to the topology.
+ * machine is built with. What the hardware takes stands in fixtures/presets, what the CPU takes in its folder kernel-costs:
+ * one preset names both. Leaves out: structure (cache sizes, walkers, lanes), which belongs to the topology.
  */
 import defaultPreset from '../../fixtures/presets/default.json' with { type: 'json' };
 import fandsPreset from '../../fixtures/presets/fands-costs.json' with { type: 'json' };

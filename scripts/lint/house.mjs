@@ -68,7 +68,7 @@ export const house = [
   },
   {
     folder: 'engine/dma',
-    sees: engine('time', 'metrics', 'memory', 'pcie', 'iommu'),
+    sees: [...engine('time', 'metrics', 'memory', 'pcie', 'iommu'), 'fixtures/presets/kernel-costs'],
     packages: [],
     why: 'the DMA API serves every driver alike, so it may know none of them, nor the devices behind them.',
   },

@@ -1,12 +1,13 @@
 /**
  * What the calls of the DMA API cost the CPU that makes them: named parameters with unit, source and mark, resolved once
- * per run into picoseconds. Every layer charges its own part, so that the cost of a call is the sum of what it did.
+ * per run into picoseconds (their values: fixtures/presets/kernel-costs). Every layer charges its own part, so that the cost of a call
+ * is the sum of what it did.
  * Leaves out: what the hardware makes the CPU wait, which comes on top from the invalidation queue.
  */
+import publishedNanoseconds from '../../../fixtures/presets/kernel-costs/published-nanoseconds.json' with { type: 'json' };
+import recordedInstructions from '../../../fixtures/presets/kernel-costs/recorded-instructions.json' with { type: 'json' };
 import { picoseconds, PICOSECONDS_PER_NANOSECOND, type Picoseconds } from '../../time/picoseconds.ts';
 import { LabError } from '../../time/labError.ts';
-import { PUBLISHED_NANOSECONDS } from './costPresetPublished.ts';
-import { RECORDED_INSTRUCTIONS } from './costPresetRecorded.ts';
 import type { KernelProfileName } from './profiles.ts';
 
 /** measured: read off a measurement. derived: computed from measurements. assumed: a choice, for want of a measurement. */
@@ -83,7 +84,7 @@ const COST_KERNELS: Readonly<Record<KernelProfileName, CostKernel>> = {
 };
 
 /** One row of a preset: the value of a parameter in each kernel. `derivedIn`: kernels whose value was not recorded itself. */
-export interface DmaCostRow {
+interface DmaCostRow {
   readonly unit: 'instructions' | 'ns';
   readonly values: Readonly<Record<CostKernel, number>>;
   readonly mark: CostMark;
@@ -91,16 +92,21 @@ export interface DmaCostRow {
   readonly source: string;
 }
 
-export type DmaCostTable = Readonly<Record<DmaCostName, DmaCostRow>>;
+type DmaCostTable = Readonly<Record<DmaCostName, DmaCostRow>>;
 
 export const DMA_COST_PRESETS = ['recorded-instructions', 'published-nanoseconds'] as const;
 export type DmaCostPreset = (typeof DMA_COST_PRESETS)[number];
+
+const TABLES: Readonly<Record<DmaCostPreset, DmaCostTable>> = {
+  'recorded-instructions': recordedInstructions.parameters as DmaCostTable,
+  'published-nanoseconds': publishedNanoseconds.parameters as DmaCostTable,
+};
 
 /** Every cost in picoseconds, an integer. */
 export type DmaCosts = Readonly<Record<DmaCostName, Picoseconds>>;
 
 export function dmaCostParameters(preset: DmaCostPreset, profile: KernelProfileName): readonly DmaCostParameter[] {
-  const table = preset === 'recorded-instructions' ? RECORDED_INSTRUCTIONS : PUBLISHED_NANOSECONDS;
+  const table = TABLES[preset];
   const kernel = COST_KERNELS[profile];
   const borrowed = kernel === profile ? '' : `; value of kernel ${kernel}, the nearest one known`;
   return DMA_COST_NAMES.map((name) => {
