@@ -4,6 +4,7 @@ import { parseLab } from './check.ts';
 import { crossCheck } from './crossCheck.ts';
 import { LabRun } from './run.ts';
 import { labSchema, type LabDocument } from './schema.ts';
+import { SOCKET_PRESETS, withSocketPreset } from './socketPresets.ts';
 
 interface Parts {
   readonly socket?: Record<string, unknown>;
@@ -104,6 +105,27 @@ describe('the memory of a lab', () => {
     const slow = { socketLinkPerLine: 100 };
     const narrow = run({ secondSocket: true, workload: { ...writes, memory: 'dram1' }, overrides: slow });
     expect(narrow.durationPs).toBeGreaterThan(400 * 256 * 100_000);
+  });
+
+  it.each(SOCKET_PRESETS.map((preset) => [preset.id, preset] as const))(
+    'may come from the preset %s',
+    (_id, preset) => {
+      for (const [name, { source, help, unit, mark, value, range }] of Object.entries(preset.parameters)) {
+        expect([name, source !== '', help !== '', unit !== '']).toEqual([name, true, true, true]);
+        expect(['measured', 'derived', 'assumed']).toContain(mark);
+        expect(value).toBeGreaterThanOrEqual(range![0]!);
+        expect(value).toBeLessThanOrEqual(range![1]!);
+      }
+      const part = labWith({}).topology.parts.find((candidate) => candidate.kind === 'socket')!;
+      const socket = withSocketPreset(part, preset);
+      expect(crossCheck(labWith({ socket: { ...socket } }), null)).toEqual([]);
+      expect(run({ socket: { ...socket } }).count('tableReads')).toBeGreaterThan(0);
+    },
+  );
+
+  it('begins with the first of them', () => {
+    const named = labWith({ socket: { lastLevelCache: {} } }).topology.parts.find(({ kind }) => kind === 'socket');
+    expect(named).toEqual(withSocketPreset({ id: 'cpu0', kind: 'socket', cpus: 1 }, SOCKET_PRESETS[0]!));
   });
 
   it('is refused where it cannot be', () => {
