@@ -34,6 +34,7 @@ export const strings = {
   },
   run: {
     partial: 'partial',
+    more: (count: number): string => `${count} more`,
     partialHelp: 'Stopped before its end: the numbers are true, but of a part of the workload.',
     outdated: 'outdated',
     outdatedHelp: 'The lab was changed after this run.',
@@ -135,6 +136,7 @@ export const strings = {
     entries: 'entries',
     ways: 'ways',
     vendors: { vtd: 'Intel VT-d', amd: 'AMD-Vi', smmuv3: 'Arm SMMUv3', riscv: 'RISC-V IOMMU' },
+    vendorMarks: { vtd: 'VT-d', amd: 'AMD-Vi', smmuv3: 'SMMUv3', riscv: 'RISC-V' },
     acsByLinux: 'as Linux switches it on',
     acsOff: 'off',
     acsBits: {

@@ -77,7 +77,7 @@ export class NvmeDrive implements EventHandler {
   readonly name: string;
   readonly capabilities: ControllerCapabilities;
   readonly capacityBlocks: number;
-  readonly media = new NvmeMedia();
+  readonly media: NvmeMedia;
   private readonly port: DmaPort;
   private readonly events: EventQueue;
   private readonly counters: Counters;
@@ -95,14 +95,16 @@ export class NvmeDrive implements EventHandler {
   private readonly idleBuffers: Uint32Array<ArrayBuffer>[] = [];
   private readonly waitingForBuffer: number[] = [];
 
-  constructor(machine: NvmeDriveMachine, options: NvmeDriveOptions) {
+  /** `sharing`: another controller of the same drive, whose medium this one works on as well; null: it is the only one. */
+  constructor(machine: NvmeDriveMachine, options: NvmeDriveOptions, sharing: NvmeDrive | null = null) {
     this.name = options.name;
     this.port = machine.port;
     this.events = machine.events;
     this.counters = machine.counters;
     this.log = machine.log;
     this.capacityBlocks = Math.floor(options.capacityBytes / LOGICAL_BLOCK_BYTES);
-    this.timing = new NvmeMediaTiming(options.media);
+    this.media = sharing?.media ?? new NvmeMedia();
+    this.timing = sharing?.timing ?? new NvmeMediaTiming(options.media);
     this.capabilities = {
       maximumQueueEntriesSupported: options.maxQueueEntries - 1,
       maximumDataTransferBytes: options.maxTransferBytes,

@@ -19,14 +19,14 @@ import type { LabChecker } from './apiChecker.ts';
 import type { Host } from './buildHosts.ts';
 import type { DriveSlot } from './buildTopology.ts';
 import { DriveMetrics } from './driveMetrics.ts';
-import type { Comparison } from './schema.ts';
+import type { Comparison, PartOf } from './schema.ts';
 
 const GIB = 2 ** 30;
 const KIB = 2 ** 10;
 
-/** A drive of the machine. */
+/** A drive of the machine, or one of its virtual functions. */
 export interface MachineDrive {
-  /** Of its part. */
+  /** Of its part, or `nvme0.vf1`. */
   readonly id: string;
   /** As the DMA API knows it. */
   readonly device: DmaDevice;
@@ -56,11 +56,14 @@ export function buildDrives(slots: readonly DriveSlot[], surroundings: DriveSurr
   const { comparison, checking, metrics, events, work, dma: shared, listen } = surroundings;
   const { counters, log } = metrics;
   const drives: MachineDrive[] = [];
+  // The first function of each part, which is the physical one: its virtual ones share its medium.
+  const hardware = new Map<PartOf<'nvme'>, NvmeDrive>();
   for (const slot of slots) {
-    const { part, host, port, group, node } = slot;
-    const drive = buildDrive(slot, events, metrics);
+    const { id, part, host, port, group, node } = slot;
+    const drive = buildDrive(slot, hardware.get(part) ?? null, events, metrics);
+    if (!hardware.has(part)) hardware.set(part, drive);
     const member = drives.find((other) => other.group === group);
-    const sharing = slots.filter((other) => other.group === group).map((other) => other.part.id);
+    const sharing = slots.filter((other) => other.group === group).map((other) => other.id);
     const dma =
       member?.dma ??
       checking.createDma(
@@ -88,7 +91,7 @@ export function buildDrives(slots: readonly DriveSlot[], surroundings: DriveSurr
     const driver = new NvmeDriver(
       { dma, memory: host.cpuMemory, work, counters, metrics: driveMetrics, log },
       {
-        name: part.id,
+        name: id,
         device,
         drive,
         profile,
@@ -98,17 +101,22 @@ export function buildDrives(slots: readonly DriveSlot[], surroundings: DriveSurr
         queueDepth: part.queueDepth,
       },
     );
-    drives.push({ id: part.id, device, dma, driver, iommu: host.iommu, group, host, metrics: driveMetrics });
+    drives.push({ id, device, dma, driver, iommu: host.iommu, group, host, metrics: driveMetrics });
   }
   return drives;
 }
 
-function buildDrive({ part, port }: DriveSlot, events: EventQueue, { counters, log }: Metrics): NvmeDrive {
+function buildDrive(
+  { id, part, port }: DriveSlot,
+  sharing: NvmeDrive | null,
+  events: EventQueue,
+  { counters, log }: Metrics,
+): NvmeDrive {
   return new NvmeDrive(
     { port, events, counters, log },
     {
       ...NVME_DRIVE_DEFAULTS,
-      name: part.id,
+      name: id,
       capacityBytes: part.capacityGiB * GIB,
       maxQueueEntries: part.queueDepth,
       maxTransferBytes: part.maxTransferKiB * KIB,
@@ -122,6 +130,7 @@ function buildDrive({ part, port }: DriveSlot, events: EventQueue, { counters, l
         maxIops: part.maxIops,
       },
     },
+    sharing,
   );
 }
 

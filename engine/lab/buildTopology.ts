@@ -12,11 +12,14 @@ import type { Translator } from '../pcie/translator.ts';
 import type { SwitchOptions } from '../pcie/way.ts';
 import { nanoseconds } from '../time/picoseconds.ts';
 import type { Host } from './buildHosts.ts';
+import { functionsOf } from './driveFunctions.ts';
 import type { PlacedPort } from './enumeration.ts';
 import { pciTree } from './pciTree.ts';
 import type { PartOf } from './schema.ts';
 
+/** A function of a drive. */
 export interface DriveSlot {
+  readonly id: string;
   readonly part: PartOf<'nvme'>;
   readonly host: Host;
   readonly node: PortNode;
@@ -32,14 +35,17 @@ export function buildTopology(
   options: Omit<FabricOptions, 'translator' | 'memoryTiming'>,
   memorySystem: MemorySystem | null,
 ): readonly DriveSlot[] {
-  const { nodeOf, groupOf } = pciTree(hosts.map(({ placed }) => placed));
+  const { nodeOf, functionNodes, groupOf } = pciTree(hosts.map(({ placed }) => placed));
   const slots: DriveSlot[] = [];
   const place = ({ below }: PlacedPort, above: FabricPort, host: Host): void => {
     if (below === null) return;
     if (!('ports' in below)) {
-      const node = nodeOf(below);
-      const port = above.addFunction(below.sourceId);
-      slots.push({ part: below.part, host, node, port, group: groupOf(node) });
+      const { part } = below;
+      const nodes = functionNodes(below);
+      functionsOf(part).forEach(({ id }, index) => {
+        const node = nodes[index]!;
+        slots.push({ id, part, host, node, port: above.addFunction(node.sourceId), group: groupOf(node) });
+      });
       return;
     }
     const { part, ports } = below;

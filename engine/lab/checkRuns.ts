@@ -6,6 +6,7 @@
 import { LabError } from '../time/labError.ts';
 import type { Recording, RecordingFiles } from '../workloads/recordedRequest.ts';
 import type { LabProblem } from './check.ts';
+import { driveFunctions } from './driveFunctions.ts';
 import { LabRun } from './run.ts';
 import type { LabDocument, LabWorkload, Part, PartOf } from './schema.ts';
 
@@ -55,7 +56,7 @@ export function checkRecordings(lab: LabDocument, read: ReadonlyMap<string, Reco
 function fitProblem(lab: LabDocument, workload: LabWorkload, recording: Recording): LabProblem | null {
   const { parts } = lab.topology;
   const memory = firstMemory(parts);
-  const drive = parts.find((part) => part.kind === 'nvme' && part.id === workload.device);
+  const drive = driveFunctions(parts).find(({ id }) => id === workload.device)?.part;
   let memoryEnd = 0;
   let mediumEnd = 0;
   for (const { vectors, lba, bytes } of recording.requests) {
@@ -69,7 +70,7 @@ function fitProblem(lab: LabDocument, workload: LabWorkload, recording: Recordin
       problem: `the recording "${name}" uses memory up to the physical address 0x${memoryEnd.toString(16)}.`,
       remedy: `Use at least ${Math.ceil(memoryEnd / GIB) + 1}.`,
     };
-  if (drive?.kind !== 'nvme') return null;
+  if (drive === undefined) return null;
   if (mediumEnd > drive.capacityGiB * GIB)
     return {
       path: `topology.parts[${drive.id}].capacityGiB`,

@@ -6,6 +6,7 @@ import { kernelProfile, kernelProfileTitle } from '../dma/kernels/profiles.ts';
 import { DRIVER_FAULTS, type DriverFault } from '../dma/checker/driverFaults.ts';
 import { needsTwoStep } from '../schemes/schemes.ts';
 import type { LabProblem } from './check.ts';
+import { driveFunctions } from './driveFunctions.ts';
 import { HARDWARE_PRESET_IDS } from './hardwarePresets.ts';
 import { suggestNames } from './nearestNames.ts';
 import { overrideProblems } from './presets.ts';
@@ -43,7 +44,7 @@ function uniqueIds(elements: readonly { id: string }[], path: string): LabProble
 }
 
 function workloadProblems(lab: LabDocument, recordings: ReadonlySet<string> | null): LabProblem[] {
-  const drives = lab.topology.parts.filter((part) => part.kind === 'nvme');
+  const drives = driveFunctions(lab.topology.parts);
   const sockets = lab.topology.parts.filter((part) => part.kind === 'socket');
   const memories = lab.topology.parts.filter((part) => part.kind === 'memory');
   const cpus = sockets.reduce((sum, socket) => sum + socket.cpus, 0);
@@ -51,7 +52,7 @@ function workloadProblems(lab: LabDocument, recordings: ReadonlySet<string> | nu
   const users = new Map<string, string>();
   return lab.workloads.flatMap((workload): LabProblem[] => {
     const path = `workloads[${workload.id}]`;
-    const drive = drives.find((candidate) => candidate.id === workload.device);
+    const drive = drives.find((candidate) => candidate.id === workload.device)?.part;
     const problems: LabProblem[] = [];
     if (!drive)
       problems.push({

@@ -15,8 +15,9 @@ export const LIMITS = {
   rootPortsPerSocket: 31,
   /** Devices 0 to 31 of the bus inside a switch. */
   portsPerSwitch: 32,
-  /** As many workloads as drives. */
   drives: 16,
+  /** Physical and virtual, of all drives. */
+  driveFunctions: 32,
   /** MiB of one socket's cache: as large as any, and 64 MiB of bookkeeping. */
   lastLevelCacheMiB: 256,
   /** GiB of all memories: 8 TiB. */

@@ -3,14 +3,20 @@
  * machine, and for whoever shows the lab.
  */
 import { iommuGroups } from '../pcie/iommuGroups.ts';
+import { SrIovCapability } from '../pcie/virtualFunctions.ts';
 import { PortTree, type HostBridge, type PortNode } from '../pcie/portTree.ts';
 import { acsBits } from './accessControl.ts';
+import { functionsOf } from './driveFunctions.ts';
 import { enumerate, type PlacedDrive, type PlacedPort, type PlacedSocket, type PlacedSwitch } from './enumeration.ts';
 import type { Part } from './schema.ts';
 
+/** Virtual functions follow their physical one on its bus, which the ports above reach by function numbers of eight bits. */
+const NEXT_TO_EACH_OTHER = { firstVfOffset: 1, vfStride: 1, ariCapableHierarchy: true };
+
 export interface PciTree {
-  readonly tree: PortTree;
-  readonly nodeOf: (placed: PlacedPort | PlacedSwitch | PlacedDrive) => PortNode;
+  readonly nodeOf: (placed: PlacedPort | PlacedSwitch) => PortNode;
+  /** The functions of a drive, the physical one first (driveFunctions.ts). */
+  readonly functionNodes: (placed: PlacedDrive) => readonly PortNode[];
   /** The same number, the same IOMMU group. */
   readonly groupOf: (node: PortNode) => number;
 }
@@ -20,7 +26,10 @@ export function pciTree(sockets: readonly PlacedSocket[]): PciTree {
   const place = ({ below }: PlacedPort, above: PortNode): void => {
     if (below === null) return;
     if (!('ports' in below)) {
-      tree.addBelow(above, 'endpoint', below.sourceId);
+      const physicalFunction = tree.addBelow(above, 'endpoint', below.sourceId);
+      const totalVfs = below.part.virtualFunctions ?? 0;
+      if (totalVfs > 0)
+        new SrIovCapability({ ...NEXT_TO_EACH_OTHER, tree, physicalFunction, totalVfs }).enable(totalVfs);
       return;
     }
     const upstream = tree.addBelow(above, 'switch_upstream', below.sourceId);
@@ -36,8 +45,8 @@ export function pciTree(sockets: readonly PlacedSocket[]): PciTree {
   }
   const groups = iommuGroups(tree.functions);
   return {
-    tree,
     nodeOf: ({ sourceId }) => tree.find(sourceId)!,
+    functionNodes: ({ part, sourceId }) => functionsOf(part).map(({ number }) => tree.find(sourceId + number)!),
     groupOf: (node) => groups.get(node)!,
   };
 }
@@ -49,24 +58,30 @@ export interface PciPlace {
   readonly iommuGroup: number | null;
 }
 
-/** By the id of the part, of root ports, switches and drives. The parts make a machine (topologyCheck.ts). */
+/** By the id of the part or virtual function, of root ports, switches and drives. The parts make a machine (topologyCheck.ts). */
 export function pciPlaces(parts: readonly Part[]): ReadonlyMap<string, PciPlace> {
   const sockets = enumerate(parts);
-  const { nodeOf, groupOf } = pciTree(sockets);
+  const { nodeOf, functionNodes, groupOf } = pciTree(sockets);
   const places = new Map<string, PciPlace>();
   for (const socket of sockets) {
     const translated = parts.some((part) => part.kind === 'iommu' && part.parent === socket.part.id);
-    const note = (id: string, placed: PlacedPort | PlacedSwitch | PlacedDrive): void => {
-      const node = nodeOf(placed);
+    const note = (id: string, node: PortNode): void => {
       places.set(id, { address: node.name, iommuGroup: translated ? groupOf(node) : null });
     };
     const visit = ({ below }: PlacedPort): void => {
       if (below === null) return;
-      note(below.part.id, below);
-      if ('ports' in below) below.ports.forEach(visit);
+      if ('ports' in below) {
+        note(below.part.id, nodeOf(below));
+        below.ports.forEach(visit);
+        return;
+      }
+      const nodes = functionNodes(below);
+      functionsOf(below.part).forEach(({ id }, index) => {
+        note(id, nodes[index]!);
+      });
     };
     for (const rootPort of socket.rootPorts) {
-      note(rootPort.part.id, rootPort);
+      note(rootPort.part.id, nodeOf(rootPort));
       visit(rootPort);
     }
   }

@@ -89,6 +89,15 @@ const iommuPart = z
       .optional()
       .describe("Whose tables and commands the kernel writes. Left out: VT-d. AMD's tables grow and take no levels."),
     preset: id.optional().describe('The hardware preset that the values below come from. Left out: the first of them.'),
+    measured: z
+      .strictObject({
+        name,
+        entries: count(0, 65_536),
+        missNs: z.number().min(0).max(1e6),
+        baseNs: z.number().min(0).max(1e6),
+      })
+      .optional()
+      .describe('The measured latency curve that the values below were derived from, in place of a preset: K, m and b.'),
     cachingMode: z
       .boolean()
       .optional()
@@ -181,6 +190,11 @@ const nvmePart = z
       .optional()
       .describe('Behind an external port: pages that a buffer shares are bounced. Left out: trusted.'),
     dmaMaskBits: count(24, 64).optional().describe('Address bits that the drive can use. Left out: 64.'),
+    virtualFunctions: count(1, LIMITS.driveFunctions - 1)
+      .optional()
+      .describe(
+        'SR-IOV: so many further controllers with requester ids of their own, for workloads on "nvme0.vf1" and on; they share the medium and the link. Left out: none.',
+      ),
   })
   .describe('An NVMe drive.');
 

@@ -3,6 +3,7 @@
  * device at the end of a link, no switch below itself, and as many buses as PCI can number.
  */
 import type { LabProblem } from './check.ts';
+import { driveFunctions } from './driveFunctions.ts';
 import { enumerate } from './enumeration.ts';
 import { LIMITS } from './limits.ts';
 import { suggestNames } from './nearestNames.ts';
@@ -28,7 +29,13 @@ const PART_COUNTS: readonly { kind: PartKind; least: number; most: number; what:
 export function topologyProblems(parts: readonly Part[]): LabProblem[] {
   const tree = [...countProblems(parts), ...parentProblems(parts), ...cycleProblems(parts)];
   if (tree.length > 0) return tree;
-  return [...socketProblems(parts), ...linkProblems(parts), ...vendorProblems(parts), ...busProblems(parts)];
+  return [
+    ...socketProblems(parts),
+    ...linkProblems(parts),
+    ...functionProblems(parts),
+    ...vendorProblems(parts),
+    ...busProblems(parts),
+  ];
 }
 
 /** The socket that a part stands on or below; undefined where its parents lead nowhere. */
@@ -158,6 +165,23 @@ function linkProblems(parts: readonly Part[]): LabProblem[] {
       part.kind === 'rootPort' ? 'Use another root port, or a switch below this one.' : 'Use another switch.';
     return [{ path: `${pathOf(extra)}.parent`, problem, remedy }];
   });
+}
+
+function functionProblems(parts: readonly Part[]): LabProblem[] {
+  const all = driveFunctions(parts);
+  const extra = all[LIMITS.driveFunctions];
+  const tooMany = {
+    path: `topology.parts[${extra?.part.id ?? ''}].virtualFunctions`,
+    problem: `the drives have ${all.length} functions together, and at most ${LIMITS.driveFunctions} are emulated.`,
+    remedy: 'Use fewer virtual functions.',
+  };
+  const taken = all.flatMap(({ id, part, number }): LabProblem[] => {
+    const other = number === 0 ? undefined : parts.find((candidate) => candidate.id === id);
+    if (other === undefined) return [];
+    const problem = `"${id}" is the name of a virtual function of "${part.id}".`;
+    return [{ path: `${pathOf(other)}.id`, problem, remedy: 'Give the part another id.' }];
+  });
+  return [...(extra === undefined ? [] : [tooMany]), ...taken];
 }
 
 function vendorProblems(parts: readonly Part[]): LabProblem[] {

@@ -1,5 +1,6 @@
 /** What a part or a workload is, as rows of label and value with its unit: for the inspector, and the key ones for a node. */
 import type { AcsBitName } from '../../engine/lab/accessControl.ts';
+import type { DriveFunction } from '../../engine/lab/driveFunctions.ts';
 import { hardwarePreset } from '../../engine/lab/hardwarePresets.ts';
 import { pciPlaces } from '../../engine/lab/pciTree.ts';
 import { formatQuantity } from '../../engine/lab/quantity.ts';
@@ -36,8 +37,18 @@ function fact(key: keyof typeof words, value: string): Fact {
   return { key, label: typeof label === 'string' ? label : key, value };
 }
 
+/** `Drive 0`, and `Drive 0, VF 1` of a virtual function. */
+export function functionName({ part, number }: DriveFunction): string {
+  return number === 0 ? partName(part) : `${partName(part)}, VF ${number}`;
+}
+
+/** A vendor in brackets at the end of an IOMMU's label is not the user's choice of words: it follows what the part is now. */
+const VENDOR_IN_LABEL = new RegExp(` \\((?:${Object.values(words.vendorMarks).join('|')})\\)$`);
+
 export function partName(part: Part): string {
-  return part.label ?? part.id;
+  if (part.kind !== 'iommu') return part.label ?? part.id;
+  const mark = ` (${words.vendorMarks[part.vendor ?? 'vtd']})`;
+  return part.label === undefined ? `${part.id}${mark}` : part.label.replace(VENDOR_IN_LABEL, mark);
 }
 
 /** Where Linux finds a part: its PCI address, and the IOMMU group of a drive. */
@@ -127,6 +138,7 @@ export function partFacts(part: Part): Fact[] {
         fact('sgl', part.sgl ? words.yes : words.no),
         ...(part.untrusted === undefined ? [] : [fact('untrusted', part.untrusted ? words.yes : words.no)]),
         ...(part.dmaMaskBits === undefined ? [] : [fact('dmaMaskBits', count(part.dmaMaskBits))]),
+        ...(part.virtualFunctions === undefined ? [] : [fact('virtualFunctions', count(part.virtualFunctions))]),
       ];
   }
 }
@@ -153,7 +165,7 @@ export function nodeLines(part: Part): string[] {
     case 'nvme':
       return [
         `${bytes(part.capacityGiB * 2 ** 30)}, ${formatQuantity(part.maxReadMBps * 1e6, 'bytes/s')} read`,
-        part.sgl ? 'PRP and SGL' : 'PRP only',
+        `${part.sgl ? 'PRP and SGL' : 'PRP only'}${part.virtualFunctions === undefined ? '' : `, ${part.virtualFunctions} VF`}`,
       ];
   }
 }
