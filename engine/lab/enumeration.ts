@@ -59,18 +59,6 @@ export function enumerate(parts: readonly Part[]): readonly PlacedSocket[] {
   });
 }
 
-/** All drives, in the order of their addresses. */
-export function drivesBelow(sockets: readonly PlacedSocket[]): readonly PlacedDrive[] {
-  const found: PlacedDrive[] = [];
-  const visit = ({ below }: PlacedPort): void => {
-    if (below === null) return;
-    if ('ports' in below) below.ports.forEach(visit);
-    else found.push(below);
-  };
-  for (const { rootPorts } of sockets) rootPorts.forEach(visit);
-  return found;
-}
-
 /** `bus` is the secondary bus of the port above. */
 function placeBelow(
   parts: readonly Part[],
