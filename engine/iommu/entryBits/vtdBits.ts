@@ -30,6 +30,7 @@ export const VTD_SECOND_STAGE_BITS: readonly BitField[] = [
   bit(9, 'D', 'written since it was cleared', 'not written, or not kept by this IOMMU', 'leaf'),
   bit(11, 'SNP', 'processor caches are snooped whatever the request says', 'snooped as the request says', 'leaf'),
   address(51, 12),
+  bit(62, 'TM', 'reserved: until revision 3.2 of the specification a transient mapping', ''),
 ];
 
 export const X86_64_BITS: readonly BitField[] = [

@@ -15,7 +15,7 @@
  * | 62    | IW        | write allowed                                                        |
  *
  * With NextLevel 7 the address field of a leaf of 2^n pages ends in n - 1 ones behind a zero, and the entry stands in all
- * places that the leaf covers. Every power of two from 4 KiB to 2^51 bytes is a size, but for 512 GiB. Tables grow from
+ * places that the leaf covers. The sixth level has no leaves. Every power of two from 4 KiB to 2^51 bytes is a size, but for 512 GiB. Tables grow from
  * 3 levels to 6 as addresses ask for it; IOVAs have 64 bits. Permissions are those of every entry on the way, combined.
  * NextLevel may be lower than the level below: the levels between are skipped, and an address whose bits for them are not all zero faults.
  * Linux writes no such tables, and leaves without A and D.
@@ -44,6 +44,7 @@ const LARGEST_LEAF_EXPONENT = 51 - 12;
 const MISSING_LEAF_EXPONENT = 39 - 12;
 /** Pages of a 64-bit address space. */
 const ADDRESS_SPACE_PAGES = 2 ** 52;
+const HIGHEST_LEAF_LEVEL = 4;
 
 const LEAF_SIZES = Array.from({ length: LARGEST_LEAF_EXPONENT + 1 }, (_, exponent) => 2 ** exponent).filter(
   (pages) => pages !== 2 ** MISSING_LEAF_EXPONENT,
@@ -76,8 +77,9 @@ export const AMD_V1 = pageTableFormat({
   isValid: (low, high, level) => {
     const next = nextLevel(low);
     const span = PAGES_PER_ENTRY[level]!;
+    if (next !== 0 && next !== SIZE_IN_ADDRESS) return next <= level;
+    if (level > HIGHEST_LEAF_LEVEL) return false;
     if (next === 0) return addressPage(low, high) % span === 0;
-    if (next !== SIZE_IN_ADDRESS) return next <= level;
     const pages = sizeInAddress(addressPage(low, high));
     return pages > span && pages < span * ENTRIES_PER_TABLE;
   },

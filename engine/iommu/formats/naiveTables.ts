@@ -45,6 +45,8 @@ function readAmd(entry: bigint, level: number): Step {
   const nextLevel = Number((entry >> 9n) & 7n);
   const address = entry & ADDRESS_BITS;
   const ownBits = 12n + 9n * BigInt(level);
+  // 2.2.3, page table level parameters: the sixth level maps nothing itself
+  if (level === 5 && (nextLevel === 0 || nextLevel === 7)) return FAULT;
   if (nextLevel === 0) {
     return address % (1n << ownBits) === 0n ? { kind: 'leaf', address, sizeBits: ownBits, permissions } : FAULT;
   }
@@ -58,7 +60,11 @@ function readAmd(entry: bigint, level: number): Step {
 
 function readStep(format: PageTableFormatName, entry: bigint, level: number): Step {
   if (format === 'amd-v1') return readAmd(entry, level);
-  if (format === 'vtd-second-stage') return readVtd(entry, level, (entry & 3n) !== 0n, Number(entry & 3n));
+  if (format === 'vtd-second-stage') {
+    const step = readVtd(entry, level, (entry & 3n) !== 0n, Number(entry & 3n));
+    // 9.8: bit 62 is reserved (of old it was TM), and bit 11, which in a leaf is SNP, in an entry that points at a table
+    return bit(entry, 62n) === 1 || (step.kind === 'table' && bit(entry, 11n) === 1) ? FAULT : step;
+  }
   // bit 12 of a large page is one of the memory type's, not of the address
   const memoryType = level > 0 && bit(entry, 7n) === 1 ? entry & (1n << 12n) : 0n;
   return readVtd(entry - memoryType, level, (entry & 5n) === 5n, 1 + 2 * bit(entry, 1n));

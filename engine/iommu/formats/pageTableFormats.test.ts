@@ -210,6 +210,61 @@ function entriesOf(memory: PhysicalMemory, table: GenericPageTable, page: number
   return found;
 }
 
+describe('bits that are reserved', () => {
+  const translates = (format: PageTableFormat, levels: number, level: number, entry: bigint): boolean => {
+    const memory = new PhysicalMemory(64 * 4096);
+    for (let above = levels - 1; above > level; above -= 1) {
+      const table = levels - above + 1;
+      const pointer = BigInt(format.tableLow(table, above)) | (BigInt(format.tableHigh(table)) << 32n);
+      writeEntry(memory, levels - above, 0, pointer);
+    }
+    writeEntry(memory, levels - level, 0, entry);
+    writeEntry(memory, 40, 0, BigInt(format.leafLow(7, 0, 1, 3)) | (BigInt(format.leafHigh(7, 0, 1, 3)) << 32n));
+    return new Walker(memory, format).walkFromRoot(1, 0, false, 1, levels);
+  };
+
+  test('VT-d second stage: bit 62 anywhere, SNP (bit 11) where an entry points at a table, PS above 1 GiB (9.8)', () => {
+    const refused = (level: number, entry: bigint): boolean => !translates(VTD_SECOND_STAGE, 5, level, entry);
+    const table = (40n << 12n) | 3n;
+    expect([refused(1, table), refused(1, table | (1n << 11n)), refused(1, table | (1n << 62n))]).toEqual([
+      false,
+      true,
+      true,
+    ]);
+    for (const level of [0, 1, 2]) {
+      const leaf = (level === 0 ? 0n : 1n << 7n) | 3n;
+      expect([refused(level, leaf | (1n << 11n)), refused(level, leaf | (1n << 62n))]).toEqual([false, true]);
+    }
+    for (const level of [3, 4]) expect(refused(level, 3n | (1n << 7n))).toBe(true);
+    // 63, 61:52 and 10 are ignored
+    expect(refused(0, 3n | (0xbffn << 52n) | (1n << 10n))).toBe(false);
+  });
+
+  test("first stage: PS above 1 GiB, bits of a large leaf's address below its size; 62:52 are ignored (9.7)", () => {
+    const refused = (level: number, entry: bigint): boolean => !translates(VTD_FIRST_STAGE, 5, level, entry);
+    for (const level of [3, 4]) expect(refused(level, 7n | (1n << 7n))).toBe(true);
+    expect([refused(1, 0x87n), refused(1, 0x87n | (1n << 12n)), refused(1, 0x87n | (1n << 13n))]).toEqual([
+      false,
+      false,
+      true,
+    ]);
+    expect([refused(2, 0x87n), refused(2, 0x87n | (1n << 12n)), refused(2, 0x87n | (1n << 29n))]).toEqual([
+      false,
+      false,
+      true,
+    ]);
+    expect(refused(0, 7n | (0x7ffn << 52n))).toBe(false);
+  });
+
+  test('AMD: the sixth level has no leaves, by neither encoding, and an entry of the first points at no table (2.2.3)', () => {
+    const open = 1n | (3n << 61n);
+    const refused = (level: number, entry: bigint): boolean => !translates(AMD_V1, 6, level, open | entry);
+    expect([refused(4, 0n), refused(5, 0n)]).toEqual([false, true]);
+    expect(refused(5, (((1n << 40n) - 1n) << 12n) | (7n << 9n))).toBe(true);
+    for (const next of [1n, 6n]) expect(refused(0, next << 9n)).toBe(true);
+  });
+});
+
 describe('the bits that are written', () => {
   test('VT-d second stage: R, W and PS, nothing else (9.8)', () => {
     const { memory, table } = build(VTD_SECOND_STAGE, 4);

@@ -8,8 +8,9 @@
  * | 7     | PS   | leaf at level 1 (2 MiB) or level 2 (1 GiB)                           |
  * | 8     | A    | accessed, in scalable mode where the PASID entry asks for it (SSADE) |
  * | 9     | D    | of a leaf: dirty, likewise                                           |
- * | 11    | SNP  | force snoop                                                          |
+ * | 11    | SNP  | of a leaf: force snoop; reserved in an entry that points at a table  |
  * | 51:12 | ADDR | page of the next table, or of the leaf                               |
+ * | 62    |      | reserved; until revision 3.2 of the specification it was TM          |
  *
  * 3 levels cover 39 bits of IOVA, 4 levels 48, 5 levels 57. Permissions are those of every entry on the way, combined.
  * Leaves out: EMT and IPAT (memory types).
@@ -27,6 +28,9 @@ import {
 const PAGE_SIZE_BIT = 1 << 7;
 const ACCESSED = 1 << 8;
 const DIRTY = 1 << 9;
+const SNOOP = 1 << 11;
+/** Bit 62, in the high word. */
+const RESERVED = 1 << 30;
 /** The highest level that may hold a leaf: 1 GiB. */
 const HIGHEST_LEAF_LEVEL = 2;
 
@@ -51,7 +55,11 @@ export const VTD_SECOND_STAGE = pageTableFormat({
   isLeaf: (low, level) => level === 0 || (low & PAGE_SIZE_BIT) !== 0,
   leafPages: (_low, _high, level) => PAGES_PER_ENTRY[level]!,
   target: addressPage,
-  isValid: isAligned,
+  isValid: (low, high, level) => {
+    if ((high & RESERVED) !== 0) return false;
+    if (level === 0) return true;
+    return (low & PAGE_SIZE_BIT) === 0 ? (low & SNOOP) === 0 : isAligned(low, high, level);
+  },
   leafLow: (physPage, level, _pages, permissions) =>
     (addressLow(physPage) | permissions | (level > 0 ? PAGE_SIZE_BIT : 0)) >>> 0,
   leafHigh: addressHigh,
