@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { RandomStream } from '../time/random.ts';
 import { ACS_BIT_NAMES, type AcsBitName } from './accessControl.ts';
 import { checkLab } from './check.ts';
+import { driveFunctions, type DriveFunction } from './driveFunctions.ts';
 import { buildMachine } from './machine.ts';
 import type { LabDocument, Part } from './schema.ts';
 
@@ -36,6 +37,7 @@ function randomAcs(random: RandomStream): AcsBitName[] | undefined {
 function randomDocument(random: RandomStream): Record<string, unknown> {
   const parts: Record<string, unknown>[] = [];
   const drives: string[] = [];
+  const functions: string[] = [];
   const vendor = pick(random, VENDORS);
   const add = (kind: string, parent: string, fields: Record<string, unknown> = {}): string => {
     const id = `${kind}-${parts.length}`;
@@ -50,7 +52,9 @@ function randomDocument(random: RandomStream): Record<string, unknown> {
   const populate = (parent: string, depth: number): void => {
     if (drives.length === 6) return;
     if (depth === 2 || random.below(2) === 0) {
-      add('nvme', parent);
+      const virtualFunctions = random.below(4);
+      const id = add('nvme', parent, virtualFunctions === 0 ? {} : { virtualFunctions });
+      for (let number = 1; number <= virtualFunctions; number += 1) functions.push(`${id}.vf${number}`);
       return;
     }
     const storeAndForward = random.below(2) === 0;
@@ -72,16 +76,16 @@ function randomDocument(random: RandomStream): Record<string, unknown> {
     seed: random.below(1_000),
     kernelProfile: '7.3',
     topology: { parts },
-    workloads: drives.map((device) => ({ ...workload, id: `on-${device}`, device })),
+    workloads: [...drives, ...functions].slice(0, 10).map((device) => ({ ...workload, id: `on-${device}`, device })),
     comparison: [{ id: 'only', scheme: pick(random, SCHEMES), domain: pick(random, DOMAINS) }],
   };
 }
 
 /**
  * The group of a drive by hand: walking up, the highest port that is reached before everything above isolates; the port itself
- * stands for the group. A drive that is alone on its link has its own where every port above isolates.
+ * stands for the group. A function, virtual or not, has its own where every port above isolates.
  */
-function groupByHand(parts: readonly Part[], drive: Part): string {
+function groupByHand(parts: readonly Part[], { id, part: drive }: DriveFunction): string {
   const isolates = (part: Part | undefined): boolean =>
     (part?.kind === 'rootPort' || part?.kind === 'switch') &&
     (part.acs === undefined || ISOLATING.every((bit) => part.acs?.includes(bit)));
@@ -97,7 +101,7 @@ function groupByHand(parts: readonly Part[], drive: Part): string {
     through = part.id;
   }
   const last = ways.findLastIndex(({ free }) => !free);
-  return last < 0 ? drive.id : ways[last]!.name;
+  return last < 0 ? id : ways[last]!.name;
 }
 
 describe('random machines', () => {
@@ -117,15 +121,7 @@ describe('random machines', () => {
       machine.releaseDrivers();
       expect(machine.workloads.every(({ done, failed }) => done && failed === 0)).toBe(true);
       expect(machine.metrics.counters.get('faults')).toBe(0);
-      const byHand = new Map(
-        machine.drives.map(({ id }) => [
-          id,
-          groupByHand(
-            parts,
-            parts.find((part) => part.id === id)!,
-          ),
-        ]),
-      );
+      const byHand = new Map(driveFunctions(parts).map((one) => [one.id, groupByHand(parts, one)]));
       for (const one of machine.drives) {
         expect(one.iommu?.name).toBe(
           parts.find((part) => part.kind === 'iommu' && part.parent === one.host.placed.part.id)?.id,
