@@ -94,6 +94,8 @@ export interface IommuInside {
   readonly rootPage: number;
   /** When each walker is done with its walk. */
   readonly walkerFreeAt: Readonly<Float64Array>;
+  /** Null: every read of a table takes the same. */
+  readonly tableReadTiming: TableReadTiming | null;
 }
 
 const PAGING_CACHE_HITS = [COUNTER.pagingCacheHits2M, COUNTER.pagingCacheHits1G, COUNTER.pagingCacheHits512G] as const;
@@ -164,8 +166,8 @@ export class Iommu implements Translator, AtsTranslator {
 
   /** For whoever looks into it (look/): from there nothing may be changed. */
   get inside(): IommuInside {
-    const { memory, context, rootPage, walkerFreeAt } = this;
-    return { memory, context, rootPage, walkerFreeAt };
+    const { memory, context, rootPage, walkerFreeAt, tableReadTiming } = this;
+    return { memory, context, rootPage, walkerFreeAt, tableReadTiming };
   }
 
   /** The register that says where the root table, or AMD's device table, lies. */

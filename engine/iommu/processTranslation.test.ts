@@ -205,6 +205,7 @@ test('each read of a walk takes the time of the memory that it goes to', () => {
         asked.push(page, word);
         return at + 1000 * (asked.length / 2);
       },
+      tablePlace: () => ({ dram: false, remote: false }),
     },
   });
   iommu.setRootTable(root);

@@ -15,9 +15,10 @@ import { inspectWalk, type WalkSnapshot } from './walkInspection.ts';
 const NO_RECORDINGS = new Map();
 const MOMENT = 200_000_000;
 
-function lab(domain: string, iommu: Record<string, unknown> = {}): LabDocument {
+function lab(domain: string, iommu: Record<string, unknown> = {}, socket: Record<string, unknown> = {}): LabDocument {
   const { topology } = sampleDocument() as { topology: { parts: { kind: string }[] } };
-  const parts = topology.parts.map((part) => (part.kind === 'iommu' ? { ...part, ...iommu } : part));
+  const own: Readonly<Record<string, Record<string, unknown>>> = { iommu, socket };
+  const parts = topology.parts.map((part) => ({ ...part, ...own[part.kind] }));
   return sampleLab({ topology: { parts }, comparison: [{ id: 'only', scheme: 'map_sg', domain }] });
 }
 
@@ -58,6 +59,8 @@ function addresses(document: LabDocument): string[] {
 const MACHINES: readonly [string, LabDocument][] = [
   ['VT-d, lazy', lab('lazy')],
   ['VT-d, strict', lab('strict')],
+  ['VT-d, past caches', lab('strict', { coherent: false, pagingCache2M: 1 })],
+  ['VT-d, through a cache', lab('strict', {}, { lastLevelCache: { sizeMiB: 1, ways: 2, deviceWays: 2 } })],
   ['VT-d, passthrough', lab('passthrough')],
   ['VT-d, three levels', lab('strict', { levels: 3 })],
   ['VT-d, scalable mode', lab('lazy', { scalableMode: true })],

@@ -88,6 +88,7 @@ export interface WalkPlace {
 
 const NO_WALK: LookedWalk = { entries: [], fault: 0, physPage: -1, permissions: 0 };
 const BYTES_PER_ENTRY = 8;
+const WORDS_PER_ENTRY = 2;
 const PAGE_BYTES = 4096;
 
 export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): WalkSnapshot {
@@ -101,7 +102,7 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
   }
   const { page, offset, text } = written;
   const { at, iommu, sourceId } = place;
-  const { context, rootPage, memory, walkerFreeAt } = iommu.inside;
+  const { context, rootPage, memory, walkerFreeAt, tableReadTiming } = iommu.inside;
   const steps: WalkStep[] = [];
   const caches: CacheAnswer[] = [];
   let time = at;
@@ -202,8 +203,13 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
   );
   waitUntil('wait for a page walker', Math.min(...walkerFreeAt));
   spend('page walk begins', 'walkOverhead');
-  for (const { level } of looked.entries) {
-    if (level <= firstRead) spend(`entry of level ${names.level(level)} read`, 'tableRead');
+  for (const { level, tablePage: entryPage, index } of looked.entries) {
+    if (level > firstRead) continue;
+    const from = tableReadTiming?.tablePlace(entryPage, index * WORDS_PER_ENTRY);
+    spend(`entry of level ${names.level(level)} read`, from?.dram === true ? 'dramTableRead' : 'tableRead');
+    if (from?.remote !== true) continue;
+    spend('from the other socket', 'remoteSocket');
+    spend('over the interconnect', 'socketLinkPerLine');
   }
   if (looked.fault !== 0) return refuse(looked.fault, looked, firstRead);
   const { physPage, permissions } = looked;

@@ -74,6 +74,10 @@ describe('memory of several sockets', () => {
           } else {
             const cached = near || far || deviceWays[node] === null;
             const take = (near ? 0 : away) + (cached ? COSTS.tableRead : COSTS.dramTableRead);
+            expect(views[from]!.tablePlace(page, line * 16 + 6)).toEqual({
+              dram: !cached,
+              remote: !near && node !== from,
+            });
             expect(views[from]!.tableRead(page, line * 16 + 6, 1000)).toBe(1000 + take);
           }
         }

@@ -11,7 +11,7 @@ import { COUNTER, type Counters } from '../metrics/counters.ts';
 import type { Picoseconds } from '../time/picoseconds.ts';
 import { PAGE_SIZE } from './addresses.ts';
 import type { LastLevelCache } from './lastLevelCache.ts';
-import type { DataTiming, TableReadTiming } from './memoryTiming.ts';
+import type { DataTiming, TablePlace, TableReadTiming } from './memoryTiming.ts';
 import { SocketLink } from './socketLink.ts';
 
 const LINE_BYTES = 64;
@@ -115,6 +115,15 @@ export class NodeView implements TableReadTiming, DataTiming {
     if (!cached) values[COUNTER.dramTableReads]! += 1;
     const read = cached ? costs.tableRead : costs.dramTableRead;
     return (home === node ? at : this.fetch(home, 1, at)) + read;
+  }
+
+  tablePlace(physPage: number, word: number): TablePlace {
+    const { system, node, cache, snoops } = this;
+    const phys = physPage * PAGE_SIZE + word * WORD_BYTES;
+    if (snoops && cache?.holds(phys) === true) return { dram: false, remote: false };
+    const home = system.nodeOf(physPage);
+    const homeCache = system.nodes[home]!.cache;
+    return { dram: !snoops || homeCache?.holds(phys) === false, remote: home !== node };
   }
 
   dataRead(physPage: number, offset: number, bytes: number, at: number): number {

@@ -11,6 +11,15 @@ export interface TableReadTiming {
    * 1023, as `PhysicalMemory.readWord` counts them.
    */
   tableRead(physPage: number, word: number, at: number): number;
+  /** Where the entry would come from now, for whoever only looks: nothing changes by it. */
+  tablePlace(physPage: number, word: number): TablePlace;
+}
+
+export interface TablePlace {
+  /** From DRAM, for want of a cache that has it and may be looked into. */
+  readonly dram: boolean;
+  /** Over the interconnect, from another socket. */
+  readonly remote: boolean;
 }
 
 export interface DataTiming {
