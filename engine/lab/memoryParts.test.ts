@@ -45,7 +45,7 @@ function run(parts: Parts) {
   const machine = LabRun.prepare(parseLab(labWith(parts), 'memory'), 'run', new Map());
   while (machine.advance(100_000) === 'running');
   const { counters, progress } = machine.result();
-  const count = (name: string): number => counters[name];
+  const count = (name: string): number => counters[name] ?? Number.NaN;
   expect(count('faults')).toBe(0);
   return { count, durationPs: progress.virtualTimePs };
 }
