@@ -25,7 +25,7 @@ describe('a lab that does not hold together', () => {
     [
       'topology.parts[nvme0].parent',
       'cpu0',
-      /parts\[nvme0\]\.parent: "cpu0" is a socket, and a nvme hangs below a rootPort/,
+      /parts\[nvme0\]\.parent: "cpu0" is a socket, and an nvme hangs below a rootPort/,
     ],
     [
       'topology.parts[iommu0]',

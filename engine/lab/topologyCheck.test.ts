@@ -62,7 +62,7 @@ describe('a topology that makes no machine', () => {
       'a drive on a socket',
       withParts({ nvme2: { parent: 'cpu1' } }),
       'topology.parts[nvme2].parent',
-      /"cpu1" is a socket, and a nvme hangs below a rootPort or a switch/,
+      /"cpu1" is a socket, and an nvme hangs below a rootPort or a switch/,
       /Use port0 or port1 or switch0/,
     ],
     [

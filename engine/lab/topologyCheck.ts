@@ -76,7 +76,8 @@ function parentProblems(parts: readonly Part[]): LabProblem[] {
     const candidates = parts
       .filter((candidate) => candidate !== part && wanted.includes(candidate.kind))
       .map((candidate) => candidate.id);
-    const add = `Add a ${wanted.join(' or a ')}.`;
+    const below = wanted.map(withArticle).join(' or ');
+    const add = `Add ${below}.`;
     if (!parent) {
       const remedy = suggestNames(part.parent, candidates) || add;
       return [{ path, problem: `no such part "${part.parent}".`, remedy }];
@@ -84,7 +85,7 @@ function parentProblems(parts: readonly Part[]): LabProblem[] {
     return [
       {
         path,
-        problem: `"${parent.id}" is a ${parent.kind}, and a ${part.kind} hangs below a ${wanted.join(' or a ')}.`,
+        problem: `"${parent.id}" is ${withArticle(parent.kind)}, and ${withArticle(part.kind)} hangs below ${below}.`,
         remedy: candidates.length > 0 ? `Use ${candidates.join(' or ')}.` : add,
       },
     ];
@@ -202,6 +203,10 @@ function busProblems(parts: readonly Part[]): LabProblem[] {
     const problem = `its root ports and switches need ${busesNeeded} buses, and it can number ${buses}.`;
     return [{ path: pathOf(part), problem, remedy: 'Remove ports or switches, or spread them over the sockets.' }];
   });
+}
+
+function withArticle(kind: PartKind): string {
+  return `${kind === 'iommu' || kind === 'nvme' ? 'an' : 'a'} ${kind}`;
 }
 
 function pathOf(part: Part): string {
