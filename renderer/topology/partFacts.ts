@@ -4,7 +4,7 @@ import type { DriveFunction } from '../../engine/lab/driveFunctions.ts';
 import { hardwarePreset } from '../../engine/lab/hardwarePresets.ts';
 import { pciPlaces } from '../../engine/lab/pciTree.ts';
 import { formatQuantity } from '../../engine/lab/quantity.ts';
-import type { BioWorkload, LabWorkload, Part } from '../../engine/lab/schema.ts';
+import type { BioWorkload, LabWorkload, Part, PartOf } from '../../engine/lab/schema.ts';
 import { strings } from '../strings.ts';
 
 export interface Fact {
@@ -67,10 +67,19 @@ function acsText(bits: readonly AcsBitName[] | undefined): string {
   return bits.length === 0 ? words.acsOff : bits.map((bit) => words.acsBits[bit]).join(', ');
 }
 
+function cacheFacts(cache: PartOf<'socket'>['lastLevelCache']): Fact[] {
+  if (cache === undefined) return [];
+  return [
+    fact('lastLevelCache', bytes(cache.sizeMiB * 2 ** 20)),
+    fact('cacheWays', withUnit(cache.ways, words.ways)),
+    fact('deviceWays', cache.deviceWays === 0 ? words.ddioOff : withUnit(cache.deviceWays, words.ways)),
+  ];
+}
+
 export function partFacts(part: Part): Fact[] {
   switch (part.kind) {
     case 'socket':
-      return [fact('cpus', count(part.cpus))];
+      return [fact('cpus', count(part.cpus)), ...cacheFacts(part.lastLevelCache)];
     case 'memory':
       return [
         fact('sizeGiB', bytes(part.sizeGiB * 2 ** 30)),
@@ -83,6 +92,7 @@ export function partFacts(part: Part): Fact[] {
         fact('preset', hardwarePreset(part.preset).title),
         ...(part.cachingMode === undefined ? [] : [fact('cachingMode', part.cachingMode ? words.yes : words.no)]),
         ...(part.scalableMode === undefined ? [] : [fact('scalableMode', part.scalableMode ? words.yes : words.no)]),
+        ...(part.coherent === undefined ? [] : [fact('coherent', part.coherent ? words.yes : words.no)]),
         fact('levels', count(part.levels)),
         fact('iotlbEntries4K', withUnit(part.iotlbEntries4K, words.entries)),
         fact('iotlbEntries2M', withUnit(part.iotlbEntries2M, words.entries)),
