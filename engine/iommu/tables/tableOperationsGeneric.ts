@@ -197,7 +197,7 @@ export class GenericPageTable extends PageTable {
   private unmapLeaves(table: number, first: number, last: number): boolean {
     const before = this.unmapNext;
     const whole = this.clearLeaves(table, first, last);
-    this.clean(table, tableIndex(first, 0), this.unmapNext - before);
+    if (this.writes !== null) this.clean(table, tableIndex(first, 0), this.unmapNext - before);
     return whole;
   }
 
