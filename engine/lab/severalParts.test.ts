@@ -12,6 +12,7 @@ import type { RunResult } from './runTypes.ts';
 import type { LabDocument } from './schema.ts';
 import { runEntries } from './storedRun.ts';
 import { summaryTable } from './summary.ts';
+import { sampleLab } from './testing/sampleLab.ts';
 import { twoSocketLab, type PartFields } from './testing/twoSockets.ts';
 
 const NO_RECORDINGS = new Map();
@@ -36,6 +37,13 @@ function runWhole(lab: LabDocument, comparisonId: string, slice = 1_000): RunRes
 function row(result: RunResult, key: string): number {
   return result.summary.rows.find((candidate) => candidate.key === key)?.value ?? Number.NaN;
 }
+
+describe('a document', () => {
+  it('keeps to what it says: fields of larger machines that were left out stay out', () => {
+    expect(JSON.stringify(sampleLab())).not.toMatch(/"(acs|memory|virtualFunctions)":/);
+    expect(JSON.stringify(twoSocketLab())).not.toMatch(/"(acs|memory|virtualFunctions|latencyNs|storeAndForward)":/);
+  });
+});
 
 describe('a machine of two sockets', () => {
   it.each(['strict', 'lazy', 'passthrough'])('completes every workload without a fault, %s', (domain) => {
