@@ -1,6 +1,6 @@
 /**
- * Which domain a device has: the tables of the machine's IOMMU, whatever its vendor (attach/), the domains' tags, and the format with
- * which a new domain begins. Leaves out: detaching.
+ * Which domain a device has: the tables of one IOMMU, whatever its vendor (attach/), its domains' tags, and the format with which a new
+ * domain begins. Every DMA API of devices behind that IOMMU stands on the same. Leaves out: detaching.
  */
 import { architectureOf, type IommuVendor } from '../iommu/architectures.ts';
 import type { PageTableFormat } from '../iommu/formats/pageTableFormat.ts';

@@ -1,7 +1,7 @@
 /**
  * Where the pages of a workload's buffers lie in physical memory. A long-running machine's memory is fragmented: pages that
  * follow each other in a buffer lie anywhere, or in short runs. The layout is drawn from a seeded stream.
- * Leaves out: NUMA nodes and page kinds other than ordinary memory.
+ * Leaves out: buffers that lie on several nodes, and page kinds other than ordinary memory.
  */
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { RandomStream } from '../time/random.ts';
