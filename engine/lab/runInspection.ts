@@ -12,6 +12,7 @@ import { ENGINE_VERSION } from './engineVersion.ts';
 import type { MomentSnapshot } from './momentNames.ts';
 import type { MachineDrive } from './buildDrives.ts';
 import { suggestNames } from './nearestNames.ts';
+import { driveFunctions } from './driveFunctions.ts';
 import { costParameters, type CostParameter } from './presets.ts';
 import { LabRun } from './run.ts';
 import type { RunResult } from './runTypes.ts';
@@ -23,15 +24,19 @@ export class RunInspection {
   /** By drive; those that share an IOVA space have one. */
   private readonly ledgers: ReadonlyMap<string, IovaLedger>;
   private readonly costs: readonly CostParameter[];
+  /** The drive that stands first in the document. */
+  private readonly firstDrive: string;
   private at: number;
 
   private constructor(
     run: LabRun,
     ledgers: ReadonlyMap<string, IovaLedger>,
     costs: readonly CostParameter[],
+    firstDrive: string,
     at: number,
   ) {
     this.run = run;
+    this.firstDrive = firstDrive;
     this.ledgers = ledgers;
     this.costs = costs;
     this.at = at;
@@ -72,7 +77,8 @@ export class RunInspection {
       );
     }
     for (const iommu of run.machine.iommus.values()) iommu.iotlb.countsUses = true;
-    return new RunInspection(run, ledgers, costParameters(lab.costs, lab.kernelProfile), at);
+    const firstDrive = driveFunctions(lab.topology.parts)[0]?.id ?? '';
+    return new RunInspection(run, ledgers, costParameters(lab.costs, lab.kernelProfile), firstDrive, at);
   }
 
   /** A later moment is reached from here; false: this one has passed, and the run must be computed anew. */
@@ -98,11 +104,11 @@ export class RunInspection {
 
   /**
    * `wanted`: the address whose translation is looked at. `device`: the drive that is looked at, by the id of its part or by its PCI
-   * address; null: the first.
+   * address; null: the first of the lab.
    */
   snapshot(wanted: WalkRequest | null = null, device: string | null = null): MomentSnapshot {
     const { at, costs } = this;
-    const drive = this.drive(device);
+    const drive = this.drive(device ?? this.firstDrive);
     const { dma, iommu } = drive;
     const ledger = this.ledgers.get(drive.id)!;
     const space = iovaSnapshot(at, drive.device, dma.translatedDevice(drive.device), ledger);
@@ -114,11 +120,11 @@ export class RunInspection {
     return { at, space, caches: [...iotlb, ...pagingCache], walk: wanted === null ? null : inspectWalk(place, wanted) };
   }
 
-  private drive(name: string | null): MachineDrive {
+  private drive(name: string): MachineDrive {
     const { drives } = this.run.machine;
-    const found = name === null ? drives[0] : drives.find(({ id, device }) => id === name || device.name === name);
+    const found = drives.find(({ id, device }) => id === name || device.name === name);
     if (found !== undefined) return found;
     const ids = drives.map(({ id }) => id);
-    throw new LabError('device', `there is no drive "${name ?? ''}".`, suggestNames(name ?? '', ids));
+    throw new LabError('device', `there is no drive "${name}".`, suggestNames(name, ids));
   }
 }

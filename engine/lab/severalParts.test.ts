@@ -9,7 +9,7 @@ import { buildMachine, type Machine } from './machine.ts';
 import { LabRun } from './run.ts';
 import { RunInspection } from './runInspection.ts';
 import type { RunResult } from './runTypes.ts';
-import type { LabDocument } from './schema.ts';
+import type { LabDocument, Part } from './schema.ts';
 import { runEntries } from './storedRun.ts';
 import { summaryTable } from './summary.ts';
 import { sampleLab } from './testing/sampleLab.ts';
@@ -209,6 +209,15 @@ describe('an inspection', () => {
     expect(byId.space.device).toBe('0000:81:00.0');
     expect(inspection.snapshot(null, '0000:81:00.0')).toEqual(byId);
     expect(() => inspection.snapshot(null, 'nvme7')).toThrow('there is no drive "nvme7". Did you mean');
+  });
+
+  it('begins with the drive that stands first in the document, whatever its address', () => {
+    const document = twoSocketLab();
+    const last = (part: Part): boolean => part.id === 'nvme2';
+    const parts = [...document.topology.parts.filter(last), ...document.topology.parts.filter((part) => !last(part))];
+    const lab = { ...document, topology: { parts } };
+    const inspection = RunInspection.prepare(lab, 'strict', NO_RECORDINGS, 0, null);
+    expect(inspection.snapshot().space.device).toBe('0000:81:00.0');
   });
 
   it('shows ranges of one drive, or of all that share its space', () => {
