@@ -5,8 +5,9 @@
  * receive queue and completion queue entries; Linux drivers/net/ethernet/mellanox/mlx5).
  * Descriptor: one little-endian 64-bit bus address a page. Completion, 64 bytes: flow 31:0, descriptor slot 63:32, first byte of the
  * packet in the descriptor 95:64, its length 127:96. Send entry, 64 bytes: bus address 63:0, length 95:64.
- * Leaves out: checksums, receive-side scaling (a packet comes for a ring), congestion on the wire: a packet for a ring without
- * descriptors is dropped and counted.
+ * Packets come from the cable at its rate whatever the host does: those that the host cannot take yet wait in the adapter's buffer, and
+ * one that finds the buffer full, or its ring without descriptors, is dropped and counted.
+ * Leaves out: checksums, receive-side scaling (a packet comes for a ring), pause frames.
  */
 import { dmaAddr, PAGE_SIZE } from '../memory/addresses.ts';
 import type { DmaPort } from '../pcie/dmaPort.ts';
@@ -24,8 +25,9 @@ export interface ReceiveNicOptions {
   readonly strideBytes: number;
   /** Between two packets that follow each other on the wire. */
   readonly packetInterval: Picoseconds;
-  /** Packets that the adapter holds until they are in memory. */
+  /** Packets on their way to memory at once, and packets that wait in the buffer behind them. */
   readonly packetsHeld: number;
+  readonly packetsBuffered: number;
   /** An interrupt after so many completions, or so long after the first of them. */
   readonly interruptPackets: number;
   readonly interruptDelay: Picoseconds;
@@ -33,14 +35,21 @@ export interface ReceiveNicOptions {
 
 /** Where the packets come from. */
 export interface Wire {
-  /** Chooses the next packet: `ring` and `flow` are then set and its bytes are in `packet`; false: the wire is silent for good. */
+  /** Chooses the next packet: `ring` and `flow` are then set and its bytes are in `packet`; false: none until `resume` is called. */
   next(): boolean;
   readonly ring: number;
   readonly flow: number;
-  /** Stays as it is until `packetsHeld` more packets were taken. */
+  /** Is copied. */
   readonly packet: Uint8Array;
-  /** A packet found no descriptor. */
-  dropped(): void;
+  /** A packet was dropped. */
+  dropped(flow: number, packet: Uint8Array): void;
+}
+
+/** A place for a packet in the adapter's buffer. */
+class BufferedPacket {
+  ring = 0;
+  flow = 0;
+  packet: Uint8Array = NO_DATA;
 }
 
 /** Who is told of interrupts: kind 0, the argument is the ring. */
@@ -54,6 +63,7 @@ const MODERATION_OVER = 4;
 const SEND_ENTRY_READ = 5;
 const SENT_DATA_READ = 6;
 const SEND_COMPLETED = 7;
+const NO_DATA = new Uint8Array(0);
 
 class PostedDescriptor {
   readonly pages: Float64Array;
@@ -103,8 +113,6 @@ class Send {
   ring = 0;
 }
 
-const NO_DATA = new Uint8Array(0);
-
 /** Bus addresses of a ring's queues, and how many entries they have. */
 export interface RingQueues {
   readonly completionQueue: number;
@@ -129,7 +137,10 @@ export class ReceiveNic implements EventHandler {
   private readonly sends: Send[] = [];
   private readonly idleSends: number[] = [];
   private wire: Wire | null = null;
-  private held = 0;
+  /** Packets in the buffer: those that wait, those that are being written, and places for more. */
+  private readonly waiting: BufferedPacket[] = [];
+  private readonly writing: BufferedPacket[] = [];
+  private readonly idle: BufferedPacket[] = [];
   private wireFreeAt = 0;
   private ticking = false;
 
@@ -177,7 +188,14 @@ export class ReceiveNic implements EventHandler {
   /** Connects the cable. */
   connect(wire: Wire): void {
     this.wire = wire;
-    this.tick();
+    this.resume();
+  }
+
+  /** There are packets on the cable again. */
+  resume(): void {
+    if (this.ticking || this.wire === null) return;
+    this.ticking = true;
+    this.events.schedule(picoseconds(Math.max(this.events.now, this.wireFreeAt)), this, NEXT_PACKET);
   }
 
   handleEvent(kind: number, argument: number): void {
@@ -195,12 +213,12 @@ export class ReceiveNic implements EventHandler {
         break;
       case COMPLETION_WRITTEN: {
         const ring = this.rings[argument]!;
-        this.held -= 1;
+        this.idle.push(this.writing.shift()!);
         this.packets += 1;
         ring.visible += 1;
         ring.unannounced += 1;
         this.announce(argument, ring);
-        this.tick();
+        this.drain();
         break;
       }
       case MODERATION_OVER: {
@@ -249,26 +267,39 @@ export class ReceiveNic implements EventHandler {
     descriptor.arrived = true;
   }
 
-  private tick(): void {
-    if (this.ticking || this.wire === null || this.held >= this.options.packetsHeld) return;
-    this.ticking = true;
-    this.events.schedule(picoseconds(Math.max(this.events.now, this.wireFreeAt)), this, NEXT_PACKET);
+  private takePacket(): void {
+    const { wire, waiting } = this;
+    if (wire?.next() !== true) return;
+    this.wireFreeAt = Math.max(this.wireFreeAt, this.events.now) + this.options.packetInterval;
+    const { packet } = wire;
+    if (waiting.length < this.options.packetsBuffered) {
+      const place = this.idle.pop() ?? new BufferedPacket();
+      place.ring = wire.ring;
+      place.flow = wire.flow;
+      if (place.packet.length !== packet.length) place.packet = new Uint8Array(packet.length);
+      place.packet.set(packet);
+      waiting.push(place);
+      this.drain();
+    } else this.drop(wire.flow, packet);
+    this.resume();
   }
 
-  private takePacket(): void {
-    const { wire } = this;
-    if (wire === null) return;
-    if (!wire.next()) {
-      this.wire = null;
-      return;
+  private drain(): void {
+    const { waiting, writing } = this;
+    while (writing.length < this.options.packetsHeld) {
+      const next = waiting.shift();
+      if (next === undefined) return;
+      if (this.store(next.ring, next.flow, next.packet)) writing.push(next);
+      else {
+        this.drop(next.flow, next.packet);
+        this.idle.push(next);
+      }
     }
-    this.wireFreeAt = Math.max(this.wireFreeAt, this.events.now) + this.options.packetInterval;
-    if (this.store(wire.ring, wire.flow, wire.packet)) this.held += 1;
-    else {
-      this.drops += 1;
-      wire.dropped();
-    }
-    this.tick();
+  }
+
+  private drop(flow: number, packet: Uint8Array): void {
+    this.drops += 1;
+    this.wire?.dropped(flow, packet);
   }
 
   /** Writes a packet behind the one before it, and its completion; false without a descriptor. */

@@ -67,6 +67,7 @@ class Receiver {
       strideBytes: 256,
       packetInterval: picoseconds(1_000_000),
       packetsHeld: 4,
+      packetsBuffered: 4,
       interruptPackets,
       interruptDelay: picoseconds(50_000_000),
     };

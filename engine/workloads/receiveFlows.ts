@@ -1,48 +1,55 @@
 /**
  * Receiving at the rate that the host allows: flows whose applications run on a few cores, each core with a ring of its own to which
- * its flows are steered (Linux: NAPI with its budget of 64 packets, GRO, TCP's acknowledgements, aRFS). Senders always have more, and
- * send in trains. A poll takes packets, merges those of a flow, and at its end, or when a merged packet is full, wakes the
- * application and acknowledges. An application waits for its turn on the core, the longer the more of them share it, and then reads
- * all that has come; until then its pages are held.
- * Leaves out: congestion control and retransmission (a packet that finds no descriptor is lost and not sent again), the application's
- * own work beyond the copy.
+ * its flows are steered (Linux: NAPI with its budget of 64 packets, GRO, aRFS). A poll takes packets and merges those of a flow that
+ * follow each other; at its end, or when a merged packet is full, it goes to the socket. Data in order wake the application, which has
+ * its turn when no poll is under way and reads all that has come, up to the size of its buffer. What comes after a packet that was lost
+ * is held until that has been sent again, and acknowledged at once (RFC 5681 section 4.2).
+ * Acknowledgements in order follow Linux (`__tcp_ack_snd_check`, `tcp_cleanup_rbuf`): at once for a first merged packet; what comes
+ * behind it before the application has read shrinks the window, and is acknowledged at the end of the next read.
+ * Leaves out: the application's own work beyond the copy, other processes, delayed acknowledgements of single packets.
  */
 import type { RingPage, ReceiveRing } from '../drivers/receiveRing.ts';
+import { PAGE_SIZE } from '../memory/addresses.ts';
+import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
 import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
-import type { RandomStream } from '../time/random.ts';
+import { numberOf, orderOf, SEQUENCE_BYTES, type Senders } from './senders.ts';
 
 export interface ReceiveFlowsOptions {
   readonly flows: number;
-  readonly packetBytes: number;
-  /** Of a packet, what is not data. */
-  readonly headerBytes: number;
-  /** Packets of one flow that follow each other on the wire. */
-  readonly trainPackets: number;
   /** NAPI's weight. */
   readonly pollBudget: number;
-  /** Packets that GRO merges at most, and packets of a flow after which it acknowledges without the end of a poll. */
+  /** Packets that GRO merges at most, and that an application reads at most before it sleeps again. */
   readonly mergedPackets: number;
+  readonly readPackets: number;
+  readonly receiveWindow: number;
   readonly acknowledgementBytes: number;
-  /** What the stack takes a packet, the application's copy a packet, and an acknowledgement. */
+  /** What the stack takes for a packet, and for a merged one; the application's copy of a packet; waking it; an acknowledgement. */
   readonly packetCost: Picoseconds;
+  readonly mergedCost: Picoseconds;
   readonly copyCost: Picoseconds;
+  readonly wakeCost: Picoseconds;
   readonly acknowledgementCost: Picoseconds;
-  /** What an application waits for its turn on the average, for each application of its core. */
-  readonly turnWait: Picoseconds;
 }
 
 /** Kinds: an interrupt's is 0 (the adapter's); the argument is the core. */
 const INTERRUPT = 0;
 const STEP = 1;
-const WAKE = 2;
 
 class Flow {
   readonly core: number;
-  readonly unread: RingPage[] = [];
-  unreadPackets = 0;
+  /** Pages of packets that came in order, and of those that came behind a hole by their number. */
+  readonly unread: (readonly RingPage[])[] = [];
+  readonly behindHole = new Map<number, readonly RingPage[]>();
+  /** The number of the first packet that has not come, of the packet that came last, and of the first that was not read. */
+  expected = 0;
+  last = -1;
+  read = 0;
   merged = 0;
+  /** Since the last acknowledgement: packets that have come; of all, the one that was sent last. */
+  unacknowledged = 0;
+  newest = -1;
   waking = false;
 
   constructor(core: number) {
@@ -53,11 +60,15 @@ class Flow {
 class Core {
   readonly cpu: Cpu;
   readonly ring: ReceiveRing;
-  readonly flows: number[] = [];
   /** Flows that a poll has touched, and flows whose application may run. */
   readonly touched: number[] = [];
   readonly runnable: number[] = [];
+  /** The flow whose application has its turn, or -1, and packets that it has yet to read. */
+  reading = -1;
+  left = 0;
   polling = false;
+  /** An interrupt has come; a poll used its budget up, so that another one follows, but applications go before it. */
+  interrupted = false;
   pollAgain = false;
   stepping = false;
 
@@ -68,38 +79,32 @@ class Core {
 }
 
 export class ReceiveFlows implements EventHandler {
-  /** Bytes of data in packets that the stack has taken; frames sent in return. */
-  dataBytes = 0;
+  /** Packets that the stack has taken; frames sent in return. */
   packets = 0;
   acknowledgements = 0;
-  ring = 0;
-  flow = 0;
-  packet: Uint8Array;
   private readonly options: ReceiveFlowsOptions;
   private readonly events: EventQueue;
-  private readonly random: RandomStream;
+  private readonly memory: PhysicalMemory;
+  private readonly senders: Senders;
   private readonly flows: Flow[] = [];
   private readonly cores: Core[] = [];
-  private readonly patterns: readonly Uint8Array[];
   private readonly acknowledgementFrame: number;
-  private trainLeft = 0;
-  private sequence = 0;
-  private stopped = false;
+  private readonly header = new Uint8Array(SEQUENCE_BYTES);
+  private readonly headerView = new DataView(this.header.buffer);
 
   /** `acknowledgementFrame`: physical address of what every acknowledgement consists of. */
   constructor(
     events: EventQueue,
-    random: RandomStream,
+    memory: PhysicalMemory,
+    senders: Senders,
     options: ReceiveFlowsOptions,
-    packetsHeld: number,
     acknowledgementFrame: number,
   ) {
     this.events = events;
-    this.random = random;
+    this.memory = memory;
+    this.senders = senders;
     this.options = options;
     this.acknowledgementFrame = acknowledgementFrame;
-    this.patterns = Array.from({ length: packetsHeld + 1 }, () => new Uint8Array(options.packetBytes));
-    this.packet = this.patterns[0]!;
   }
 
   /** Fills the ring of every core; then packets may come. */
@@ -110,61 +115,40 @@ export class ReceiveFlows implements EventHandler {
       ring.fill(cpu);
     }
     for (let flow = 0; flow < this.options.flows; flow += 1) {
-      const core = flow % this.cores.length;
-      this.flows.push(new Flow(core));
-      this.cores[core]!.flows.push(flow);
+      this.flows.push(new Flow(flow % rings.length));
     }
   }
 
-  /** No more packets; what has come is still taken and read. */
+  /** Lets everything go that is still held behind holes. */
   stop(): void {
-    this.stopped = true;
-  }
-
-  /** The adapter's cable: the next packet, of which `ring`, `flow` and `packet` then tell. */
-  next(): boolean {
-    if (this.stopped) return false;
-    if (this.trainLeft === 0) {
-      this.flow = this.random.below(this.flows.length);
-      this.trainLeft = this.options.trainPackets;
+    for (const flow of this.flows) {
+      for (const pages of flow.behindHole.values()) this.letGo(flow, pages);
+      flow.behindHole.clear();
     }
-    this.trainLeft -= 1;
-    this.ring = this.flows[this.flow]!.core;
-    this.packet = this.patterns[this.sequence % this.patterns.length]!;
-    this.packet[0] = this.flow % 256;
-    this.sequence += 1;
-    return true;
-  }
-
-  /** The next packet found no room. */
-  dropped(): void {
-    this.trainLeft = 0;
   }
 
   /** The stack's side of ReceiveRing's `take`. */
-  take(cpu: Cpu, flowIndex: number, pages: readonly RingPage[]): void {
+  take(cpu: Cpu, index: number, pages: readonly RingPage[], offset: number): void {
     const { options } = this;
-    const flow = this.flows[flowIndex]!;
+    const flow = this.flows[index]!;
     cpu.spend(options.packetCost);
     this.packets += 1;
-    this.dataBytes += options.packetBytes - options.headerBytes;
-    flow.unread.push(...pages);
-    flow.unreadPackets += 1;
-    if (flow.merged === 0) this.cores[flow.core]!.touched.push(flowIndex);
+    this.memory.readBytes(pages[0]!.frame * PAGE_SIZE + offset, this.header, 0, SEQUENCE_BYTES);
+    const number = numberOf(this.headerView);
+    flow.newest = Math.max(flow.newest, orderOf(this.headerView));
+    if (flow.merged > 0 && number !== flow.last + 1) this.deliver(index);
+    flow.last = number;
+    if (flow.merged === 0) this.cores[flow.core]!.touched.push(index);
     flow.merged += 1;
-    if (flow.merged >= options.mergedPackets) this.deliver(flowIndex);
+    flow.unacknowledged += 1;
+    flow.behindHole.set(number, pages);
+    if (flow.merged >= options.mergedPackets) this.deliver(index);
   }
 
   handleEvent(kind: number, argument: number): void {
-    if (kind === WAKE) {
-      const flow = this.flows[argument]!;
-      this.cores[flow.core]!.runnable.push(argument);
-      this.run(flow.core);
-      return;
-    }
     const core = this.cores[argument]!;
     if (kind === INTERRUPT) {
-      core.pollAgain = true;
+      core.interrupted = true;
       this.run(argument);
     } else if (kind === STEP) {
       core.stepping = false;
@@ -172,22 +156,22 @@ export class ReceiveFlows implements EventHandler {
     }
   }
 
-  /** One piece of work of a core: polls go before applications. */
+  /** One piece of work of a core. */
   private step(index: number, core: Core): void {
     const { cpu, ring } = core;
     cpu.begin(this.events.now);
-    if (!core.polling && core.pollAgain) {
+    const sleeps = core.reading < 0 && core.runnable.length === 0;
+    if (!core.polling && (core.interrupted || (core.pollAgain && sleeps))) {
       core.polling = true;
+      core.interrupted = false;
       core.pollAgain = false;
       ring.beginPoll(this.options.pollBudget);
     }
     if (core.polling) {
       if (!ring.step(cpu)) this.endPoll(core);
-    } else {
-      const flow = core.runnable.shift();
-      if (flow === undefined) return;
-      this.read(cpu, ring, this.flows[flow]!);
-    }
+    } else if (core.reading >= 0) this.read(core);
+    else if (core.runnable.length > 0) this.wake(core);
+    else return;
     this.run(index);
   }
 
@@ -201,27 +185,74 @@ export class ReceiveFlows implements EventHandler {
   private endPoll(core: Core): void {
     for (const flow of core.touched.splice(0)) if (this.flows[flow]!.merged > 0) this.deliver(flow);
     core.polling = false;
-    core.pollAgain = core.ring.endPoll() || core.pollAgain;
+    core.pollAgain = core.ring.endPoll();
   }
 
-  /** A merged packet goes up: the application is woken, the sender hears of it. */
+  /** A merged packet goes to its socket. */
   private deliver(index: number): void {
-    const { options } = this;
     const flow = this.flows[index]!;
-    const core = this.cores[flow.core]!;
+    const { cpu, runnable } = this.cores[flow.core]!;
     flow.merged = 0;
-    core.cpu.spend(options.acknowledgementCost);
-    if (core.ring.send(core.cpu, this.acknowledgementFrame, options.acknowledgementBytes)) this.acknowledgements += 1;
-    if (flow.waking) return;
+    cpu.spend(this.options.mergedCost);
+    const before = flow.expected;
+    for (;;) {
+      const pages = flow.behindHole.get(flow.expected);
+      if (pages === undefined) break;
+      flow.behindHole.delete(flow.expected);
+      flow.unread.push(pages);
+      flow.expected += 1;
+    }
+    const first = flow.unread.length === flow.expected - before && flow.unacknowledged > 1;
+    if (flow.behindHole.size > 0 || first) this.acknowledge(index, flow);
+    if (flow.expected === before || flow.waking) return;
     flow.waking = true;
-    const wait = 2 * this.random.fraction() * options.turnWait * core.flows.length;
-    this.events.schedule(picoseconds(Math.round(core.cpu.now + wait)), this, WAKE, index);
+    runnable.push(index);
   }
 
-  private read(cpu: Cpu, ring: ReceiveRing, flow: Flow): void {
-    flow.waking = false;
-    cpu.spend(picoseconds(this.options.copyCost * flow.unreadPackets));
-    flow.unreadPackets = 0;
-    for (const page of flow.unread.splice(0)) ring.letGo(page);
+  private wake(core: Core): void {
+    core.reading = core.runnable.shift()!;
+    core.left = this.options.readPackets;
+    core.cpu.spend(this.options.wakeCost);
+  }
+
+  /** The application reads a packet; at the end of what there is, or of its buffer, the sender hears of it. */
+  private read(core: Core): void {
+    const index = core.reading;
+    const flow = this.flows[index]!;
+    const pages = flow.unread.shift();
+    if (pages !== undefined) {
+      core.cpu.spend(this.options.copyCost);
+      this.letGo(flow, pages);
+      flow.read += 1;
+      core.left -= 1;
+    }
+    if (core.left > 0 && flow.unread.length > 0) return;
+    core.reading = -1;
+    flow.waking = flow.unread.length > 0;
+    if (flow.waking) core.runnable.push(index);
+    if (flow.unacknowledged > 0) this.acknowledge(index, flow);
+  }
+
+  private acknowledge(index: number, flow: Flow): void {
+    const { receiveWindow, acknowledgementCost, acknowledgementBytes } = this.options;
+    const { cpu, ring } = this.cores[flow.core]!;
+    cpu.spend(acknowledgementCost);
+    if (!ring.send(cpu, this.acknowledgementFrame, acknowledgementBytes)) return;
+    this.acknowledgements += 1;
+    this.senders.acknowledge(
+      cpu.now,
+      index,
+      flow.unacknowledged,
+      flow.newest,
+      flow.expected,
+      flow.behindHole.size,
+      flow.read + receiveWindow,
+    );
+    flow.unacknowledged = 0;
+  }
+
+  private letGo(flow: Flow, pages: readonly RingPage[]): void {
+    const { ring } = this.cores[flow.core]!;
+    for (const page of pages) ring.letGo(page);
   }
 }

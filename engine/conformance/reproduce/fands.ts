@@ -3,16 +3,15 @@
  * for each 4 KiB received, and the rate, by flows and by size of the rings, under strict invalidation; and the same with the authors'
  * remedy, one range of IOVA for each descriptor and the invalidation hint given, which is reported and does not count.
  *
- * What makes the figures here. The driver's cache of mapped pages: with one flow a core nearly every page comes back mapped, and what is
- * invalidated are acknowledgements and a page now and then (so L1 and L2 misses are rare); with eight flows a core applications read
- * late, the cache is full of pages that are still held, and every page is unmapped and invalidated. An invalidation without the hint
- * empties whole sets, so that pages in use must be looked up again. IOVA lie scattered over the page tables of all that the machine
- * has ever had mapped: larger rings, more tables than the paging-structure cache holds.
- * Calibrated on these curves: how long applications wait for their turn, pages once mapped for sending, ways of the IOTLB, packets after
- * which a flow acknowledges, distance of free ranges (fixtures/presets/hardware/fands.json says `assumed` of them). The authors' own
- * fit gives the time of a table read.
- * Unexplained: why a walk takes four times what pcie-bench's curves say (both presets are shipped); why the rate at 40 flows falls to
- * 31 Gb/s (here about 37), for drops and retransmission are not modelled.
+ * What makes the figures here. Senders fill the adapter's buffer until packets are dropped; the more flows, the smaller their windows and
+ * the more is lost. What comes behind a lost packet is held until that is sent again, for a retransmission time-out of 200 ms where
+ * windows are small. The driver's cache of mapped pages is first in, first out: a held page at its head stops it, and every page is
+ * then unmapped and invalidated; with one flow a core nearly every page comes back mapped, and what is invalidated are
+ * acknowledgements. An invalidation without the hint empties whole sets, so that pages in use must be looked up again. IOVA lie
+ * scattered over the page tables of all that the machine has ever had mapped: larger rings, more tables than the cache holds.
+ * Calibrated on these curves: pages once mapped for sending, ways of the IOTLB, the adapter's buffer, distance of free ranges. The
+ * authors' own fit gives the time of a table read.
+ * Unexplained: why a walk takes four times what pcie-bench's curves say (both presets are shipped).
  */
 import { FANDS_PARAMETERS, FandsMachine, type ReceiveFigures, type ReceiveMode } from './fandsMachine.ts';
 import type { FandsReference } from './referenceFile.ts';
@@ -22,9 +21,10 @@ import type { ReproduceOptions } from './reproduce.ts';
 type Columns = NonNullable<FandsReference['flows']>;
 type ColumnName = Exclude<keyof Columns, 'x'>;
 
-/** Packets until caches, rings and the kernel's caches of addresses are as they stay: a fixed part, and one for each packet of a ring. */
+/** Packets until caches, rings, windows and the kernel's caches of addresses are as they stay. */
 const WARM_UP = 20_000;
 const WARM_UP_PER_RING_PACKET = 20;
+const WARM_UP_PER_FLOW = 2_000;
 const MEASURED = 60_000;
 
 const MISSES = ['iotlb', 'l1', 'l2', 'l3'] as const;
@@ -49,7 +49,10 @@ function reproduceSweep(
   const figures = (mode: ReceiveMode): ReceiveFigures[] =>
     columns.x.map((x) => {
       const [flows, ring] = settingOf(x);
-      return new FandsMachine(flows, ring, mode).measure(WARM_UP + WARM_UP_PER_RING_PACKET * ring, MEASURED);
+      return new FandsMachine(flows, ring, mode).measure(
+        WARM_UP + WARM_UP_PER_RING_PACKET * ring + WARM_UP_PER_FLOW * flows,
+        MEASURED,
+      );
     });
   const report = (
     series: string,

@@ -25,9 +25,10 @@ import { Counters } from '../../metrics/counters.ts';
 import { Fabric } from '../../pcie/fabric.ts';
 import { Cpu } from '../../time/cpu.ts';
 import { EventQueue } from '../../time/eventQueue.ts';
-import { nanoseconds, PICOSECONDS_PER_SECOND } from '../../time/picoseconds.ts';
+import { nanoseconds, PICOSECONDS_PER_SECOND, type Picoseconds } from '../../time/picoseconds.ts';
 import { RandomStream } from '../../time/random.ts';
 import { ReceiveFlows } from '../../workloads/receiveFlows.ts';
+import { Senders } from '../../workloads/senders.ts';
 
 export type ReceiveMode = 'strict' | 'fands';
 
@@ -60,6 +61,7 @@ export class FandsMachine {
   readonly counters = new Counters();
   readonly memory = new PhysicalMemory(MEMORY_BYTES);
   readonly frames = new FrameAllocator(this.memory, 1, MEMORY_BYTES / PAGE_SIZE - 1);
+  readonly senders: Senders;
   readonly flows: ReceiveFlows;
   readonly nic: ReceiveNic;
   readonly api: DmaApi;
@@ -136,23 +138,34 @@ export class FandsMachine {
       })
       .addFunction(SOURCE_ID);
     const random = new RandomStream(1);
+    const microseconds = (value: number): Picoseconds => nanoseconds(value * NANOSECONDS_PER_MICROSECOND);
+    this.senders = new Senders(events, random.fork('senders'), {
+      flows,
+      rings: parameters.cores,
+      packetBytes: parameters.packetBytes,
+      trainPackets: parameters.trainPackets,
+      roundTrip: microseconds(parameters.roundTrip),
+      probeTime: microseconds(parameters.probeTime),
+      retransmissionTime: microseconds(parameters.retransmissionTime),
+      receiveWindow: parameters.receiveWindow,
+    });
     this.flows = new ReceiveFlows(
       events,
-      random.fork('flows'),
+      memory,
+      this.senders,
       {
         flows,
-        packetBytes: parameters.packetBytes,
-        headerBytes: parameters.headerBytes,
-        trainPackets: parameters.trainPackets,
         pollBudget: parameters.pollBudget,
         mergedPackets: parameters.mergedPackets,
+        readPackets: parameters.readPackets,
+        receiveWindow: parameters.receiveWindow,
         acknowledgementBytes: parameters.acknowledgementBytes,
         packetCost: nanoseconds(parameters.packetCost),
+        mergedCost: nanoseconds(parameters.mergedCost),
         copyCost: nanoseconds(parameters.copyCost),
+        wakeCost: nanoseconds(parameters.wakeCost),
         acknowledgementCost: nanoseconds(parameters.acknowledgementCost),
-        turnWait: nanoseconds(parameters.turnWait * NANOSECONDS_PER_MICROSECOND),
       },
-      parameters.packetsHeld,
       frames.allocatePage() * PAGE_SIZE,
     );
     this.nic = new ReceiveNic(
@@ -163,8 +176,9 @@ export class FandsMachine {
         strideBytes: parameters.strideBytes,
         packetInterval: nanoseconds(((parameters.packetBytes + parameters.wireGapBytes) * BITS) / parameters.wire),
         packetsHeld: parameters.packetsHeld,
+        packetsBuffered: parameters.packetsBuffered,
         interruptPackets: parameters.interruptPackets,
-        interruptDelay: nanoseconds(parameters.interruptDelay * NANOSECONDS_PER_MICROSECOND),
+        interruptDelay: microseconds(parameters.interruptDelay),
       },
       this.flows,
     );
@@ -187,13 +201,16 @@ export class FandsMachine {
         sendEntries: SEND_ENTRIES,
         sendBatch: parameters.sendBatch,
       };
-      return new ReceiveRing(this.cpus[core]!, options, (cpu, flow, pages) => {
-        this.flows.take(cpu, flow, pages);
+      return new ReceiveRing(this.cpus[core]!, options, (cpu, flow, pages, offset) => {
+        this.flows.take(cpu, flow, pages, offset);
       });
     });
     this.workEarlier(random.fork('earlier'), descriptors, contiguous);
     this.flows.start(this.rings, this.cpus);
-    this.nic.connect(this.flows);
+    this.nic.connect(this.senders);
+    this.senders.start(() => {
+      this.nic.resume();
+    });
   }
 
   /** Receives so many packets. */
@@ -232,8 +249,9 @@ export class FandsMachine {
 
   /** Lets what is under way end, and takes everything back. */
   close(): void {
-    this.flows.stop();
+    this.senders.stop();
     while (this.events.step());
+    this.flows.stop();
     for (const [core, ring] of this.rings.entries()) ring.close(this.cpus[core]!);
   }
 
