@@ -33,7 +33,11 @@ describe('a lab that does not hold together', () => {
       /comparison\[sg-strict\]\.domain: strict needs an IOMMU, and the topology has none/,
     ],
     ['topology.parts[nvme0]', undefined, /topology\.parts: the machine has no nvme/],
-    ['topology.parts[5]', { id: 'cpu1', kind: 'socket' }, /parts\[cpu1\]: the socket has no memory\. Add \{ "id": "memory-cpu1"/],
+    [
+      'topology.parts[5]',
+      { id: 'cpu1', kind: 'socket' },
+      /parts\[cpu1\]: the socket has no memory\. Add \{ "id": "memory-cpu1"/,
+    ],
     ['topology.parts[dram0].id', 'cpu0', /topology\.parts\[1\]\.id: "cpu0" is taken/],
     ['topology.parts[iommu0].walkers', 0, /parts\[iommu0\]\.walkers: it is too small\. The least is 1/],
     ['topology.parts[iommu0].walkers', 1.5, /parts\[iommu0\]\.walkers: /],

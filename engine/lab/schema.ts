@@ -97,7 +97,9 @@ const iommuPart = z
         baseNs: z.number().min(0).max(1e6),
       })
       .optional()
-      .describe('The measured latency curve that the values below were derived from, in place of a preset: K, m and b.'),
+      .describe(
+        'The measured latency curve that the values below were derived from, in place of a preset: K, m and b.',
+      ),
     cachingMode: z
       .boolean()
       .optional()

@@ -63,7 +63,10 @@ describe('the facts of a part', () => {
 
   it('say where Linux finds the part, and in which IOMMU group', () => {
     const texts = (id: string): string[] =>
-      placeFacts(sampleParts.find((part) => part.id === id)!, sampleParts).map(({ value }) => value);
+      placeFacts(
+        sampleParts.find((part) => part.id === id)!,
+        sampleParts,
+      ).map(({ value }) => value);
     expect(texts('port0')).toEqual(['0000:00:01.0']);
     expect(texts('nvme0')[0]).toBe('0000:01:00.0');
     expect(texts('nvme0')).toHaveLength(2);
