@@ -93,7 +93,7 @@ for (const theme of ['dark', 'light'] as const) {
     expect(await iommu()).toMatchObject({ preset: 'amd-zen', iotlbEntries4K: 64 });
     await expect(hardware.getByText('changed in this lab')).toHaveCount(1);
     await page.keyboard.press('F5');
-    await expect(page.getByText('costs default · IOMMU amd-zen, 1 changed').first()).toBeVisible();
+    await expect(page.getByText('costs: default · hardware: amd-zen, 1 changed').first()).toBeVisible();
     await page.getByRole('tab', { name: 'Presets' }).click();
     await hardware.getByRole('button', { name: `IOTLB, 4 KiB pages: back to ${preset}` }).click();
     await expect(entries).toHaveValue(String(preset));

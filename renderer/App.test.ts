@@ -143,7 +143,7 @@ describe('running', () => {
     const api = await open({ state });
     for (const handler of api.listeners.runFrame) handler(state.session - 1, sampleFrame('map_sg-strict', 0, 30));
     await new Promise((resolve) => setTimeout(resolve, 130));
-    expect(document.querySelector('td[data-value]')?.textContent).not.toContain('480');
+    expect(document.querySelector('td[data-value]')?.textContent ?? '').not.toContain('480');
   });
 });
 
@@ -195,7 +195,7 @@ describe('the IOVA space of a finished run', () => {
   }
 
   async function show(moment: string): Promise<void> {
-    const field = document.querySelector<HTMLInputElement>('input[aria-label="Exact moment"]');
+    const field = document.querySelector<HTMLInputElement>('.exact input');
     if (field === null) throw new Error('there is no field for the moment');
     field.value = moment;
     field.dispatchEvent(new Event('input'));

@@ -50,9 +50,9 @@ export class DeviceDomains {
     return domainId;
   }
 
-  /** Gives a device the page table of a domain. */
-  attach(sourceId: number, domainId: number, tablePage: number, levels: number): void {
-    this.tables.attach(this.deviceRoot(), sourceId, domainId, tablePage, levels);
+  /** Gives a device the page table of a domain; `ats`: it may ask for translations. */
+  attach(sourceId: number, domainId: number, tablePage: number, levels: number, ats = false): void {
+    this.tables.attach(this.deviceRoot(), sourceId, domainId, tablePage, levels, ats);
   }
 
   /** The device's addresses are physical ones. */

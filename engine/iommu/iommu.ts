@@ -19,7 +19,6 @@ import type { DeviceContextReader } from './deviceContext.ts';
 import {
   FAULT_ADDRESS_BEYOND_WIDTH,
   FAULT_READ_NOT_ALLOWED,
-  FAULT_TYPE_BLOCKED,
   FAULT_WRITE_NOT_ALLOWED,
   FaultRecorder,
   NO_FAULT,
@@ -119,6 +118,7 @@ export class Iommu implements Translator, AtsTranslator {
   physPage = 0;
   readyAt: Picoseconds = picoseconds(0);
   /** Of the last translation request, see AtsTranslator. */
+  atsEnabled = false;
   sizePages = 1;
   permissions = 0;
   fault = NO_FAULT;
@@ -249,10 +249,7 @@ export class Iommu implements Translator, AtsTranslator {
     this.answersRequest = true;
     const allowed = this.translateWithPasid(sourceId, pasid, iovaPage, write, 1, at);
     this.answersRequest = false;
-    if (contextCache.find(sourceId, pasid) && (contextCache.flags & ATS_ENABLED) === 0) {
-      this.fault = FAULT_TYPE_BLOCKED;
-      return false;
-    }
+    this.atsEnabled = contextCache.find(sourceId, pasid) && (contextCache.flags & ATS_ENABLED) !== 0;
     if (!allowed) return false;
     this.fault = NO_FAULT;
     this.sizePages = 1;

@@ -9,6 +9,7 @@ import type { LabProblem } from './check.ts';
 import { driveFunctions } from './driveFunctions.ts';
 import { HARDWARE_PRESET_IDS } from './hardwarePresets.ts';
 import { suggestNames } from './nearestNames.ts';
+import { curveFlaw } from './partPreset.ts';
 import { overrideProblems } from './presets.ts';
 import type { LabDocument, Part } from './schema.ts';
 import { socketOf, topologyProblems } from './topologyCheck.ts';
@@ -235,6 +236,9 @@ function iommuProblems(parts: readonly Part[]): LabProblem[] {
     if (preset !== undefined && !HARDWARE_PRESET_IDS.includes(preset)) {
       refuse('preset', `there is no hardware preset "${preset}".`, suggestNames(preset, HARDWARE_PRESET_IDS));
     }
+    const { measured } = part;
+    const flaw = measured === undefined ? null : curveFlaw(measured);
+    if (flaw !== null) refuse(`measured.${flaw.where}`, flaw.problem, flaw.remedy);
     if (iotlbReserved >= iotlbEntries4K) {
       refuse('iotlbReserved', `none of ${iotlbEntries4K} entries are left.`, 'Use fewer, or more iotlbEntries4K.');
     }

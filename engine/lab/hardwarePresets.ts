@@ -60,9 +60,11 @@ export function hardwarePreset(id: string | undefined): HardwarePreset {
   return HARDWARE_PRESETS.find((preset) => preset.id === id) ?? HARDWARE_PRESETS[0]!;
 }
 
-/** The parameters of an IOMMU beside those of its preset. */
-export function partParameters(part: PartOf<'iommu'>): PartParameter[] {
-  const { parameters } = hardwarePreset(part.preset);
+/** The parameters of an IOMMU beside those of its preset, or beside others. */
+export function partParameters(
+  part: PartOf<'iommu'>,
+  parameters: HardwarePreset['parameters'] = hardwarePreset(part.preset).parameters,
+): PartParameter[] {
   const fields = part as unknown as Readonly<Record<string, HardwareValue | undefined>>;
   return Object.entries(parameters).map(([name, parameter]) => {
     const chosen = fields[name] ?? parameter.value;
@@ -76,6 +78,6 @@ export function withPreset(part: PartOf<'iommu'>, preset: HardwarePreset): PartO
   const own = Object.entries(part).filter(([name]) => !known.has(name));
   const values = Object.entries(preset.parameters).map(([name, { value }]) => [name, value]);
   const vendor = preset.vendor === 'vtd' ? {} : { vendor: preset.vendor };
-  const { vendor: _vendor, ...rest } = Object.fromEntries(own) as Partial<PartOf<'iommu'>>;
+  const { vendor: _vendor, measured: _measured, ...rest } = Object.fromEntries(own) as Partial<PartOf<'iommu'>>;
   return { ...rest, ...vendor, preset: preset.id, ...Object.fromEntries(values) } as PartOf<'iommu'>;
 }

@@ -1,15 +1,15 @@
-/** Which presets a lab is computed with, in a few words: what charts and results are labelled with. */
-import { hardwarePreset, partParameters } from './hardwarePresets.ts';
+/** Which presets a lab is computed with, in a few words: what charts, results and the window are labelled with. */
+import { presetName, presetParameters } from './partPreset.ts';
 import type { LabDocument } from './schema.ts';
 
 export function presetLabel({ costs, topology }: LabDocument): string {
-  const iommus = topology.parts
+  const hardware = topology.parts
     .filter((part) => part.kind === 'iommu')
-    .map((part) => {
-      const changes = partParameters(part).filter(({ changed }) => changed).length;
-      return withChanges(`IOMMU ${hardwarePreset(part.preset).id}`, changes);
-    });
-  return [withChanges(`costs ${costs.preset}`, Object.keys(costs.overrides).length), ...iommus].join(' · ');
+    .map((part) => withChanges(presetName(part), presetParameters(part).filter(({ changed }) => changed).length));
+  return [
+    `costs: ${withChanges(costs.preset, Object.keys(costs.overrides).length)}`,
+    ...(hardware.length === 0 ? [] : [`hardware: ${[...new Set(hardware)].join('; ')}`]),
+  ].join(' · ');
 }
 
 function withChanges(text: string, changes: number): string {

@@ -7,7 +7,7 @@ import { canonicalJson } from './canonicalJson.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';
 import { costParameters } from './presets.ts';
 import { sha256 } from './sha256.ts';
-import type { Comparison, LabDocument } from './schema.ts';
+import type { Comparison, LabDocument, Part } from './schema.ts';
 
 const ID_DIGITS = 16;
 
@@ -30,7 +30,7 @@ export function runInputs(
     },
     ...(lab.apiChecker === undefined || lab.apiChecker === 'off' ? {} : { apiChecker: lab.apiChecker }),
     costs: Object.fromEntries(costs),
-    topology: lab.topology.parts.map(({ label: _label, ...part }) => part),
+    topology: lab.topology.parts.map(withoutNames),
     workloads: lab.workloads,
     recordings: Object.fromEntries(
       [...new Set(used)].map((id) => {
@@ -39,6 +39,11 @@ export function runInputs(
       }),
     ),
   };
+}
+
+/** A part without what it is called, and without where its values come from. */
+function withoutNames({ label: _label, ...part }: Part): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(part).filter(([field]) => field !== 'measured'));
 }
 
 export function runId(

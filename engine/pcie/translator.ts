@@ -30,5 +30,7 @@ export interface AtsTranslator {
   /** 1 read, 2 write, 3 both. */
   readonly permissions: number;
   readonly fault: number;
+  /** Whether the entry of the device lets it make such requests at all; whoever answers them must look. */
+  readonly atsEnabled: boolean;
   readonly readyAt: Picoseconds;
 }

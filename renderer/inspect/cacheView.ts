@@ -150,7 +150,7 @@ function measured(measure: Measure, sum: number, held: number, places: number): 
   return measure === 'uses' || measure === 'age' ? sum / Math.max(1, held) : sum;
 }
 
-export function measureText(measure: Measure, value: number): string {
+function measureText(measure: Measure, value: number): string {
   if (measure === 'held') return `${formatQuantity(Math.round(value * 100), 'count')}\u202f%`;
   return measure === 'age' ? formatTime(value) : formatQuantity(Math.round(value * 10) / 10, 'count');
 }

@@ -151,7 +151,7 @@ class Machine {
         domains.topChanged(owner, SOURCE_ID, domainId, page, levels);
       },
     });
-    domains.attach(SOURCE_ID, domainId, domain.table.rootPage, domain.table.levels);
+    domains.attach(SOURCE_ID, domainId, domain.table.rootPage, domain.table.levels, true);
     return new ProcessMirror({ mm, domain, cpu, events, start, pages });
   }
 }

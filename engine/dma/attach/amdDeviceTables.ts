@@ -19,8 +19,8 @@ export class AmdDeviceTables implements DeviceTables {
     return allocateDeviceTable(this.options.memory, this.options.frames);
   }
 
-  attach(rootPage: number, sourceId: number, domainId: number, tablePage: number, levels: number): void {
-    writeDeviceTableEntry(this.options.memory, rootPage, sourceId, { domainId, tablePage, levels });
+  attach(rootPage: number, sourceId: number, domainId: number, tablePage: number, levels: number, ats: boolean): void {
+    writeDeviceTableEntry(this.options.memory, rootPage, sourceId, { domainId, tablePage, levels, ats });
   }
 
   attachPassthrough(rootPage: number, sourceId: number): void {

@@ -10,7 +10,8 @@ export interface DeviceTables {
   readonly firstDomainId: number;
   /** Makes the root, empty; returns its page. */
   createRoot(): number;
-  attach(rootPage: number, sourceId: number, domainId: number, tablePage: number, levels: number): void;
+  /** `ats`: the device may ask for translations. */
+  attach(rootPage: number, sourceId: number, domainId: number, tablePage: number, levels: number, ats: boolean): void;
   /** The device's addresses are physical ones. */
   attachPassthrough(rootPage: number, sourceId: number): void;
   /** Writes the one command that makes the hardware read the device's entry again. */

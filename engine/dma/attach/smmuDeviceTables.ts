@@ -32,7 +32,7 @@ export class SmmuDeviceTables implements DeviceTables {
     return allocateStreamTable(this.options.frames, LINUX_STREAM_TABLE);
   }
 
-  attach(rootPage: number, sourceId: number, domainId: number, tablePage: number, levels: number): void {
+  attach(rootPage: number, sourceId: number, domainId: number, tablePage: number, levels: number, ats: boolean): void {
     const { memory, frames } = this.options;
     let contexts = this.contexts.get(sourceId);
     if (contexts === undefined) {
@@ -48,6 +48,7 @@ export class SmmuDeviceTables implements DeviceTables {
     });
     writeStreamTableEntry(memory, frames, rootPage, LINUX_STREAM_TABLE, sourceId, {
       config: CONFIG_STAGE_1,
+      ats,
       stage1: { contextPage: contexts.page, format: contexts.format, log2Contexts: contexts.log2Contexts },
     });
   }

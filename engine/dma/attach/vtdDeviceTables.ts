@@ -24,10 +24,10 @@ export class VtdDeviceTables implements DeviceTables {
     return this.options.frames.allocatePage();
   }
 
-  attach(rootPage: number, sourceId: number, domainId: number, tablePage: number, levels: number): void {
+  attach(rootPage: number, sourceId: number, domainId: number, tablePage: number, levels: number, ats: boolean): void {
     const { memory, frames, scalableMode } = this.options;
     const write = scalableMode ? writeScalableEntry : writeContextEntry;
-    write(memory, frames, rootPage, sourceId, { domainId, tablePage, levels });
+    write(memory, frames, rootPage, sourceId, { domainId, tablePage, levels, ats });
   }
 
   attachPassthrough(rootPage: number, sourceId: number): void {

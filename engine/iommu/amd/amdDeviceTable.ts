@@ -25,6 +25,8 @@ const TRANSLATION_VALID = 1 << 1;
 const MODE_SHIFT = 9;
 /** Bits 61 and 62, in the high word. */
 const PERMISSION_SHIFT = 29;
+/** I, bit 96. */
+const DEVICE_TLB = 1 << 0;
 const ENTRY_BYTES = 32;
 const ENTRY_WORDS = ENTRY_BYTES / 4;
 const ENTRIES_PER_PAGE = PAGE_SIZE / ENTRY_BYTES;
@@ -37,6 +39,8 @@ export interface DeviceTableEntry {
   readonly tablePage: number;
   /** Levels of the page table; 0: pass-through. */
   readonly levels: number;
+  /** It may ask for translations. */
+  readonly ats?: boolean;
 }
 
 /** A table in which no device may do anything; returns its first page. */
@@ -61,5 +65,6 @@ export function writeDeviceTableEntry(
   const low = addressLow(entry.tablePage) | VALID | TRANSLATION_VALID | (entry.levels << MODE_SHIFT);
   memory.writeWord(page, word + 1, (addressHigh(entry.tablePage) | (READ_WRITE << PERMISSION_SHIFT)) >>> 0);
   memory.writeWord(page, word + 2, entry.domainId);
+  memory.writeWord(page, word + 3, entry.ats === true ? DEVICE_TLB : 0);
   memory.writeWord(page, word, low >>> 0);
 }

@@ -20,6 +20,7 @@ const BROKEN = 0x99;
 
 /** An IOMMU that is a list: by PASID and page a translation, which takes no time. */
 class ListedTranslations implements AtsTranslator, Translator {
+  atsEnabled = true;
   readonly listed = new Map<string, { phys: number; pages: number; permissions: number }>();
   physPage = 0;
   sizePages = 1;

@@ -89,6 +89,10 @@ export class TranslationAgent {
     for (let page = iovaPage; this.entries < count;) {
       const found = translator.translationRequest(sourceId, pasid, page, write, arrived);
       known = Math.max(known, translator.readyAt);
+      if (!translator.atsEnabled) {
+        status = ATS_UNSUPPORTED_REQUEST;
+        break;
+      }
       if (!found) {
         if (this.entries > 0) break;
         status = answerOf(translator.fault);

@@ -40,7 +40,13 @@ export const LEGACY_REQUEST_WITH_PASID = 0x31;
 const LOOKUP_READS = 2;
 export type ContextEntry =
   | { readonly domainId: number; readonly passthrough: true }
-  | { readonly domainId: number; readonly tablePage: number; readonly levels: number; readonly passthrough?: false };
+  | {
+      readonly domainId: number;
+      readonly tablePage: number;
+      readonly levels: number;
+      readonly passthrough?: false;
+      readonly ats?: boolean;
+    };
 
 /** Writes the context entry of a device, with the context table of its bus made as needed. */
 export function writeContextEntry(
@@ -58,7 +64,7 @@ export function writeContextEntry(
   }
   const word = (sourceId & 0xff) * WORDS_PER_ENTRY;
   const passthrough = entry.passthrough === true;
-  const type = passthrough ? TT_PASS_THROUGH : TT_MULTI_LEVEL;
+  const type = passthrough ? TT_PASS_THROUGH : entry.ats === true ? TT_DEVICE_TLB : TT_MULTI_LEVEL;
   const width = (passthrough ? MOST_LEVELS : entry.levels) - ADDRESS_WIDTH_BASE;
   memory.writeWord(contextPage, word + 2, width | (entry.domainId << DOMAIN_SHIFT));
   const pointer = passthrough ? 0 : entry.tablePage;

@@ -43,10 +43,10 @@ import {
   SCALABLE_ROOT_NOT_PRESENT,
 } from './scalableFaults.ts';
 
-export const TRANSLATION_FIRST_STAGE = 1;
-export const TRANSLATION_SECOND_STAGE = 2;
+const TRANSLATION_FIRST_STAGE = 1;
+const TRANSLATION_SECOND_STAGE = 2;
 const TRANSLATION_NESTED = 3;
-export const TRANSLATION_PASS_THROUGH = 4;
+const TRANSLATION_PASS_THROUGH = 4;
 
 const PRESENT = 1 << 0;
 const DEVICE_TLB_ENABLE = 1 << 2;

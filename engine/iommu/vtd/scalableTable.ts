@@ -15,6 +15,8 @@ import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { addressHigh, addressLow, addressPage } from '../formats/pageTableFormat.ts';
 
 const PRESENT = 1;
+/** DTE, of the context entry. */
+const DEVICE_TLB_ENABLE = 1 << 2;
 const ROOT_WORDS = 4;
 const CONTEXT_WORDS = 8;
 const CONTEXTS_PER_TABLE = 128;
@@ -31,7 +33,13 @@ const NO_PASID = 0;
 
 export type ScalableEntry =
   | { readonly domainId: number; readonly passthrough: true }
-  | { readonly domainId: number; readonly tablePage: number; readonly levels: number; readonly passthrough?: false };
+  | {
+      readonly domainId: number;
+      readonly tablePage: number;
+      readonly levels: number;
+      readonly passthrough?: false;
+      readonly ats?: boolean;
+    };
 
 /** Writes the PASID entry of a device's plain requests, with the tables above it made as needed. */
 export function writeScalableEntry(
@@ -43,6 +51,10 @@ export function writeScalableEntry(
 ): void {
   const context = makeTable(memory, frames, rootPage, rootWord(sourceId));
   const directory = makeTable(memory, frames, context, contextWord(sourceId));
+  if (entry.passthrough !== true && entry.ats === true) {
+    const word = contextWord(sourceId);
+    memory.writeWord(context, word, (memory.readWord(context, word) | DEVICE_TLB_ENABLE) >>> 0);
+  }
   memory.writeWord(context, contextWord(sourceId) + 2, NO_PASID);
   const table = makeTable(memory, frames, directory, directoryWord(NO_PASID));
   const word = pasidWord(NO_PASID);
