@@ -9,12 +9,25 @@
  * Leaves out: the application's own work beyond the copy, other processes, delayed acknowledgements of single packets.
  */
 import type { RingPage, ReceiveRing } from '../drivers/receiveRing.ts';
+import { numberOf, orderOf, SEQUENCE_BYTES } from '../memory/packetNumbers.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
 import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
-import { numberOf, orderOf, SEQUENCE_BYTES, type Senders } from './senders.ts';
+
+/** The other end of the cable, as the receiver's acknowledgements reach it (devices/senders.ts). */
+interface AcknowledgedSenders {
+  acknowledge(
+    at: Picoseconds,
+    index: number,
+    packets: number,
+    newest: number,
+    missing: number,
+    beyond: number,
+    limit: number,
+  ): void;
+}
 
 export interface ReceiveFlowsOptions {
   readonly flows: number;
@@ -85,7 +98,7 @@ export class ReceiveFlows implements EventHandler {
   private readonly options: ReceiveFlowsOptions;
   private readonly events: EventQueue;
   private readonly memory: PhysicalMemory;
-  private readonly senders: Senders;
+  private readonly senders: AcknowledgedSenders;
   private readonly flows: Flow[] = [];
   private readonly cores: Core[] = [];
   private readonly acknowledgementFrame: number;
@@ -96,7 +109,7 @@ export class ReceiveFlows implements EventHandler {
   constructor(
     events: EventQueue,
     memory: PhysicalMemory,
-    senders: Senders,
+    senders: AcknowledgedSenders,
     options: ReceiveFlowsOptions,
     acknowledgementFrame: number,
   ) {

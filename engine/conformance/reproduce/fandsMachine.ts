@@ -8,6 +8,7 @@
  * Leaves out: the depot's limit of 32 magazines in Linux 6.0; other devices of the IOMMU.
  */
 import preset from '../../../fixtures/presets/hardware/fands.json' with { type: 'json' };
+import { Senders } from '../../devices/senders.ts';
 import { ReceiveNic } from '../../devices/receiveNic.ts';
 import { DMA_FROM_DEVICE } from '../../dma/attributes.ts';
 import { createDmaDevice } from '../../dma/device.ts';
@@ -28,7 +29,6 @@ import { EventQueue } from '../../time/eventQueue.ts';
 import { nanoseconds, PICOSECONDS_PER_SECOND, type Picoseconds } from '../../time/picoseconds.ts';
 import { RandomStream } from '../../time/random.ts';
 import { ReceiveFlows } from '../../workloads/receiveFlows.ts';
-import { Senders } from '../../workloads/senders.ts';
 
 export type ReceiveMode = 'strict' | 'fands';
 

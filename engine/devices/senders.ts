@@ -4,17 +4,15 @@
  * RFC 8257 section 3.5), and never sends beyond the window that the receiver offers. A packet counts as lost when three beyond it have
  * come, in a recovery when one that was sent after it has, or when a timer says so (RFC 8985): two ticks, or the retransmission
  * time-out while the flow recovers, after which the window begins anew. Segmentation offload sends packets of a flow in trains.
- * A packet begins with its number in the flow and the count of packets that the flow had sent before it, both 32 bits, little-endian.
+ * A packet begins with its numbers (memory/packetNumbers.ts).
  * Leaves out: marks of congestion, the beginning of a connection, the senders' own limits.
  */
-import type { Wire } from '../devices/receiveNic.ts';
+import { numberOf, orderOf } from '../memory/packetNumbers.ts';
 import { Fifo } from '../pcie/fifo.ts';
 import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
 import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import type { RandomStream } from '../time/random.ts';
-
-/** Bytes that `numberOf` and `orderOf` read. */
-export const SEQUENCE_BYTES = 8;
+import type { Wire } from './receiveNic.ts';
 
 export interface SendersOptions {
   readonly flows: number;
@@ -260,14 +258,4 @@ export class Senders implements Wire, EventHandler {
     }
     return false;
   }
-}
-
-/** The number of a packet in its flow. */
-export function numberOf(packet: DataView): number {
-  return packet.getUint32(0, true);
-}
-
-/** How many packets its flow had sent before it. */
-export function orderOf(packet: DataView): number {
-  return packet.getUint32(4, true);
 }
