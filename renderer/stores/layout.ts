@@ -46,7 +46,7 @@ export const useLayout = defineStore('layout', () => {
   }
 
   function isClosed(pane: PaneName): boolean {
-    if (pane === 'panel') return (panes.value[PANEL_CHOICE] ?? (lab.hasOutcome ? 1 : 0)) === 0;
+    if (pane === 'panel') return (panes.value[PANEL_CHOICE] ?? 1) === 0;
     return panes.value[`${pane}.closed`] === 1;
   }
 
