@@ -57,8 +57,6 @@ export const useLab = defineStore('lab', () => {
   const paused = computed(() => columns.value.filter(({ run }) => run.status === 'paused'));
   const active = computed(() => running.value.length + paused.value.length > 0);
   const hasResults = computed(() => columns.value.some(({ frame }) => frame !== null));
-  /** Something came of a run: figures, or why there are none. */
-  const hasOutcome = computed(() => columns.value.some(({ frame, run }) => frame !== null || run.error !== null));
 
   /** What came since the last look goes to the window at once; then it is left alone until it has painted that. */
   function flush(): void {
@@ -155,5 +153,5 @@ export const useLab = defineStore('lab', () => {
     }
   }
 
-  return { state, frames, columns, running, paused, active, hasResults, hasOutcome, connect };
+  return { state, frames, columns, running, paused, active, hasResults, connect };
 });

@@ -1,18 +1,16 @@
 /**
  * Which tab is in front, which panes are open and how large they are. Sizes are percent and are kept by main among the
- * user's settings, not in the lab: how a person likes a window does not belong to the document. The lower panel opens by itself
- * when there is something in it, until the user has said whether it shall be open.
+ * user's settings, not in the lab: how a person likes a window does not belong to the document.
  */
 import { defineStore } from 'pinia';
 import { computed, ref, shallowRef } from 'vue';
 import type { AppSettings, ThemeChoice } from '../../electron/ipc/api.ts';
-import { useLab } from './lab.ts';
 import { useNotices } from './notices.ts';
 
 export type StageTab = 'topology' | 'workload' | 'charts' | 'translation' | 'presets';
 export type PanelTab = 'summary' | 'events' | 'faults';
 export type PaneName = 'outline' | 'inspector' | 'panel';
-export type Dialog = 'palette' | 'keys' | 'measuredPreset' | null;
+export type Dialog = 'palette' | 'keys' | null;
 
 const DEFAULT_PANES: Readonly<Record<string, number>> = {
   outline: 16,
@@ -20,15 +18,13 @@ const DEFAULT_PANES: Readonly<Record<string, number>> = {
   panel: 31,
   'outline.closed': 0,
   'inspector.closed': 0,
+  'panel.closed': 0,
 };
-/** Of the lower panel: 1 open, 0 closed, absent as long as the user has not said. */
-const PANEL_CHOICE = 'panel.shown';
 
 const SAVE_DELAY_MS = 400;
 
 export const useLayout = defineStore('layout', () => {
   const notices = useNotices();
-  const lab = useLab();
   const stage = ref<StageTab>('topology');
   const panelTab = ref<PanelTab>('summary');
   const dialog = ref<Dialog>(null);
@@ -46,7 +42,6 @@ export const useLayout = defineStore('layout', () => {
   }
 
   function isClosed(pane: PaneName): boolean {
-    if (pane === 'panel') return (panes.value[PANEL_CHOICE] ?? 1) === 0;
     return panes.value[`${pane}.closed`] === 1;
   }
 
@@ -68,8 +63,7 @@ export const useLayout = defineStore('layout', () => {
   }
 
   function toggle(pane: PaneName): void {
-    const closed = isClosed(pane);
-    change(pane === 'panel' ? { [PANEL_CHOICE]: closed ? 1 : 0 } : { [`${pane}.closed`]: closed ? 0 : 1 });
+    change({ [`${pane}.closed`]: isClosed(pane) ? 0 : 1 });
   }
 
   function open(pane: PaneName): void {
