@@ -142,6 +142,39 @@ test.each<Replacement>(['lru', 'roundRobin', 'plru'])(
   },
 );
 
+test.each<Replacement>(['lru', 'roundRobin', 'plru'])(
+  '%s: of full sets the naive model’s entry gives way',
+  (replacement) => {
+    const action = fc.record({ fills: fc.boolean(), tag: fc.nat(30) });
+    const geometry = fc.constantFrom([4, 4], [8, 8], [8, 4], [16, 4]);
+    fc.assert(
+      fc.property(geometry, fc.array(action, { minLength: 60, maxLength: 200 }), ([entries, ways], actions) => {
+        const array = new AssociativeArray(entries, ways, { replacement });
+        const naive = new NaiveArray(entries, ways, replacement);
+        for (const [index, { fills, tag: wanted }] of actions.entries()) {
+          if (fills) {
+            array.fill(1, wanted);
+            naive.fill(1, wanted, index);
+          } else expect(array.find(1, wanted) !== NO_ENTRY).toBe(naive.find(1, wanted) !== undefined);
+        }
+      }),
+      { numRuns: 200, seed: 4 },
+    );
+  },
+);
+
+test.each<[Replacement, number]>([
+  ['lru', 2],
+  ['roundRobin', 1],
+  ['plru', 3],
+])('%s: of four filled in order, the first used again, number %i gives way', (replacement, victim) => {
+  const array = new AssociativeArray(4, 4, { replacement });
+  for (const tag of [1, 2, 3, 4]) array.fill(0, tag);
+  array.find(0, 1);
+  array.fill(0, 5);
+  expect([1, 2, 3, 4].filter((tag) => array.find(0, tag) === NO_ENTRY)).toEqual([victim]);
+});
+
 test('an array without entries holds nothing', () => {
   const array = new AssociativeArray(0, 8);
   expect(array.fill(1, 5)).toBe(NO_ENTRY);
