@@ -5,37 +5,17 @@
  * Leaves out: peer-to-peer pages, chained scatterlists.
  */
 import { DMA_ATTR_NO_WARN, type DmaDirection } from '../dma/attributes.ts';
-import type { DmaDevice } from '../dma/device.ts';
-import type { DmaApi } from '../dma/dmaApi.ts';
 import { physAddr } from '../memory/addresses.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { SCATTERLIST_ENTRY_BYTES, type MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
-import type { BlockStatus, MappingScheme } from './scheme.ts';
-import { mapSingle, unmapSingle } from './single.ts';
+import { RequestScheme } from './requestScheme.ts';
+import type { BlockStatus } from './scheme.ts';
 
-export class MapSgScheme implements MappingScheme {
+export class MapSgScheme extends RequestScheme {
   readonly name = 'map_sg';
-  readonly heldBytes = 0;
-  private readonly dma: DmaApi;
-  private readonly device: DmaDevice;
 
-  constructor(dma: DmaApi, device: DmaDevice) {
-    this.dma = dma;
-    this.device = device;
-  }
-
-  registerBuffer(): BlockStatus {
-    return 'ok';
-  }
-
-  release(): void {
-    // each request gave back what it had
-  }
-
-  mapStart(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): BlockStatus {
-    mapped.reset();
-    if (request.singleSegment) return mapSingle(this.dma, this.device, cpu, request, mapped);
+  protected mapSeveral(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): BlockStatus {
     const { list } = mapped;
     list.reset();
     for (let index = 0; index < request.vectorCount; index += 1) {
@@ -55,19 +35,7 @@ export class MapSgScheme implements MappingScheme {
     return 'ok';
   }
 
-  mapNext(): boolean {
-    return false;
-  }
-
-  keepVectors(): void {
-    // The scatterlist already holds what the unmap needs.
-  }
-
-  unmap(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest): void {
-    if (mapped.mappedBy === 'single') unmapSingle(this.dma, this.device, cpu, direction, mapped);
-    else if (mapped.mappedBy === 'scatterlist') {
-      this.dma.dmaUnmapSg(cpu, this.device, mapped.list, direction, 0);
-    }
-    mapped.mappedBy = 'nothing';
+  protected unmapOwn(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest): void {
+    this.dma.dmaUnmapSg(cpu, this.device, mapped.list, direction, 0);
   }
 }

@@ -5,65 +5,29 @@
  * Leaves out: peer-to-peer pages, integrity payloads.
  */
 import type { DmaDirection } from '../dma/attributes.ts';
-import type { DmaDevice } from '../dma/device.ts';
-import type { DmaApi } from '../dma/dmaApi.ts';
 import { physAddr } from '../memory/addresses.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { DMA_IOVA_STATE_BYTES, type MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
-import { statusOfErrno, type BlockStatus, type MappingScheme } from './scheme.ts';
-import { mapSingle, unmapSingle } from './single.ts';
-import { keepVectorsOf, mapNextVector, unmapVectors } from './vectors.ts';
+import { RequestScheme } from './requestScheme.ts';
+import { statusOfErrno, type BlockStatus } from './scheme.ts';
 
-export class TwoStepScheme implements MappingScheme {
+export class TwoStepScheme extends RequestScheme {
   readonly name = 'two_step';
-  readonly heldBytes = 0;
-  private readonly dma: DmaApi;
-  private readonly device: DmaDevice;
 
-  constructor(dma: DmaApi, device: DmaDevice) {
-    this.dma = dma;
-    this.device = device;
-  }
-
-  registerBuffer(): BlockStatus {
-    return 'ok';
-  }
-
-  release(): void {
-    // each request gave back what it had
-  }
-
-  mapStart(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): BlockStatus {
-    mapped.reset();
+  protected mapSeveral(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): BlockStatus {
     const { dma, device } = this;
-    if (request.singleSegment) return mapSingle(dma, device, cpu, request, mapped);
     mapped.bookkeepingBytes = DMA_IOVA_STATE_BYTES;
     const gapless = (request.gapMask & dma.dmaGetMergeBoundary(device)) === 0;
     const phys = physAddr(request.vectorPhys[0]!);
     if (gapless && dma.dmaIovaTryAlloc(cpu, device, mapped.iova, phys, request.payloadBytes)) {
       return this.linkAll(cpu, request, mapped);
     }
-    mapped.mappedBy = 'vectors';
-    if (this.mapNext(cpu, request, mapped)) return 'ok';
-    return mapped.status;
+    return this.mapVectors(cpu, request, mapped);
   }
 
-  mapNext(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): boolean {
-    return mapNextVector(this.dma, this.device, cpu, request, mapped);
-  }
-
-  keepVectors(mapped: MappedRequest): void {
-    keepVectorsOf(this.dma, this.device, mapped);
-  }
-
-  unmap(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest): void {
-    const { dma, device } = this;
-    if (mapped.mappedBy === 'single') unmapSingle(dma, device, cpu, direction, mapped);
-    else if (mapped.mappedBy === 'iova') {
-      dma.dmaIovaDestroy(cpu, device, mapped.iova, mapped.length[0]!, direction, 0);
-    } else if (mapped.mappedBy === 'vectors') unmapVectors(dma, device, cpu, direction, mapped);
-    mapped.mappedBy = 'nothing';
+  protected unmapOwn(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest): void {
+    this.dma.dmaIovaDestroy(cpu, this.device, mapped.iova, mapped.length[0]!, direction, 0);
   }
 
   /** `blk_rq_dma_map_iova`. */
