@@ -75,6 +75,12 @@ export type InspectionOutcome =
   | { readonly status: 'cancelled' }
   | { readonly status: 'failed'; readonly error: LabFailure };
 
+/** Path as on the command line: `workloads[0].blockSize`, or by id `workloads[nvme0].blockSize`. */
+export interface LabChange {
+  readonly path: string;
+  readonly value: unknown;
+}
+
 export interface DocumentState {
   /** Grows with every document opened: state that belongs to an older one can be told apart. */
   readonly session: number;
@@ -158,8 +164,8 @@ export interface LabApi {
     examples(): Promise<readonly ExampleLab[]>;
     save(): Promise<Outcome>;
     saveAs(): Promise<Outcome>;
-    /** Path as on the command line: `workloads[0].blockSize`, or by id `workloads[nvme0].blockSize`. A refused edit changes nothing. */
-    edit(change: { readonly path: string; readonly value: unknown }): Promise<Outcome>;
+    /** One edit, which is undone as one, of as many changes as belong together. A refused edit changes nothing. */
+    edit(...changes: readonly [LabChange, ...LabChange[]]): Promise<Outcome>;
     undo(): Promise<Outcome>;
     redo(): Promise<Outcome>;
     /** Reads the file again, after a question when there are unsaved changes. */

@@ -38,6 +38,8 @@ function channel<Request extends z.ZodType>(request: Request, maxBytes = 4096) {
 const nothing = z.undefined();
 const id = z.string().min(1).max(128);
 const path = z.string().min(1).max(512);
+/** In one edit. */
+const MOST_CHANGES = 16;
 /** A dropped file's path, made by the preload from a real File: the page cannot write one itself. */
 const droppedPath = z.string().max(4096);
 const paneSizes = z
@@ -61,7 +63,13 @@ export const contract = {
   'document.examples': channel(nothing).replies<readonly ExampleLab[]>(),
   'document.save': channel(nothing).replies<Outcome>(),
   'document.saveAs': channel(nothing).replies<Outcome>(),
-  'document.edit': channel(z.strictObject({ path, value: z.json() }), 4 << 20).replies<Outcome>(),
+  'document.edit': channel(
+    z
+      .array(z.strictObject({ path, value: z.json() }))
+      .min(1)
+      .max(MOST_CHANGES),
+    4 << 20,
+  ).replies<Outcome>(),
   'document.undo': channel(nothing).replies<Outcome>(),
   'document.redo': channel(nothing).replies<Outcome>(),
   'document.revert': channel(nothing).replies<Outcome>(),

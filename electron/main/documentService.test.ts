@@ -67,7 +67,11 @@ async function rig(folder?: string) {
     },
     recoveryFolder: join(home, 'recovery'),
     homeFolder: home,
-    applyEdit: (lab, path, value) => parseLab(withValueAt(lab, path, value), ''),
+    applyEdit: (lab, changes) =>
+      parseLab(
+        changes.reduce<unknown>((next, { path, value }) => withValueAt(next, path, value), lab),
+        '',
+      ),
     watch: (_path, changed) => {
       diskChanged = changed;
       return () => undefined;
@@ -117,7 +121,7 @@ describe('opening', () => {
   it('leaves the open document untouched when another cannot be opened, and says why', async () => {
     const { service, put, home } = await rig();
     await service.openPath(await put('a.iovalab'));
-    await service.edit('seed', 5);
+    await service.edit([{ path: 'seed', value: 5 }]);
     const before = service.state();
     await writeFile(join(home, 'zip.iovalab'), 'this is no zip');
     const whole = await readFile(await put('cut.iovalab'));
@@ -137,13 +141,13 @@ describe('opening', () => {
     const first = await put('a.iovalab');
     const second = await put('b.iovalab', smallLab('Second'));
     await service.openPath(first);
-    await service.edit('seed', 5);
+    await service.edit([{ path: 'seed', value: 5 }]);
     expect(await service.openPath(second)).toEqual(cancelled);
     expect(service.state().lab.seed).toBe(5);
     answers.unsaved = 'save';
     expect(await service.openPath(second)).toEqual(done);
     expect((await decodeLabFile(await readFile(first), 'a')).lab.seed).toBe(5);
-    await service.edit('seed', 6);
+    await service.edit([{ path: 'seed', value: 6 }]);
     answers.unsaved = 'discard';
     expect(await service.openPath(first)).toEqual(done);
     expect(questions).toEqual(['unsaved a', 'unsaved a', 'unsaved b']);
@@ -165,7 +169,7 @@ describe('editing', () => {
       ['', 1],
       ['notes', { toString: 1 }],
     ] as const) {
-      const outcome = await service.edit(path, value);
+      const outcome = await service.edit([{ path, value }]);
       expect(outcome, path).toMatchObject({ status: 'failed', error: { code: 'bad-edit' } });
     }
     expect(service.state()).toEqual(before);
@@ -175,15 +179,35 @@ describe('editing', () => {
     const { service, put } = await rig();
     await service.openPath(await put('a.iovalab'));
     const { seed } = service.state().lab;
-    await service.edit('seed', seed);
+    await service.edit([{ path: 'seed', value: seed }]);
     expect(service.state().undo).toBeNull();
-    await service.edit('workloads[workload0].queueDepth', 4);
+    await service.edit([{ path: 'workloads[workload0].queueDepth', value: 4 }]);
     expect(service.state()).toMatchObject({ dirty: true, undo: 'Change workloads[workload0].queueDepth' });
     await service.undo();
     expect(service.state()).toMatchObject({ dirty: false, undo: null });
     await service.redo();
     expect(service.state().lab.workloads[0]).toMatchObject({ queueDepth: 4 });
     expect(await service.redo()).toEqual(cancelled);
+  });
+
+  it('makes several changes at once, in order, and undoes them as one; where one does not fit none is made', async () => {
+    const { service, put } = await rig();
+    await service.openPath(await put('a.iovalab'));
+    const before = service.state().lab;
+    const both = [
+      { path: 'workloads[workload0].queueDepth', value: 4 },
+      { path: 'costs.overrides', value: { tableRead: 130 } },
+    ];
+    expect(await service.edit([...both, { path: 'seed', value: -1 }])).toMatchObject({ status: 'failed' });
+    expect(service.state().lab).toEqual(before);
+    expect(await service.edit(both)).toEqual(done);
+    expect(service.state().lab).toMatchObject({
+      workloads: [{ queueDepth: 4 }],
+      costs: { overrides: { tableRead: 130 } },
+    });
+    expect(service.state().undo).toBe('Change workloads[workload0].queueDepth, costs.overrides');
+    await service.undo();
+    expect(service.state().lab).toEqual(before);
   });
 });
 
@@ -220,7 +244,7 @@ describe('saving', () => {
     const { service, put, answers, questions, touchedOnDisk, said } = await rig();
     const path = await put('a.iovalab');
     await service.openPath(path);
-    await service.edit('seed', 5);
+    await service.edit([{ path: 'seed', value: 5 }]);
     await utimes(path, 1, 1);
     await touchedOnDisk();
     expect(service.state().changedOnDisk).toBe(true);
@@ -235,7 +259,7 @@ describe('saving', () => {
   it('stays dirty when the file cannot be written', async () => {
     const { service, put, answers } = await rig();
     await service.openPath(await put('a.iovalab'));
-    await service.edit('seed', 5);
+    await service.edit([{ path: 'seed', value: 5 }]);
     answers.target = '/proc/none/a.iovalab';
     expect(await service.saveAs()).toMatchObject({ status: 'failed' });
     expect(service.state()).toMatchObject({ dirty: true, fileName: 'a.iovalab' });
@@ -247,9 +271,12 @@ describe('after a crash', () => {
     const crashed = await rig();
     const path = await crashed.put('a.iovalab');
     await crashed.service.openPath(path);
-    await crashed.service.edit('seed', 5);
-    await crashed.service.edit('notes', 'first');
-    await crashed.service.edit('notes', 'second');
+    await crashed.service.edit([
+      { path: 'seed', value: 5 },
+      { path: 'costs.overrides', value: { tableRead: 130 } },
+    ]);
+    await crashed.service.edit([{ path: 'notes', value: 'first' }]);
+    await crashed.service.edit([{ path: 'notes', value: 'second' }]);
     await crashed.service.undo();
     const { lab } = crashed.service.state();
     crashed.runs.start(['two-step-strict']);
@@ -269,7 +296,7 @@ describe('after a crash', () => {
     expect(next.service.state().runs[1]).toMatchObject({ status: 'done', outdated: false, runId: result.id });
 
     // And once more, since a restored document may crash as well.
-    await next.service.edit('seed', 6);
+    await next.service.edit([{ path: 'seed', value: 6 }]);
     await next.service.flush();
     const third = await rig(crashed.home);
     const [again] = await third.service.recoveries();
@@ -283,7 +310,7 @@ describe('after a crash', () => {
     const crashed = await rig();
     const path = await crashed.put('a.iovalab');
     await crashed.service.openPath(path);
-    await crashed.service.edit('seed', 5);
+    await crashed.service.edit([{ path: 'seed', value: 5 }]);
     await crashed.service.flush();
     const next = await rig(crashed.home);
     const [offer] = await next.service.recoveries();
@@ -297,7 +324,7 @@ describe('after a crash', () => {
   it('restores a copy of an example that has no file', async () => {
     const crashed = await rig();
     await crashed.service.openCopy(await crashed.put('example.iovalab'));
-    await crashed.service.edit('seed', 5);
+    await crashed.service.edit([{ path: 'seed', value: 5 }]);
     await crashed.service.flush();
     const next = await rig(crashed.home);
     const [offer] = await next.service.recoveries();
@@ -309,7 +336,7 @@ describe('after a crash', () => {
   it('offers nothing after a clean close', async () => {
     const { service, put, answers, home } = await rig();
     await service.openPath(await put('a.iovalab'));
-    await service.edit('seed', 5);
+    await service.edit([{ path: 'seed', value: 5 }]);
     expect(await service.mayClose()).toBe(false);
     answers.unsaved = 'discard';
     expect(await service.mayClose()).toBe(true);

@@ -13,9 +13,16 @@ import { readLabFile, sameStamp, stampOf } from './labFiles.ts';
 import { labExtension } from './launchArguments.ts';
 import { describeError } from './describeError.ts';
 import { OpenDocument } from './openDocument.ts';
-import { discardRecovery, findRecoveries, Journal, loadRecovery, type JournalEntry } from './recovery.ts';
+import {
+  discardRecovery,
+  findRecoveries,
+  Journal,
+  loadRecovery,
+  type JournalChange,
+  type JournalEntry,
+} from './recovery.ts';
 import type { DocumentSurroundings, Home, RunIds } from './documentSurroundings.ts';
-import { changedLab, replayJournal } from './replayJournal.ts';
+import { changedLab, editLabel, replayJournal } from './replayJournal.ts';
 import { withRecent } from './settings.ts';
 
 export class DocumentService {
@@ -125,13 +132,14 @@ export class DocumentService {
     });
   }
 
-  edit(path: string, value: unknown): Promise<Outcome> {
+  edit(changes: readonly JournalChange[]): Promise<Outcome> {
     return this.action(() => {
       const { document } = this.opened();
-      const next = changedLab(this.surroundings, document.lab, path, value);
-      if (JSON.stringify(next) === JSON.stringify(document.lab)) return done;
-      this.write({ kind: 'edit', path, value: value as Extract<JournalEntry, { kind: 'edit' }>['value'] });
-      document.edit(next, `Change ${path}`);
+      const next = changedLab(this.surroundings, document.lab, changes);
+      const [first, ...also] = changes;
+      if (first === undefined || JSON.stringify(next) === JSON.stringify(document.lab)) return done;
+      this.write({ kind: 'edit', ...first, ...(also.length === 0 ? {} : { also }) });
+      document.edit(next, editLabel(changes));
       this.labChanged();
       return done;
     });

@@ -153,7 +153,7 @@ export function createHandlers(
     'document.examples': () => examples.list(),
     'document.save': () => document.save(),
     'document.saveAs': () => document.saveAs(),
-    'document.edit': ({ path, value }) => document.edit(path, value),
+    'document.edit': (changes) => document.edit(changes),
     'document.undo': () => document.undo(),
     'document.redo': () => document.redo(),
     'document.revert': () => document.revert(),

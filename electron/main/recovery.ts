@@ -29,12 +29,15 @@ export type RecoveryAbout = Readonly<z.output<typeof aboutSchema>>;
 
 const lockSchema = z.object({ pid: z.int(), host: z.string() });
 
+const change = z.object({ path: z.string(), value: z.json() });
+
 const entrySchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('edit'), path: z.string(), value: z.json() }),
+  change.extend({ kind: z.literal('edit'), also: z.array(change).optional() }),
   z.object({ kind: z.literal('undo') }),
   z.object({ kind: z.literal('redo') }),
   z.object({ kind: z.literal('run'), file: z.string().regex(/^run-\d+\.bin$/), outdated: z.boolean() }),
 ]);
+export type JournalChange = Readonly<z.output<typeof change>>;
 export type JournalEntry = Readonly<z.output<typeof entrySchema>>;
 
 const idPattern = /^[0-9a-f]{24}$/;

@@ -2,6 +2,7 @@
  * How an edit becomes a new lab, and how the entries of a journal become the document again after a crash.
  */
 import type { LabDocument } from '../../engine/lab/schema.ts';
+import type { LabChange } from '../ipc/api.ts';
 import { DesktopError, failureOf } from './failures.ts';
 import type { OpenDocument } from './openDocument.ts';
 import type { RecoveredWork } from './recovery.ts';
@@ -10,13 +11,17 @@ import type { RunService } from './runService.ts';
 export interface LabEditor {
   readonly runs: RunService;
   /** A changed copy of the lab, or a LabError that says what is wrong with the change. */
-  applyEdit(lab: LabDocument, path: string, value: unknown): LabDocument;
+  applyEdit(lab: LabDocument, changes: readonly LabChange[]): LabDocument;
   readonly log: (message: string) => void;
 }
 
-export function changedLab(editor: LabEditor, lab: LabDocument, path: string, value: unknown): LabDocument {
+export function editLabel(changes: readonly LabChange[]): string {
+  return `Change ${changes.map(({ path }) => path).join(', ')}`;
+}
+
+export function changedLab(editor: LabEditor, lab: LabDocument, changes: readonly LabChange[]): LabDocument {
   try {
-    return editor.applyEdit(lab, path, value);
+    return editor.applyEdit(lab, changes);
   } catch (error) {
     const failure = failureOf(error, 'bad-edit');
     if (failure.code === 'internal') throw error;
@@ -30,7 +35,9 @@ export function replayJournal(work: RecoveredWork, document: OpenDocument, edito
     switch (entry.kind) {
       case 'edit':
         try {
-          document.edit(changedLab(editor, document.lab, entry.path, entry.value), `Change ${entry.path}`);
+          const { path, value, also = [] } = entry;
+          const changes = [{ path, value }, ...also];
+          document.edit(changedLab(editor, document.lab, changes), editLabel(changes));
         } catch (error) {
           editor.log(`an edit of the journal no longer fits: ${String(error)}`);
         }

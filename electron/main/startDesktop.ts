@@ -105,7 +105,11 @@ export async function startDesktop(labFile: string | null, log: Logger): Promise
     runs,
     homeFolder,
     recoveryFolder: join(userData, 'recovery'),
-    applyEdit: (lab, path, value) => parseLab(withValueAt(lab, path, value), ''),
+    applyEdit: (lab, changes) =>
+      parseLab(
+        changes.reduce<unknown>((next, { path, value }) => withValueAt(next, path, value), lab),
+        '',
+      ),
     watch: (path, changed) => {
       watchFile(path, { interval: watchMilliseconds, persistent: false }, changed);
       return () => unwatchFile(path, changed);
