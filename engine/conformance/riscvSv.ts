@@ -9,6 +9,7 @@ import { PAGES_PER_ENTRY } from '../iommu/formats/pageTableFormat.ts';
 import { Walker } from '../iommu/walk/walker.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { PhysicalMemory } from '../memory/physicalMemory.ts';
+import { LabError } from '../time/labError.ts';
 import type { Difference, FileResult, SuiteResult } from './report.ts';
 import { suiteResult } from './report.ts';
 import { readVectors, type RiscvVector, type VectorFile, type VectorWord } from './riscvSvVectors.ts';
@@ -52,11 +53,19 @@ export function replayVectors(file: VectorFile): FileResult {
       const recorded = changesText(vector.diff);
       const emulated = changesText(table.changes());
       if (recorded === emulated) continue;
+      if (total === 0) throw vector.where('words changed before the first request.', 'Record from the table on.');
       if (lastAgreed) agree -= 1;
       lastAgreed = false;
       const { line } = vector;
       differences.push({ line, unit: 'words changed by accessed and dirty bits', ...firstChange(recorded, emulated) });
     }
+  }
+  if (total === 0) {
+    throw new LabError(
+      file.name,
+      'no request is in it, so that nothing can be compared.',
+      'Record lines of the kind "req" after their "table".',
+    );
   }
   return { name: file.name, agree, total, firstDifference: differences[0] ?? null, skipped: [] };
 }
