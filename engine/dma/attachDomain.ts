@@ -12,6 +12,7 @@ import type { DeviceTables, DeviceTablesOptions } from './attach/deviceTables.ts
 import { RiscvDeviceTables } from './attach/riscvDeviceTables.ts';
 import { SmmuDeviceTables } from './attach/smmuDeviceTables.ts';
 import { VtdDeviceTables } from './attach/vtdDeviceTables.ts';
+import type { DmaDevice } from './device.ts';
 import type { RemappingHardware } from './remappingHardware.ts';
 
 const DEFAULT_LEVELS = 4;
@@ -30,6 +31,8 @@ export class DeviceDomains {
   private readonly iommu: RemappingHardware;
   private readonly tables: DeviceTables;
   private readonly command = new Uint32Array(4);
+  /** Requester ids of devices that may ask for translations. */
+  private readonly atsDevices = new Set<number>();
   private root = -1;
   private nextDomainId: number;
 
@@ -50,19 +53,26 @@ export class DeviceDomains {
     return domainId;
   }
 
+  /** Whether Linux turns a device's ATS on: never for one that is not trusted, which could claim translations that it never got. */
+  enablesAts(device: Pick<DmaDevice, 'ats' | 'untrusted'>): boolean {
+    return device.ats && !device.untrusted && this.iommu.atsSupported !== false && this.tables.enablesAts;
+  }
+
   /** Gives a device the page table of a domain; `ats`: it may ask for translations. */
   attach(sourceId: number, domainId: number, tablePage: number, levels: number, ats = false): void {
+    if (ats) this.atsDevices.add(sourceId);
+    else this.atsDevices.delete(sourceId);
     this.tables.attach(this.deviceRoot(), sourceId, domainId, tablePage, levels, ats);
   }
 
   /** The device's addresses are physical ones. */
-  attachPassthrough(sourceId: number): void {
-    this.tables.attachPassthrough(this.deviceRoot(), sourceId);
+  attachPassthrough(sourceId: number, ats = false): void {
+    this.tables.attachPassthrough(this.deviceRoot(), sourceId, ats);
   }
 
   /** The domain's table has grown: the device must find the new root, and forget the old one, before the map goes on. */
   topChanged(cpu: Cpu, sourceId: number, domainId: number, tablePage: number, levels: number): void {
-    this.attach(sourceId, domainId, tablePage, levels);
+    this.attach(sourceId, domainId, tablePage, levels, this.atsDevices.has(sourceId));
     this.tables.forgetDevice(this.command, sourceId);
     cpu.waitUntil(this.iommu.invalidationQueue.submit(this.command, 1, cpu.now));
   }

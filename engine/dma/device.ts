@@ -40,6 +40,8 @@ export interface DmaDevice {
   readonly coherent: boolean;
   /** `dev_is_untrusted`: behind an external port; it must not see bytes that share a page with a buffer. */
   untrusted: boolean;
+  /** It has a device TLB and the ATS capability: Linux lets a trusted one ask for translations (drivers/pci/ats.c `pci_ats_supported`). */
+  readonly ats: boolean;
   /** `force_dma_unencrypted`: the device of a confidential guest, which reaches shared memory only. */
   readonly forceUnencrypted: boolean;
   /** `dma_skip_sync`: whether sync calls have nothing to do; true at first for coherent devices, false from the first bounce on. */
@@ -63,6 +65,7 @@ export function createDmaDevice(
     busDmaLimit: 0,
     coherent,
     untrusted: false,
+    ats: false,
     forceUnencrypted: false,
     dmaSkipSync: coherent,
     reservedRegions: [],

@@ -119,9 +119,9 @@ export class DmaApi {
       });
       members.push(device.sourceId);
       const { table } = translated.domain;
-      domains.attach(device.sourceId, domainId, table.rootPage, table.levels);
+      domains.attach(device.sourceId, domainId, table.rootPage, table.levels, domains.enablesAts(device));
     } else if (domainType === 'passthrough' && domains !== null) {
-      domains.attachPassthrough(device.sourceId);
+      domains.attachPassthrough(device.sourceId, domains.enablesAts(device));
     }
     this.attachments.set(device, { device, translated, direct, members });
     this.recent = null;

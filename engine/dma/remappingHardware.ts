@@ -15,6 +15,8 @@ export interface RemappingHardware {
   readonly rangeInvalidation?: boolean;
   /** What becomes of the kernel's writes to page tables before its walkers see them; null: they see them at once. */
   readonly tableWrites?: TableWrites | null;
+  /** Whether it answers devices' translation requests: ECAP.DT of VT-d, IotlbSup of AMD, IDR0.ATS of an SMMU; default: it does. */
+  readonly atsSupported?: boolean;
   setRootTable(page: number): void;
   readonly invalidationQueue: {
     /** `qi_submit_sync`: four words a descriptor. Returns when the wait descriptor behind them has been written. */

@@ -9,6 +9,7 @@ const PASS_THROUGH_LEVELS = 0;
 export class AmdDeviceTables implements DeviceTables {
   /** The first devices of a boot take those below. */
   readonly firstDomainId = 3;
+  readonly enablesAts = true;
   private readonly options: DeviceTablesOptions;
 
   constructor(options: DeviceTablesOptions) {
@@ -23,8 +24,8 @@ export class AmdDeviceTables implements DeviceTables {
     writeDeviceTableEntry(this.options.memory, rootPage, sourceId, { domainId, tablePage, levels, ats });
   }
 
-  attachPassthrough(rootPage: number, sourceId: number): void {
-    const entry = { domainId: IDENTITY_DOMAIN_ID, tablePage: 0, levels: PASS_THROUGH_LEVELS };
+  attachPassthrough(rootPage: number, sourceId: number, ats: boolean): void {
+    const entry = { domainId: IDENTITY_DOMAIN_ID, tablePage: 0, levels: PASS_THROUGH_LEVELS, ats };
     writeDeviceTableEntry(this.options.memory, rootPage, sourceId, entry);
   }
 

@@ -8,12 +8,14 @@ import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 export interface DeviceTables {
   /** The first tag that a domain may have; tags below are taken by the vendor's driver or reserved. */
   readonly firstDomainId: number;
+  /** Whether the vendor's driver lets devices ask for translations. */
+  readonly enablesAts: boolean;
   /** Makes the root, empty; returns its page. */
   createRoot(): number;
   /** `ats`: the device may ask for translations. */
   attach(rootPage: number, sourceId: number, domainId: number, tablePage: number, levels: number, ats: boolean): void;
-  /** The device's addresses are physical ones. */
-  attachPassthrough(rootPage: number, sourceId: number): void;
+  /** The device's addresses are physical ones. `ats`: as above, where the vendor's driver grants it to such devices too. */
+  attachPassthrough(rootPage: number, sourceId: number, ats: boolean): void;
   /** Writes the one command that makes the hardware read the device's entry again. */
   forgetDevice(command: Uint32Array, sourceId: number): void;
 }

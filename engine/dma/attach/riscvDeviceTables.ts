@@ -10,6 +10,8 @@ import type { DeviceTables, DeviceTablesOptions } from './deviceTables.ts';
 export class RiscvDeviceTables implements DeviceTables {
   /** `riscv_iommu_pscids` begins at 1. */
   readonly firstDomainId = 1;
+  /** The driver knows neither EN_ATS nor a device TLB's invalidation. */
+  readonly enablesAts = false;
   private readonly options: DeviceTablesOptions;
 
   constructor(options: DeviceTablesOptions) {

@@ -21,6 +21,7 @@ const GRANULE_4K = 0;
 export class SmmuDeviceTables implements DeviceTables {
   /** `arm_smmu_asid_xa` begins at 1. */
   readonly firstDomainId = 1;
+  readonly enablesAts = true;
   private readonly options: DeviceTablesOptions;
   private readonly contexts = new Map<number, ContextTable>();
 

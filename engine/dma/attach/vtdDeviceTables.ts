@@ -14,6 +14,7 @@ const GRANULARITY_DEVICE = 3 << 4;
 export class VtdDeviceTables implements DeviceTables {
   /** 0 is reserved, 1 identity; the first devices of a boot take these two, so ours begin above. */
   readonly firstDomainId = 3;
+  readonly enablesAts = true;
   private readonly options: DeviceTablesOptions;
 
   constructor(options: DeviceTablesOptions) {
@@ -30,10 +31,12 @@ export class VtdDeviceTables implements DeviceTables {
     write(memory, frames, rootPage, sourceId, { domainId, tablePage, levels, ats });
   }
 
-  attachPassthrough(rootPage: number, sourceId: number): void {
+  /** TT has no value for both, pass-through and translation requests; DTE of scalable mode stands beside it. */
+  attachPassthrough(rootPage: number, sourceId: number, ats: boolean): void {
     const { memory, frames, scalableMode } = this.options;
-    const write = scalableMode ? writeScalableEntry : writeContextEntry;
-    write(memory, frames, rootPage, sourceId, { domainId: IDENTITY_DOMAIN_ID, passthrough: true });
+    const entry = { domainId: IDENTITY_DOMAIN_ID, passthrough: true } as const;
+    if (scalableMode) writeScalableEntry(memory, frames, rootPage, sourceId, { ...entry, ats });
+    else writeContextEntry(memory, frames, rootPage, sourceId, entry);
   }
 
   forgetDevice(command: Uint32Array, sourceId: number): void {

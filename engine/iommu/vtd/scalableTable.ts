@@ -32,7 +32,7 @@ const FEWEST_LEVELS = 4;
 const NO_PASID = 0;
 
 export type ScalableEntry =
-  | { readonly domainId: number; readonly passthrough: true }
+  | { readonly domainId: number; readonly passthrough: true; readonly ats?: boolean }
   | {
       readonly domainId: number;
       readonly tablePage: number;
@@ -51,7 +51,7 @@ export function writeScalableEntry(
 ): void {
   const context = makeTable(memory, frames, rootPage, rootWord(sourceId));
   const directory = makeTable(memory, frames, context, contextWord(sourceId));
-  if (entry.passthrough !== true && entry.ats === true) {
+  if (entry.ats === true) {
     const word = contextWord(sourceId);
     memory.writeWord(context, word, (memory.readWord(context, word) | DEVICE_TLB_ENABLE) >>> 0);
   }
