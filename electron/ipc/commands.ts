@@ -77,6 +77,12 @@ export const commands = [
     role: 'selectAll',
     hidden: true,
   },
+  {
+    id: 'edit.measuredCurve',
+    title: 'Preset from a Measured Curve…',
+    runsIn: 'page',
+    menu: { name: 'edit', group: 3 },
+  },
 
   { id: 'run.start', title: 'Run All', runsIn: 'page', shortcut: 'F5', menu: { name: 'run', group: 1 } },
   { id: 'run.pause', title: 'Pause', runsIn: 'page', shortcut: 'F6', menu: { name: 'run', group: 1 } },

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { hardwarePreset, withPreset } from './hardwarePresets.ts';
-import { presetName, presetParameters, withMeasuredCurve } from './partPreset.ts';
+import { presetName, presetParameters, withMeasuredCurve, withoutCurveCosts } from './partPreset.ts';
 import { presetLabel } from './presetLabel.ts';
 import { runId } from './runIdentity.ts';
 import type { LabDocument, PartOf } from './schema.ts';
@@ -34,6 +34,16 @@ describe('the preset of an IOMMU', () => {
     ]);
     expect(presetLabel(made)).toContain('hardware: Our server (K 64, m 330 ns, b 550 ns)');
     expect(parseLab(JSON.parse(JSON.stringify(made)), '')).toEqual(made);
+  });
+
+  it('takes its costs away with it, but for those that were changed since', () => {
+    const brought = made.costs.overrides;
+    expect(Object.keys(brought)).toContain('memoryRead');
+    expect(withoutCurveCosts({ ...brought, tableRead: 131, mmioWrite: 3 }, curve)).toEqual({
+      tableRead: 131,
+      mmioWrite: 3,
+    });
+    expect(withoutCurveCosts(brought, { ...curve, baseNs: 700 })).toEqual({ memoryRead: brought['memoryRead'] });
   });
 
   it('is forgotten when another is chosen', () => {

@@ -33,6 +33,15 @@ function figures({ entries, missNs, baseNs }: MeasuredCurve): string {
   return `K ${String(entries)}, m ${String(missNs)} ns, b ${String(baseNs)} ns`;
 }
 
+/** Overrides without what a curve has brought and nobody has changed since: for the part that no longer has it. */
+export function withoutCurveCosts(
+  overrides: LabDocument['costs']['overrides'],
+  curve: MeasuredCurve,
+): LabDocument['costs']['overrides'] {
+  const brought = new Map(Object.entries(measuredPreset(curve).costs).map(([name, { value }]) => [name, value]));
+  return Object.fromEntries(Object.entries(overrides).filter(([name, value]) => brought.get(name) !== value));
+}
+
 /** The lab with an IOMMU and costs out of a measured curve; the part remembers the curve in place of a preset. */
 export function withMeasuredCurve(lab: LabDocument, iommuId: string, name: string, curve: MeasuredCurve): LabDocument {
   const { entries, missNs, baseNs } = curve;

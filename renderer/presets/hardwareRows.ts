@@ -1,16 +1,17 @@
-/** The parameters of an IOMMU beside those of its hardware preset, as rows that can be edited. */
-import { HARDWARE_PRESETS, partParameters } from '../../engine/lab/hardwarePresets.ts';
+/** The parameters of an IOMMU beside those of its hardware preset or measured curve, as rows that can be edited. */
+import { HARDWARE_PRESETS } from '../../engine/lab/hardwarePresets.ts';
+import { presetParameters } from '../../engine/lab/partPreset.ts';
 import type { PartOf } from '../../engine/lab/schema.ts';
 import { costName } from '../inspect/costGroups.ts';
 import { strings } from '../strings.ts';
 import type { ParameterRow, ParameterValue } from './parameters.ts';
 
 export function hardwareRows(part: PartOf<'iommu'>): ParameterRow[] {
-  return partParameters(part).map(({ name, chosen, value, unit, range, mark, source, help, changed }) => {
+  return presetParameters(part).map(({ name, chosen, value, unit, range, mark, source, help, changed }) => {
     const [from, to] = range ?? [];
     return {
       name,
-      label: labelOf(name),
+      label: hardwareLabel(name),
       value: chosen,
       own: value,
       unit,
@@ -25,7 +26,7 @@ export function hardwareRows(part: PartOf<'iommu'>): ParameterRow[] {
   });
 }
 
-function labelOf(name: string): string {
+export function hardwareLabel(name: string): string {
   const known: unknown = Reflect.get(strings.properties, name);
   return typeof known === 'string' ? known : costName(name);
 }

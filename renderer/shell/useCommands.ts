@@ -36,6 +36,12 @@ export function useCommands(): CommandRunner {
     layout.stage = 'charts';
   }
 
+  /** The IOMMU that is selected, else the first. */
+  function chosenIommu(): string | null {
+    const iommus = lab.state?.lab.topology.parts.filter(({ kind }) => kind === 'iommu') ?? [];
+    return (iommus.find(({ id }) => selection.isSelected('part', id)) ?? iommus[0])?.id ?? null;
+  }
+
   function exportChart(format: 'png' | 'svg' | 'csv'): void {
     attempt(window.lab.exports.chart({ chart: selection.chart, format, ...(format === 'png' ? { scale: 2 } : {}) }));
   }
@@ -45,6 +51,7 @@ export function useCommands(): CommandRunner {
     'file.openExample': (id) => id !== null && attempt(window.lab.document.openExample(id)),
     'edit.undo': () => attempt(window.lab.document.undo()),
     'edit.redo': () => attempt(window.lab.document.redo()),
+    'edit.measuredCurve': () => layout.openCurve(chosenIommu() ?? ''),
     'run.start': () => {
       showCharts();
       attempt(window.lab.runs.start([]));
@@ -89,6 +96,7 @@ export function useCommands(): CommandRunner {
   const needs: Partial<Record<CommandId, () => boolean>> = {
     'edit.undo': () => (lab.state?.undo ?? null) !== null,
     'edit.redo': () => (lab.state?.redo ?? null) !== null,
+    'edit.measuredCurve': () => chosenIommu() !== null,
     'file.save': () => lab.state !== null,
     'file.saveAs': () => lab.state !== null,
     'file.revert': () => lab.state?.dirty === true && lab.state.fileName !== null,

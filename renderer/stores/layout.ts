@@ -10,7 +10,7 @@ import { useNotices } from './notices.ts';
 export type StageTab = 'topology' | 'workload' | 'charts' | 'translation' | 'presets';
 export type PanelTab = 'summary' | 'events' | 'faults';
 export type PaneName = 'outline' | 'inspector' | 'panel';
-export type Dialog = 'palette' | 'keys' | null;
+export type Dialog = 'palette' | 'keys' | 'curve' | null;
 
 const DEFAULT_PANES: Readonly<Record<string, number>> = {
   outline: 16,
@@ -28,6 +28,10 @@ export const useLayout = defineStore('layout', () => {
   const stage = ref<StageTab>('topology');
   const panelTab = ref<PanelTab>('summary');
   const dialog = ref<Dialog>(null);
+  /** The IOMMU whose preset the dialog about a measured curve makes. */
+  const curveOf = ref('');
+  /** Where the presets are to be looked at: the id of a part, or another name of a section; '': wherever they are. */
+  const presetPlace = ref('');
   const panes = shallowRef<Readonly<Record<string, number>>>(DEFAULT_PANES);
   const theme = ref<ThemeChoice>('system');
   const systemDark = ref(false);
@@ -75,6 +79,16 @@ export const useLayout = defineStore('layout', () => {
     panelTab.value = tab;
   }
 
+  function openCurve(iommuId: string): void {
+    curveOf.value = iommuId;
+    dialog.value = 'curve';
+  }
+
+  function showPresets(place: string): void {
+    stage.value = 'presets';
+    presetPlace.value = place;
+  }
+
   function reset(): void {
     keep(DEFAULT_PANES);
     resets.value += 1;
@@ -105,6 +119,8 @@ export const useLayout = defineStore('layout', () => {
     stage,
     panelTab,
     dialog,
+    curveOf,
+    presetPlace,
     panes,
     theme,
     dark,
@@ -114,6 +130,8 @@ export const useLayout = defineStore('layout', () => {
     resize,
     toggle,
     openPanel,
+    openCurve,
+    showPresets,
     reset,
     connect,
   };

@@ -2,6 +2,7 @@
 import type { AcsBitName } from '../../engine/lab/accessControl.ts';
 import type { DriveFunction } from '../../engine/lab/driveFunctions.ts';
 import { hardwarePreset } from '../../engine/lab/hardwarePresets.ts';
+import { presetName, presetParameters } from '../../engine/lab/partPreset.ts';
 import { pciPlaces } from '../../engine/lab/pciTree.ts';
 import { formatQuantity } from '../../engine/lab/quantity.ts';
 import type { BioWorkload, LabWorkload, Part, PartOf } from '../../engine/lab/schema.ts';
@@ -76,6 +77,16 @@ function cacheFacts(cache: PartOf<'socket'>['lastLevelCache']): Fact[] {
   ];
 }
 
+/** Where the values of an IOMMU come from, and how many of them the lab has changed since. */
+function presetFacts(part: PartOf<'iommu'>): Fact[] {
+  const parameters = presetParameters(part);
+  const changed = parameters.filter((parameter) => parameter.changed).length;
+  return [
+    fact('preset', part.measured === undefined ? hardwarePreset(part.preset).title : presetName(part)),
+    fact('presetChanges', changed === 0 ? words.unchanged : words.changedOf(changed, parameters.length)),
+  ];
+}
+
 export function partFacts(part: Part): Fact[] {
   switch (part.kind) {
     case 'socket':
@@ -89,7 +100,7 @@ export function partFacts(part: Part): Fact[] {
     case 'iommu':
       return [
         fact('model', words.vendors[part.vendor ?? 'vtd']),
-        fact('preset', hardwarePreset(part.preset).title),
+        ...presetFacts(part),
         ...(part.cachingMode === undefined ? [] : [fact('cachingMode', part.cachingMode ? words.yes : words.no)]),
         ...(part.scalableMode === undefined ? [] : [fact('scalableMode', part.scalableMode ? words.yes : words.no)]),
         ...(part.coherent === undefined ? [] : [fact('coherent', part.coherent ? words.yes : words.no)]),
