@@ -1,5 +1,5 @@
 /** AMD's device table (Linux drivers/iommu/amd/iommu.c `set_dte_entry`, `amd_iommu_change_top`). */
-import { invalidateDeviceCommand } from '../../iommu/amd/amdCommandBuffer.ts';
+import { invalidateDeviceEntry } from '../../iommu/amd/amdCommands.ts';
 import { allocateDeviceTable, writeDeviceTableEntry } from '../../iommu/amd/amdDeviceTable.ts';
 import type { DeviceTables, DeviceTablesOptions } from './deviceTables.ts';
 
@@ -30,6 +30,6 @@ export class AmdDeviceTables implements DeviceTables {
   }
 
   forgetDevice(command: Uint32Array, sourceId: number): void {
-    invalidateDeviceCommand(command, sourceId);
+    invalidateDeviceEntry(command, 0, sourceId);
   }
 }

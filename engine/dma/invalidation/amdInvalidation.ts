@@ -4,7 +4,7 @@
  * the hardware keeps nothing that was not present. AMD's driver has no events of its own here.
  * Leaves out: device TLBs, and the flush after a map that emulated hardware asks for (NpCache).
  */
-import { invalidateDomainCommand, invalidatePagesCommand } from '../../iommu/amd/amdCommandBuffer.ts';
+import { invalidateDomain, invalidatePages } from '../../iommu/amd/amdCommands.ts';
 import { PAGE_SIZE } from '../../memory/addresses.ts';
 import { COUNTER, type Counters } from '../../metrics/counters.ts';
 import type { Cpu } from '../../time/cpu.ts';
@@ -37,13 +37,13 @@ export class AmdInvalidation implements DomainInvalidation {
   flushRange(cpu: Cpu, start: number, end: number): void {
     cpu.spend(this.costs.invalidateRange);
     this.counters.values[COUNTER.iotlbSyncs]! += 1;
-    invalidatePagesCommand(this.command, this.domainId, Math.floor(start / PAGE_SIZE), Math.floor(end / PAGE_SIZE));
+    invalidatePages(this.command, 0, this.domainId, Math.floor(start / PAGE_SIZE), Math.floor(end / PAGE_SIZE));
     this.submit(cpu);
   }
 
   flushAll(cpu: Cpu): void {
     cpu.spend(this.costs.invalidateDomain);
-    invalidateDomainCommand(this.command, this.domainId);
+    invalidateDomain(this.command, 0, this.domainId);
     this.submit(cpu);
   }
 

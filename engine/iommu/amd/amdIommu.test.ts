@@ -6,12 +6,8 @@ import { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { Counters } from '../../metrics/counters.ts';
 import { EventLog } from '../../metrics/eventLog.ts';
 import { nanoseconds, picoseconds } from '../../time/picoseconds.ts';
-import {
-  AmdCommandBuffer,
-  invalidateDeviceCommand,
-  invalidateDomainCommand,
-  invalidatePagesCommand,
-} from './amdCommandBuffer.ts';
+import { AmdCommandBuffer } from './amdCommandBuffer.ts';
+import { invalidateDeviceEntry, invalidateDomain, invalidatePages } from './amdCommands.ts';
 import { NO_PASID } from '../../pcie/translator.ts';
 import { allocateDeviceTable, writeDeviceTableEntry } from './amdDeviceTable.ts';
 import { DeviceTableReader } from './deviceTableReader.ts';
@@ -179,7 +175,7 @@ describe('translation', () => {
     expect(see(0x102)).toBe(9);
     expect(counters.get('staleWindowAccesses')).toBe(1);
     const command = new Uint32Array(4);
-    invalidatePagesCommand(command, DOMAIN, 0x101, 0x102);
+    invalidatePages(command, 0, DOMAIN, 0x101, 0x102);
     iommu.invalidationQueue.submit(command, 1, FREE);
     expect([0x100, 0x101, 0x102, 0x103].map((page) => see(page))).toEqual([null, null, null, null]);
   });
@@ -209,7 +205,7 @@ describe('commands', () => {
     fc.assert(
       fc.property(page, fc.oneof(fc.nat(700), fc.nat(2 ** 31 - 1)), (first, more) => {
         const last = Math.min(first + more, 2 ** 52 - 1);
-        invalidatePagesCommand(command, DOMAIN, first, last);
+        invalidatePages(command, 0, DOMAIN, first, last);
         const { opcode, domain, address, s, pde } = fields(command);
         expect([opcode, domain, pde]).toEqual([3, DOMAIN, 1]);
         let bits = 12n;
@@ -232,11 +228,11 @@ describe('commands', () => {
 
   test('all pages of a domain: 0x7ffffffffffff in the address (CMD_INV_IOMMU_ALL_PAGES_ADDRESS)', () => {
     const command = new Uint32Array(4);
-    invalidateDomainCommand(command, DOMAIN);
+    invalidateDomain(command, 0, DOMAIN);
     expect([...command].map((word) => word.toString(16))).toEqual(['0', '30000abc', 'fffff003', '7fffffff']);
-    invalidatePagesCommand(command, DOMAIN, 0, 2 ** 52 - 1);
+    invalidatePages(command, 0, DOMAIN, 0, 2 ** 52 - 1);
     expect(command[3]).toBe(0x7fff_ffff);
-    invalidateDeviceCommand(command, DEVICE);
+    invalidateDeviceEntry(command, 0, DEVICE);
     expect([...command]).toEqual([DEVICE, 0x2000_0000, 0, 0]);
   });
 
@@ -250,7 +246,7 @@ describe('commands', () => {
         for (const page of [low - 1, low, high, high + 1]) {
           for (const domain of [DOMAIN, DOMAIN + 1]) iommu.iotlb.fill(domain, page + 512, 0, 1, 3, -1, 0);
         }
-        invalidatePagesCommand(command, DOMAIN, low + 512, high + 512);
+        invalidatePages(command, 0, DOMAIN, low + 512, high + 512);
         iommu.invalidationQueue.submit(command, 1, FREE);
         let span = 1;
         while (Math.floor((low + 512) / span) !== Math.floor((high + 512) / span)) span *= 2;
@@ -313,7 +309,7 @@ describe('commands', () => {
     const { iommu, memory, counters } = machine();
     const queue = iommu.invalidationQueue;
     const command = new Uint32Array(4);
-    invalidatePagesCommand(command, DOMAIN, 1, 1);
+    invalidatePages(command, 0, DOMAIN, 1, 1);
     for (let round = 0; round < 300; round += 1) queue.submit(command, 1, FREE);
     expect(counters.get('invalidationsPage')).toBe(300);
     expect(counters.get('invalidationWaits')).toBe(300);
