@@ -26,8 +26,17 @@ for (const theme of ['dark', 'light'] as const) {
       await idle();
       await expectAccessible(page);
       await screenshot(page, `idle-${theme}-${size.width}`);
+      // Nothing to read yet: the panel leaves the room to the stage, and takes it when there is.
+      const panel = page.getByRole('region', { name: 'Results' });
+      expect((await panel.boundingBox())?.height ?? 0).toBeLessThan(0.2 * size.height);
       await page.keyboard.press('F5');
       await expectEveryRun(page, 'done');
+      await idle();
+      expect((await panel.boundingBox())?.height ?? 0).toBeGreaterThan(0.25 * size.height);
+      // All four runs have room in the bar, with their states.
+      const bar = page.getByRole('banner', { name: 'Lab and run controls' });
+      await expect(bar.getByRole('button', { name: /, done$/ })).toHaveCount(4);
+      await expect(bar.getByRole('button', { name: /more$/ })).toHaveCount(0);
       for (const stage of stages) {
         await page.getByRole('tab', { name: stage }).click();
         await idle();
