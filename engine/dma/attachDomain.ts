@@ -30,7 +30,8 @@ export class DeviceDomains {
   readonly firstLevels: number;
   private readonly iommu: RemappingHardware;
   private readonly tables: DeviceTables;
-  private readonly command = new Uint32Array(4);
+  /** An entry's, and a device TLB's. */
+  private readonly commands = new Uint32Array(8);
   /** Requester ids of devices that may ask for translations. */
   private readonly atsDevices = new Set<number>();
   private root = -1;
@@ -72,9 +73,10 @@ export class DeviceDomains {
 
   /** The domain's table has grown: the device must find the new root, and forget the old one, before the map goes on. */
   topChanged(cpu: Cpu, sourceId: number, domainId: number, tablePage: number, levels: number): void {
-    this.attach(sourceId, domainId, tablePage, levels, this.atsDevices.has(sourceId));
-    this.tables.forgetDevice(this.command, sourceId);
-    cpu.waitUntil(this.iommu.invalidationQueue.submit(this.command, 1, cpu.now));
+    const ats = this.atsDevices.has(sourceId);
+    this.attach(sourceId, domainId, tablePage, levels, ats);
+    const count = this.tables.forgetDevice(this.commands, sourceId, ats);
+    cpu.waitUntil(this.iommu.invalidationQueue.submit(this.commands, count, cpu.now));
   }
 
   private deviceRoot(): number {

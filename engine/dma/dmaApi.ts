@@ -119,7 +119,9 @@ export class DmaApi {
       });
       members.push(device.sourceId);
       const { table } = translated.domain;
-      domains.attach(device.sourceId, domainId, table.rootPage, table.levels, domains.enablesAts(device));
+      const ats = domains.enablesAts(device);
+      domains.attach(device.sourceId, domainId, table.rootPage, table.levels, ats);
+      if (ats) translated.domain.addDeviceTlb(device.sourceId);
     } else if (domainType === 'passthrough' && domains !== null) {
       domains.attachPassthrough(device.sourceId, domains.enablesAts(device));
     }

@@ -186,6 +186,11 @@ export class IommuDomain implements TableWatcher {
     return tables;
   }
 
+  /** A device of the domain may ask for translations, and keeps them itself. */
+  addDeviceTlb(sourceId: number): void {
+    this.invalidation.addDeviceTlb(sourceId);
+  }
+
   /** `flush_iotlb_all`. */
   flushAll(cpu: Cpu): void {
     this.invalidation.flushAll(cpu);

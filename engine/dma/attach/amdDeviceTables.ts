@@ -1,6 +1,7 @@
 /** AMD's device table (Linux drivers/iommu/amd/iommu.c `set_dte_entry`, `amd_iommu_change_top`). */
-import { invalidateDeviceEntry } from '../../iommu/amd/amdCommands.ts';
+import { invalidateDeviceEntry, invalidateDevicePages } from '../../iommu/amd/amdCommands.ts';
 import { allocateDeviceTable, writeDeviceTableEntry } from '../../iommu/amd/amdDeviceTable.ts';
+import { DEVICE_QUEUE_DEPTH } from '../invalidation/domainInvalidation.ts';
 import type { DeviceTables, DeviceTablesOptions } from './deviceTables.ts';
 
 const IDENTITY_DOMAIN_ID = 1;
@@ -29,7 +30,11 @@ export class AmdDeviceTables implements DeviceTables {
     writeDeviceTableEntry(this.options.memory, rootPage, sourceId, entry);
   }
 
-  forgetDevice(command: Uint32Array, sourceId: number): void {
-    invalidateDeviceEntry(command, 0, sourceId);
+  /** `device_flush_dte`. */
+  forgetDevice(commands: Uint32Array, sourceId: number, ats: boolean): number {
+    invalidateDeviceEntry(commands, 0, sourceId);
+    if (!ats) return 1;
+    invalidateDevicePages(commands, 1, sourceId, DEVICE_QUEUE_DEPTH, 0, Infinity);
+    return 2;
   }
 }

@@ -16,8 +16,11 @@ export interface DeviceTables {
   attach(rootPage: number, sourceId: number, domainId: number, tablePage: number, levels: number, ats: boolean): void;
   /** The device's addresses are physical ones. `ats`: as above, where the vendor's driver grants it to such devices too. */
   attachPassthrough(rootPage: number, sourceId: number, ats: boolean): void;
-  /** Writes the one command that makes the hardware read the device's entry again. */
-  forgetDevice(command: Uint32Array, sourceId: number): void;
+  /**
+   * Writes the command that makes the hardware read the device's entry again and, where a device that may ask for translations must then
+   * forget those that it has, one for that; the number of commands.
+   */
+  forgetDevice(commands: Uint32Array, sourceId: number, ats: boolean): number;
 }
 
 export interface DeviceTablesOptions {

@@ -33,7 +33,8 @@ export class RiscvDeviceTables implements DeviceTables {
     writeDeviceContext(memory, frames, rootPage, LINUX_DIRECTORY, sourceId, {});
   }
 
-  forgetDevice(command: Uint32Array, sourceId: number): void {
+  forgetDevice(command: Uint32Array, sourceId: number): number {
     invalidateDeviceContext(command, 0, sourceId);
+    return 1;
   }
 }

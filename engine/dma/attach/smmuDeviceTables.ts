@@ -59,7 +59,8 @@ export class SmmuDeviceTables implements DeviceTables {
     writeStreamTableEntry(memory, frames, rootPage, LINUX_STREAM_TABLE, sourceId, { config: CONFIG_BYPASS });
   }
 
-  forgetDevice(command: Uint32Array, sourceId: number): void {
+  forgetDevice(command: Uint32Array, sourceId: number): number {
     configureStream(command, 0, sourceId, true);
+    return 1;
   }
 }

@@ -7,11 +7,14 @@ import { describe, expect, test } from 'vitest';
 import type { IommuVendor } from '../../iommu/architectures.ts';
 import { FrameAllocator } from '../../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../../memory/physicalMemory.ts';
+import { DeviceTableReader } from '../../iommu/amd/deviceTableReader.ts';
+import { Cpu } from '../../time/cpu.ts';
 import { NO_PASID } from '../../pcie/translator.ts';
 import { picoseconds } from '../../time/picoseconds.ts';
 import { DeviceDomains } from '../attachDomain.ts';
 import { DMA_BIDIRECTIONAL } from '../attributes.ts';
 import type { DmaDevice, DomainType } from '../device.ts';
+import { recordingHardware } from '../invalidation/testHardware.ts';
 import { TestMachine } from '../testMachine.ts';
 
 const PAGE = 4096;
@@ -45,12 +48,7 @@ describe.each([
   test('an IOMMU that does not answer translation requests leaves every device without', () => {
     const memory = new PhysicalMemory(2 ** 24);
     const frames = new FrameAllocator(memory, 1, 2 ** 12 - 1);
-    const hardware = {
-      vendor,
-      scalableMode,
-      setRootTable: () => undefined,
-      invalidationQueue: { submit: () => picoseconds(0) },
-    };
+    const hardware = { ...recordingHardware(vendor).iommu, scalableMode };
     const enables = (atsSupported?: boolean): boolean => {
       const iommu = atsSupported === undefined ? hardware : { ...hardware, atsSupported };
       return new DeviceDomains(memory, frames, iommu).enablesAts({ ats: true, untrusted: false });
@@ -75,11 +73,23 @@ test.each([
   expect(mayAsk(vendor, { ats: true, untrusted: true }, scalableMode, 'passthrough')).toBe(false);
 });
 
-test("AMD's table grows under a device, and the device may ask as before", () => {
-  const machine = new TestMachine({ vendor: 'amd', device: { ats: true, forceDac: true } });
-  const { api, cpu, device, iommu } = machine;
-  const address = api.dmaMapPhys(cpu, device, 0x10_0000, PAGE, DMA_BIDIRECTIONAL, 0);
-  expect(api.translatedDevice(device)!.domain.table.levels).toBeGreaterThan(3);
-  expect(iommu.translationRequest(device.sourceId, NO_PASID, address / PAGE, false, picoseconds(0))).toBe(true);
-  expect(iommu.atsEnabled).toBe(true);
+test("a root that AMD's table grew keeps the bit, and the device forgets what it has (`device_flush_dte`)", () => {
+  const memory = new PhysicalMemory(2 ** 28);
+  const frames = new FrameAllocator(memory, 1, 2 ** 16 - 1);
+  const { iommu, submissions } = recordingHardware('amd');
+  const domains = new DeviceDomains(memory, frames, iommu);
+  const mayAskInTable = (sourceId: number): boolean => {
+    const reader = new DeviceTableReader(memory);
+    expect(reader.read(iommu.rootPage, sourceId, NO_PASID)).toBe(true);
+    expect([reader.tablePage, reader.levels]).toEqual([9, 4]);
+    return reader.atsEnabled;
+  };
+  domains.attach(0x18, 5, 7, 3, true);
+  domains.attach(0x20, 5, 7, 3);
+  for (const sourceId of [0x18, 0x20]) domains.topChanged(new Cpu(0), sourceId, 5, 9, 4);
+  expect([mayAskInTable(0x18), mayAskInTable(0x20)]).toEqual([true, false]);
+  expect(submissions).toEqual([
+    [0x18n | (2n << 60n), 0x18n | (32n << 24n) | (0x18n << 32n) | (4n << 60n) | (0x7fff_ffff_ffff_f001n << 64n)],
+    [0x20n | (2n << 60n)],
+  ]);
 });

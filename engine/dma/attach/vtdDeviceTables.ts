@@ -39,9 +39,10 @@ export class VtdDeviceTables implements DeviceTables {
     else writeContextEntry(memory, frames, rootPage, sourceId, entry);
   }
 
-  forgetDevice(command: Uint32Array, sourceId: number): void {
+  forgetDevice(command: Uint32Array, sourceId: number): number {
     command.fill(0);
     command[0] = CONTEXT_CACHE_DESCRIPTOR | GRANULARITY_DEVICE;
     command[1] = sourceId;
+    return 1;
   }
 }

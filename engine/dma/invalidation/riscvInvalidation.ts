@@ -36,6 +36,10 @@ export class RiscvInvalidation implements DomainInvalidation {
     this.pscid = options.domainId;
   }
 
+  addDeviceTlb(): void {
+    throw new Error('the driver of the RISC-V IOMMU lets no device ask for translations');
+  }
+
   /** `hint`: only leaves changed. */
   flushRange(cpu: Cpu, start: number, end: number, hint: boolean): void {
     this.counters.values[COUNTER.iotlbSyncs]! += 1;

@@ -1,31 +1,29 @@
 /**
  * Invalidation of a VT-d domain: the descriptors that the driver queues, and the events that it leaves (Linux
  * drivers/iommu/intel/cache.c `cache_tag_flush_range`, `cache_tag_flush_all`, `cache_tag_flush_range_np`; VT-d specification
- * 6.5.2.3). Without caching mode the hardware keeps nothing that was not present, and a map needs no flush.
- * Leaves out: device TLBs.
+ * 6.5.2). Behind the IOTLB's descriptor stands one for each device TLB of the domain, in the order in which the devices were attached, in
+ * batches of 16 with one wait each: the queue serves them in order, so that no device asks for a translation that the IOTLB still has.
+ * Without caching mode the hardware keeps nothing that was not present, and a map needs no flush.
+ * Leaves out: the events of device TLBs, PASIDs, devices that must be told twice (`dtlb_extra_inval`).
  */
 import { COUNTER, type Counters } from '../../metrics/counters.ts';
 import type { PageTableFormat } from '../../iommu/formats/pageTableFormat.ts';
 import { VTD_FIRST_STAGE } from '../../iommu/formats/vtdFirstStage.ts';
 import type { Cpu } from '../../time/cpu.ts';
 import type { DmaCosts } from '../kernels/costs.ts';
-import type { DomainInvalidation } from './domainInvalidation.ts';
+import { DEVICE_QUEUE_DEPTH, type DomainInvalidation } from './domainInvalidation.ts';
 import type { KernelProfile } from '../kernels/profiles.ts';
 import { AlignedRange } from './rangeInvalidation.ts';
 import type { RemappingHardware } from '../remappingHardware.ts';
 import { ALL_ADDRESSES_END, type DmaTrace } from '../trace.ts';
+import { DESCRIPTOR_WORDS, deviceTlbPages, iotlbDomain, iotlbPages } from './vtdDescriptors.ts';
 
 /** CAP.MAMV: the largest address mask that common hardware takes in one page-selective descriptor. */
 const DEFAULT_ADDRESS_MASK_LIMIT = 18;
-const IOTLB_DESCRIPTOR = 0x2;
-/** `qi_flush_piotlb`: first-stage translations are tagged by PASID too; requests without one have PASID 0. */
-const PASID_IOTLB_DESCRIPTOR = 0x6;
-const DRAIN_READS_AND_WRITES = 0xc0;
-const GRANULARITY_DOMAIN = 2 << 4;
-const GRANULARITY_PAGE = 3 << 4;
-const INVALIDATION_HINT = 1 << 6;
+/** `QI_MAX_BATCHED_DESC_COUNT`. */
+const BATCH_DESCRIPTORS = 16;
+/** `MAX_AGAW_PFN_WIDTH`: every page. */
 const WHOLE_DOMAIN_MASK = 52;
-const FOUR_GIB = 2 ** 32;
 
 export interface VtdInvalidationOptions {
   readonly profile: KernelProfile;
@@ -47,14 +45,16 @@ export class VtdInvalidation implements DomainInvalidation {
   private readonly counters: Counters;
   private readonly trace: DmaTrace | null;
   private readonly domainId: number;
-  /** Type and drain bits of this domain's descriptors. */
-  private readonly descriptorType: number;
+  private readonly firstStage: boolean;
   private readonly cachingMode: boolean;
   private readonly maximumAddressMask: number;
   private readonly traceDomainRange: boolean;
   private readonly givesHint: boolean;
   private readonly aligned = new AlignedRange();
-  private readonly descriptor = new Uint32Array(4);
+  private readonly batch = new Uint32Array(BATCH_DESCRIPTORS * DESCRIPTOR_WORDS);
+  private batched = 0;
+  /** Requester ids, in the order of attachment. */
+  private readonly deviceTlbs: number[] = [];
 
   constructor(options: VtdInvalidationOptions) {
     this.iommu = options.iommu;
@@ -62,12 +62,16 @@ export class VtdInvalidation implements DomainInvalidation {
     this.counters = options.counters;
     this.trace = options.trace;
     this.domainId = options.domainId;
-    this.descriptorType =
-      options.format === VTD_FIRST_STAGE ? PASID_IOTLB_DESCRIPTOR : IOTLB_DESCRIPTOR | DRAIN_READS_AND_WRITES;
+    this.firstStage = options.format === VTD_FIRST_STAGE;
     this.cachingMode = options.cachingMode ?? false;
     this.maximumAddressMask = options.maximumAddressMask ?? DEFAULT_ADDRESS_MASK_LIMIT;
     this.traceDomainRange = options.profile.domainFlushTracesRange;
     this.givesHint = options.profile.givesInvalidationHint;
+  }
+
+  /** `cache_tag_assign`, behind the tags of the same IOMMU. */
+  addDeviceTlb(sourceId: number): void {
+    this.deviceTlbs.push(sourceId);
   }
 
   /** `cache_tag_flush_range`. */
@@ -78,7 +82,9 @@ export class VtdInvalidation implements DomainInvalidation {
       const { address, mask, pages } = aligned;
       trace.emit({ event: 'cache_tag_flush_range', start, end, address, mask, pages });
     }
-    this.submitAligned(cpu, hint && this.givesHint);
+    this.addAligned(cpu, hint && this.givesHint);
+    this.addDeviceTlbs(cpu, aligned.address, aligned.mask);
+    this.submit(cpu);
   }
 
   /** `cache_tag_flush_all`. */
@@ -94,10 +100,12 @@ export class VtdInvalidation implements DomainInvalidation {
       });
     }
     cpu.spend(this.costs.invalidateDomain);
-    this.submitDomain(cpu);
+    this.addDomain(cpu);
+    this.addDeviceTlbs(cpu, 0, WHOLE_DOMAIN_MASK);
+    this.submit(cpu);
   }
 
-  /** `cache_tag_flush_range_np`. */
+  /** `cache_tag_flush_range_np`: device TLBs keep nothing that was not present. */
   flushNotPresent(cpu: Cpu, start: number, end: number): void {
     if (!this.cachingMode) return;
     const { aligned, trace } = this;
@@ -106,39 +114,51 @@ export class VtdInvalidation implements DomainInvalidation {
       const { address, mask, pages } = aligned;
       trace.emit({ event: 'cache_tag_flush_range_np', start, end, address, mask, pages });
     }
-    this.submitAligned(cpu, false);
+    this.addAligned(cpu, false);
+    this.submit(cpu);
   }
 
-  private submitAligned(cpu: Cpu, hint: boolean): void {
-    const { trace, descriptor, domainId } = this;
+  private addAligned(cpu: Cpu, hint: boolean): void {
+    const { trace, domainId } = this;
     const { address, mask } = this.aligned;
     cpu.spend(this.costs.invalidateRange);
     this.counters.values[COUNTER.iotlbSyncs]! += 1;
     if (mask > this.maximumAddressMask) {
-      this.submitDomain(cpu);
+      this.addDomain(cpu);
       return;
     }
-    descriptor[0] = (this.descriptorType | GRANULARITY_PAGE | (domainId << 16)) >>> 0;
-    descriptor[1] = 0;
-    descriptor[2] = (address % FOUR_GIB) + (hint ? INVALIDATION_HINT : 0) + mask;
-    descriptor[3] = Math.floor(address / FOUR_GIB);
     if (trace !== null) trace.emit({ event: 'qi_submit', granularity: 'page', domainId, address, mask, hint });
-    this.submit(cpu);
+    iotlbPages(this.batch, this.batched, this.firstStage, domainId, address, mask, hint);
+    this.added(cpu);
   }
 
-  private submitDomain(cpu: Cpu): void {
-    const { descriptor, trace, domainId } = this;
-    descriptor[0] = (this.descriptorType | GRANULARITY_DOMAIN | (domainId << 16)) >>> 0;
-    descriptor[1] = 0;
-    descriptor[2] = 0;
-    descriptor[3] = 0;
+  private addDomain(cpu: Cpu): void {
+    const { trace, domainId } = this;
     if (trace !== null) {
       trace.emit({ event: 'qi_submit', granularity: 'domain', domainId, address: 0, mask: 0, hint: false });
     }
-    this.submit(cpu);
+    iotlbDomain(this.batch, this.batched, this.firstStage, domainId);
+    this.added(cpu);
   }
 
+  /** `cache_tag_flush_devtlb_psi`. */
+  private addDeviceTlbs(cpu: Cpu, address: number, mask: number): void {
+    for (const sourceId of this.deviceTlbs) {
+      deviceTlbPages(this.batch, this.batched, sourceId, DEVICE_QUEUE_DEPTH, address, mask);
+      this.added(cpu);
+    }
+  }
+
+  /** `qi_batch_increment_index`. */
+  private added(cpu: Cpu): void {
+    this.batched += 1;
+    if (this.batched === BATCH_DESCRIPTORS) this.submit(cpu);
+  }
+
+  /** `qi_batch_flush_descs`. */
   private submit(cpu: Cpu): void {
-    cpu.waitUntil(this.iommu.invalidationQueue.submit(this.descriptor, 1, cpu.now));
+    if (this.batched === 0) return;
+    cpu.waitUntil(this.iommu.invalidationQueue.submit(this.batch, this.batched, cpu.now));
+    this.batched = 0;
   }
 }

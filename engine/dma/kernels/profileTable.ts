@@ -13,6 +13,9 @@ const WHOLE_FLUSH_BEFORE =
 const RESOURCE_OWN_WAY =
   'kernel/dma/direct.c, dma_direct_map_resource: looks at the mask alone, and no attribute MMIO exists before 6.18';
 const MMIO_ATTRIBUTE = 'kernel/dma/direct.h of 6.18, dma_direct_map_phys: is_swiotlb_force_bounce comes first';
+const SMMU_LIST =
+  'arm-smmu-v3.c, arm_smmu_atc_inv_domain: walks smmu_domain->devices, to whose head arm_smmu_attach_commit adds';
+const SMMU_ARRAY = 'arm-smmu-v3.c, arm_smmu_domain_inv_range: walks an array sorted by arm_smmu_inv_cmp';
 const EMPTY_MIDDLE = 'drivers/iommu/dma-iommu.c, iommu_dma_iova_link_swiotlb before its fix in 7.0-stable';
 
 function recorded<Value>(value: Value, source: string): ProfileCell<Value> {
@@ -51,6 +54,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     forceRefusesMmio: read(false, RESOURCE_OWN_WAY),
     domainFlushTracesRange: recorded(false, 'lazy NVMe runs and calls of 6.12 show qi_submit alone'),
     givesInvalidationHint: recorded(true, 'calls of 6.12: bit 6 of qi_submit is set unless a table was freed'),
+    smmuDeviceTlbOrder: read('latest_first', SMMU_LIST),
     nvmeVirtBoundaryMask: recorded(4095, 'queue/virt_boundary_mask'),
     nvmeMaxSegments: read(128, 'drivers/nvme/host/pci.c, NVME_MAX_SEGS'),
     segmentsJoin: recorded('physically_adjacent', 'adjacent pages of one request arrive as one entry'),
@@ -66,6 +70,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     forceRefusesMmio: read(false, RESOURCE_OWN_WAY),
     domainFlushTracesRange: read(false, WHOLE_FLUSH_BEFORE),
     givesInvalidationHint: assumed(true, 'as 6.12 and 6.17'),
+    smmuDeviceTlbOrder: assumed('latest_first', 'as 6.12'),
     nvmeVirtBoundaryMask: reported(4095, 'queue/virt_boundary_mask of 6.12 to 6.18'),
     nvmeMaxSegments: assumed(128, 'as 6.12'),
     segmentsJoin: reported('physically_adjacent', 'requests of 6.12 to 6.18'),
@@ -84,6 +89,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     forceRefusesMmio: read(false, RESOURCE_OWN_WAY),
     domainFlushTracesRange: recorded(true, 'lazy NVMe runs of 6.17 show cache_tag_flush_range with mask 0x34'),
     givesInvalidationHint: recorded(true, 'NVMe runs of 6.17: bit 6 of qi_submit'),
+    smmuDeviceTlbOrder: assumed('latest_first', 'as 6.12'),
     nvmeVirtBoundaryMask: recorded(4095, 'queue/virt_boundary_mask'),
     nvmeMaxSegments: assumed(128, 'drivers/nvme/host/pci.c, NVME_MAX_SEGS; as 6.12'),
     segmentsJoin: recorded('physically_adjacent', 'no two links of one request are physically adjacent'),
@@ -99,6 +105,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     forceRefusesMmio: read(true, MMIO_ATTRIBUTE),
     domainFlushTracesRange: assumed(true, 'as 6.17 and 7.3'),
     givesInvalidationHint: assumed(true, 'as 6.17 and 7.3'),
+    smmuDeviceTlbOrder: assumed('latest_first', 'as 6.12'),
     nvmeVirtBoundaryMask: reported(4095, 'queue/virt_boundary_mask of 6.12 to 6.18'),
     nvmeMaxSegments: assumed(128, 'as 6.17'),
     segmentsJoin: reported('physically_adjacent', 'requests of 6.12 to 6.18'),
@@ -114,6 +121,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     forceRefusesMmio: assumed(true, 'as 7.3'),
     domainFlushTracesRange: recorded(true, 'lazy calls of 7.2 show cache_tag_flush_range with mask 52'),
     givesInvalidationHint: recorded(true, 'calls of 7.2: bit 6 of qi_submit is set unless a table was freed'),
+    smmuDeviceTlbOrder: assumed('by_stream', 'as 7.3'),
     nvmeVirtBoundaryMask: reported(0, 'requests with gaps of 7.2 arrive whole'),
     nvmeMaxSegments: reported(256, 'vectors of one large folio in 7.2'),
     segmentsJoin: reported('within_folio', 'adjacent small pages of one request of 7.2 arrive as several vectors'),
@@ -129,6 +137,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     forceRefusesMmio: recorded(true, 'calls of 7.3 with swiotlb=force: dma_map_resource fails and bounces nothing'),
     domainFlushTracesRange: recorded(true, 'lazy runs of 7.3 show cache_tag_flush_range with mask 0x34'),
     givesInvalidationHint: recorded(true, 'calls of 7.3: bit 6 of qi_submit is set unless a table was freed'),
+    smmuDeviceTlbOrder: read('by_stream', SMMU_ARRAY),
     nvmeVirtBoundaryMask: recorded(0, 'queue/virt_boundary_mask'),
     nvmeMaxSegments: read(256, 'drivers/nvme/host/pci.c, NVME_MAX_SEGS'),
     segmentsJoin: recorded('within_folio', 'adjacent small pages of one request arrive as several vectors'),
@@ -144,6 +153,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     forceRefusesMmio: chosen(true, 'registers cannot be copied to another place'),
     domainFlushTracesRange: chosen(true, 'as 7.3'),
     givesInvalidationHint: chosen(true, 'VT-d specification 6.5.2.3: safe when only leaves changed'),
+    smmuDeviceTlbOrder: chosen('by_stream', 'as 7.3'),
     nvmeVirtBoundaryMask: chosen(0, 'requests with gaps stay whole'),
     nvmeMaxSegments: chosen(256, 'as 7.3'),
     segmentsJoin: chosen('physically_adjacent', 'neighbours in memory need one descriptor'),

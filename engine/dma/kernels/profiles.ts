@@ -42,6 +42,11 @@ export interface KernelProfile {
    * it; otherwise every invalidation empties them too.
    */
   readonly givesInvalidationHint: boolean;
+  /**
+   * In which order an SMMU's driver tells the device TLBs of a domain: from a list to whose head devices are added, or from an array sorted
+   * by StreamID.
+   */
+  readonly smmuDeviceTlbOrder: 'latest_first' | 'by_stream';
   /** The NVMe driver's queue limit `virt_boundary_mask`: 4095 splits requests with gaps, 0 leaves them whole. */
   readonly nvmeVirtBoundaryMask: number;
   /** `NVME_MAX_SEGS`; the block layer also allows no more than max_hw_sectors in pages, plus one. */
@@ -90,6 +95,7 @@ export function kernelProfile(name: KernelProfileName): KernelProfile {
     forceRefusesMmio: row.forceRefusesMmio.value,
     domainFlushTracesRange: row.domainFlushTracesRange.value,
     givesInvalidationHint: row.givesInvalidationHint.value,
+    smmuDeviceTlbOrder: row.smmuDeviceTlbOrder.value,
     nvmeVirtBoundaryMask: row.nvmeVirtBoundaryMask.value,
     nvmeMaxSegments: row.nvmeMaxSegments.value,
     segmentsJoin: row.segmentsJoin.value,
