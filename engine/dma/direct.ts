@@ -7,6 +7,7 @@
  */
 import { DMA_MAPPING_ERROR, PAGE_SIZE, type DmaAddr } from '../memory/addresses.ts';
 import type { PageKinds } from '../memory/pageKinds.ts';
+import { COUNTER, type Counters } from '../metrics/counters.ts';
 import type { EventLog } from '../metrics/eventLog.ts';
 import { P2pdmaMapState, type P2pdmaTopology } from '../pcie/p2pdma.ts';
 import type { Cpu } from '../time/cpu.ts';
@@ -31,6 +32,7 @@ const NEVER_BOUNCED = DMA_ATTR_MMIO | DMA_ATTR_REQUIRE_COHERENT;
 export interface DirectDmaOptions {
   readonly device: DmaDevice;
   readonly costs: DmaCosts;
+  readonly counters: Counters;
   readonly log: EventLog | null;
   readonly swiotlb: Swiotlb | null;
   readonly encryption: MemoryEncryption | null;
@@ -102,6 +104,7 @@ export class DirectDma {
       }
       list.dmaAddress[index] = address;
     }
+    if (peers !== null) options.counters.values[COUNTER.p2pdmaLookups]! += peers.lookups;
     list.mappedCount = list.count;
     return list.count;
   }

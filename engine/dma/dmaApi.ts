@@ -5,7 +5,8 @@
  */
 import { DMA_MAPPING_ERROR, PAGE_SIZE, pageAlign, physAddr, type DmaAddr } from '../memory/addresses.ts';
 import type { P2pdmaProvider, PageKinds } from '../memory/pageKinds.ts';
-import type { P2pdmaTopology } from '../pcie/p2pdma.ts';
+import type { P2pdmaMapState, P2pdmaMapType, P2pdmaTopology } from '../pcie/p2pdma.ts';
+import { COUNTER } from '../metrics/counters.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { LabError } from '../time/labError.ts';
 import { DeviceDomains } from './attachDomain.ts';
@@ -82,6 +83,7 @@ export class DmaApi {
     const direct = new DirectDma({
       device,
       costs,
+      counters: options.counters,
       log,
       swiotlb: options.swiotlb ?? null,
       encryption: options.encryption ?? null,
@@ -388,6 +390,23 @@ export class DmaApi {
   /** The peer that owns a page; null for RAM. */
   p2pdmaProviderOf(page: number): P2pdmaProvider | null {
     return this.pageKinds === null ? null : this.pageKinds.providerOf(page);
+  }
+
+  /**
+   * `pci_p2pdma_state`: how the device reaches a page. `state` lives as long as one mapping operation, so that a run of pages of one peer
+   * is one lookup.
+   */
+  pciP2pdmaState(cpu: Cpu, device: DmaDevice, page: number, state: P2pdmaMapState): P2pdmaMapType {
+    const { pageKinds, options } = this;
+    if (pageKinds === null) return 'none';
+    cpu.spend(options.costs.p2pdmaCheck);
+    const before = state.lookups;
+    const type = state.resolve(this.p2pdma, pageKinds.providerOf(page), device.sourceId);
+    if (state.lookups !== before) {
+      cpu.spend(options.costs.p2pdmaLookup);
+      options.counters.values[COUNTER.p2pdmaLookups]! += 1;
+    }
+    return type;
   }
 
   private twoStep(device: DmaDevice): DmaIommu | null {

@@ -62,7 +62,7 @@ export class DmaIommu implements FlushQueueOwner {
   readonly costs: DmaCosts;
   readonly trace: DmaTrace | null;
   readonly log: EventLog | null;
-  private readonly counters: Counters;
+  readonly counters: Counters;
   private readonly depotTrimmer: IovaDepotTrimmer | null;
   private readonly apertureEnd: number;
   /** `pci_32bit_workaround`: cleared for good by the first failure below 4 GiB. */

@@ -6,6 +6,7 @@
  */
 import { PAGE_OFFSET } from './pageOffset.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
+import { COUNTER } from '../metrics/counters.ts';
 import { P2pdmaMapState } from '../pcie/p2pdma.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { picoseconds } from '../time/picoseconds.ts';
@@ -109,6 +110,7 @@ function findBusAddresses(dma: DmaIommu, list: ScatterList): boolean {
       list.hasBusAddresses = true;
     }
   }
+  dma.counters.values[COUNTER.p2pdmaLookups]! += state.lookups;
   return true;
 }
 

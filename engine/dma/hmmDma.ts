@@ -76,7 +76,7 @@ export function hmmDmaMapPfn(
   const phys = page * PAGE_SIZE;
   let attributes = DMA_ATTR_REQUIRE_COHERENT;
   const provider = api.p2pdmaProviderOf(page);
-  switch (p2p.resolve(api.p2pdma, provider, device.sourceId)) {
+  switch (api.pciP2pdmaState(cpu, device, page, p2p)) {
     case 'none':
       break;
     case 'thru_host_bridge':

@@ -4,7 +4,7 @@
  */
 import { kernelProfile, kernelProfileTitle } from '../dma/kernels/profiles.ts';
 import { DRIVER_FAULTS, type DriverFault } from '../dma/checker/driverFaults.ts';
-import { needsTwoStep } from '../schemes/schemes.ts';
+import { isOfNoKernel, needsTwoStep } from '../schemes/schemes.ts';
 import type { LabProblem } from './check.ts';
 import { driveFunctions } from './driveFunctions.ts';
 import { HARDWARE_PRESET_IDS } from './hardwarePresets.ts';
@@ -161,6 +161,14 @@ function comparisonProblems(lab: LabDocument): LabProblem[] {
           path: `${path}.scheme`,
           problem: `workloads[${replayed.id}] replays a recording, which registers no buffers that could be mapped beforehand.`,
           remedy: 'Use the scheme map_sg or two_step, or a workload of the kind bio.',
+        },
+      ];
+    if (isOfNoKernel(run.scheme) && lab.apiChecker !== undefined && lab.apiChecker !== 'off')
+      return [
+        {
+          path: `${path}.scheme`,
+          problem: `${run.scheme} is made of calls that no kernel has, so the checker of the kernel's API knows nothing of them.`,
+          remedy: 'Set apiChecker to "off", or use another scheme.',
         },
       ];
     if (needsTwoStep(run.scheme) && !kernelProfile(lab.kernelProfile).twoStepAvailable)

@@ -21,6 +21,7 @@ export const COUNTER_NAMES = [
   'staleWindowAccesses',
   'bounces',
   'bytesBounced',
+  'p2pdmaLookups',
   // the invalidation queue, by granularity
   'invalidationsPage',
   'invalidationsDomain',

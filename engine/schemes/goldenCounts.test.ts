@@ -12,7 +12,7 @@ import { takeWork, work, type Work } from '../dma/testMeter.ts';
 import { DmaIovaState } from '../dma/twoStep.ts';
 import { MappedRequest } from './mappedRequest.ts';
 import { MappingRequest } from './mappingRequest.ts';
-import type { SchemeName } from './scheme.ts';
+import { SCHEME_NAMES, type SchemeName } from './scheme.ts';
 import { createScheme } from './schemes.ts';
 
 const PAGE = 4096;
@@ -66,7 +66,8 @@ function run(name: SchemeName, domain: Domain, request = scattered()) {
 
 const NOTHING = work();
 const EVERY = { iovaAllocations: PAGES, maps: PAGES };
-const TABLE: readonly (readonly [SchemeName, Domain, number, Work, Work])[] = [
+type Row = readonly [SchemeName, Domain, number, Work, Work];
+const TABLE: readonly Row[] = [
   [
     'two_step',
     'strict',
@@ -98,6 +99,36 @@ const TABLE: readonly (readonly [SchemeName, Domain, number, Work, Work])[] = [
     work({ unmaps: PAGES, flushes: PAGES, iovaFrees: 1 }),
   ],
   ['two_step_per_page', 'passthrough', PAGES, NOTHING, NOTHING],
+  // nothing of the memory is a peer's, so these do what the two-step API does
+  ...(['uniform_only', 'uniform_split', 'hybrid'] as const).flatMap((name): Row[] => [
+    [
+      name,
+      'strict',
+      1,
+      work({ iovaAllocations: 1, maps: PAGES, syncs: 1 }),
+      work({ unmaps: 1, flushes: 1, iovaFrees: 1 }),
+    ],
+    [name, 'lazy', 1, work({ iovaAllocations: 1, maps: PAGES, syncs: 1 }), work({ unmaps: 1, queueEntries: 1 })],
+    [name, 'passthrough', PAGES, NOTHING, NOTHING],
+  ]),
+  [
+    'rfc_link_range',
+    'strict',
+    1,
+    work({ iovaAllocations: 1, maps: PAGES }),
+    work({ unmaps: PAGES, flushes: PAGES, iovaFrees: 1 }),
+  ],
+  ['rfc_link_range', 'lazy', 1, work({ iovaAllocations: 1, maps: PAGES }), work({ unmaps: PAGES, queueEntries: 1 })],
+  ['rfc_link_range', 'passthrough', PAGES, NOTHING, NOTHING],
+  // the flush queue is not exported, so it flushes in lazy domains too
+  ...(['strict', 'lazy'] as const).map((domain): Row => [
+    'iova_export',
+    domain,
+    1,
+    work({ iovaAllocations: 1, maps: PAGES }),
+    work({ unmaps: 1, flushes: 1, iovaFrees: 1 }),
+  ]),
+  ['iova_export', 'passthrough', PAGES, NOTHING, NOTHING],
   ['premapped', 'strict', 1, NOTHING, NOTHING],
   ['premapped', 'lazy', 1, NOTHING, NOTHING],
   ['premapped', 'passthrough', PAGES, NOTHING, NOTHING],
@@ -112,7 +143,7 @@ test.each(TABLE)(
   },
 );
 
-describe.each(['two_step', 'two_step_per_page', 'map_phys', 'map_sg'] as const)('%s', (name) => {
+describe.each(SCHEME_NAMES.filter((name) => name !== 'premapped'))('%s', (name) => {
   test('a buffer that begins inside a page keeps its offset, and gives back all that it took', () => {
     const { unmapping, mapping } = run(name, 'strict', scattered(0x200));
     expect(mapping.maps).toBe(PAGES);

@@ -2,9 +2,11 @@
  * The scheme of Linux up to 6.16 (drivers/nvme/host/pci.c of 6.12, `nvme_map_data`): one segment is mapped by itself, several
  * become a scatterlist and one `dma_map_sg`. Over a later profile it is the same driver code on that kernel's DMA layer.
  * Its price in memory is 32 bytes for each entry of the list, for as long as the request is under way.
- * Leaves out: peer-to-peer pages, chained scatterlists.
+ * Peers' memory is found and named by dma_map_sg itself.
+ * Leaves out: chained scatterlists.
  */
 import { DMA_ATTR_NO_WARN, type DmaDirection } from '../dma/attributes.ts';
+import { EREMOTEIO } from '../dma/errno.ts';
 import { physAddr } from '../memory/addresses.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { SCATTERLIST_ENTRY_BYTES, type MappedRequest } from './mappedRequest.ts';
@@ -23,8 +25,14 @@ export class MapSgScheme extends RequestScheme {
     }
     const result = this.dma.dmaMapSg(cpu, this.device, list, request.direction, DMA_ATTR_NO_WARN);
     if (result <= 0) {
-      mapped.status = 'resource';
-      return 'resource';
+      if (result === EREMOTEIO) {
+        mapped.refuse(
+          `dma_map_sg says EREMOTEIO: the list holds memory of a peer that ${this.device.name} cannot reach.`,
+        );
+      } else {
+        mapped.status = 'resource';
+      }
+      return mapped.status;
     }
     mapped.mappedBy = 'scatterlist';
     mapped.vectorsMapped = request.vectorCount;

@@ -3,12 +3,13 @@
  * (`struct nvme_iod` of Linux drivers/nvme/host/pci.c: the scatterlist, or `dma_iova_state` and `dma_vecs`).
  * The object is reused from request to request.
  */
-import type { DmaIovaState } from '../dma/twoStep.ts';
-import type { ScatterList } from '../dma/scatterList.ts';
+import { DmaIovaState } from '../dma/twoStep.ts';
+import { ScatterList } from '../dma/scatterList.ts';
+import type { P2pdmaMapType } from '../dma/p2pdmaState.ts';
 import type { BlockStatus } from './scheme.ts';
 
-/** Which calls mapped the request, and so which calls undo it. */
-export type MappedBy = 'nothing' | 'single' | 'scatterlist' | 'iova' | 'vectors' | 'premapped';
+/** Which calls mapped the request, and so which calls undo it; `bus`: none, since switches route it by its bus address. */
+export type MappedBy = 'nothing' | 'single' | 'scatterlist' | 'iova' | 'vectors' | 'premapped' | 'bus' | 'transactions';
 
 /** `sizeof(struct scatterlist)` on a 64-bit kernel. */
 export const SCATTERLIST_ENTRY_BYTES = 32;
@@ -30,6 +31,18 @@ export class MappedRequest {
   bookkeepingBytes = 0;
   /** The address and length of each vector are kept by the driver (`dma_vecs`). */
   keepsVectors = false;
+  /** Why the scheme cannot serve the request, for people; empty: it can. */
+  refusal = '';
+  /** The first vector of another kind than those before, where that is why the request was refused; else -1. */
+  boundary = -1;
+  /** Bytes of the range of IOVA that are entered: those of vectors that need translation. */
+  enteredBytes = 0;
+  /** How the device reaches each vector; empty on a machine without peers, where all is ordinary memory. */
+  readonly ways: P2pdmaMapType[] = [];
+  /** Lengths of what was entered piece by piece, for schemes that take it out so. */
+  readonly pieces: number[] = [];
+  /** Pieces that were mapped each by itself. */
+  readonly transactions: MappedRequest[] = [];
   readonly iova: DmaIovaState;
   readonly list: ScatterList;
 
@@ -40,6 +53,10 @@ export class MappedRequest {
     this.length = new Float64Array(capacity);
   }
 
+  static empty(capacity: number): MappedRequest {
+    return new MappedRequest(new DmaIovaState(), new ScatterList(capacity), capacity);
+  }
+
   reset(): void {
     this.mappedBy = 'nothing';
     this.status = 'ok';
@@ -47,6 +64,15 @@ export class MappedRequest {
     this.vectorsMapped = 0;
     this.bookkeepingBytes = 0;
     this.keepsVectors = false;
+    this.refusal = '';
+    this.boundary = -1;
+    this.enteredBytes = 0;
+    this.ways.length = 0;
+  }
+
+  refuse(reason: string): void {
+    this.refusal = reason;
+    this.status = 'inval';
   }
 
   addRange(address: number, length: number): void {

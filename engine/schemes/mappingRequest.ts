@@ -2,7 +2,8 @@
  * A request as the block layer hands it to a driver for mapping: physically contiguous vectors, the number of segments that the
  * block layer counted, and the gap mask (Linux block/blk-mq-dma.c `blk_map_iter_next`, block/blk-merge.c `bvec_seg_gap`,
  * `req_phys_gap_mask`). The object is reused from request to request.
- * Leaves out: peer-to-peer pages and integrity payloads.
+ * A region of memory that a driver registers is such a request too, and may be a hodgepodge of RAM and peers' memory.
+ * Leaves out: integrity payloads.
  */
 import { DMA_FROM_DEVICE, type DmaDirection } from '../dma/attributes.ts';
 
@@ -19,6 +20,8 @@ export class MappingRequest {
   gapMask = 0;
   /** The driver takes its single-segment shortcut: one segment that PRP1 and PRP2, or one inline SGL, describe. */
   singleSegment = false;
+  /** Whoever built it knows that all its memory is of one kind: the block layer always does. */
+  uniform = false;
   /** Physically contiguous vectors. */
   vectorCount = 0;
   vectorPhys: Float64Array;
@@ -35,6 +38,7 @@ export class MappingRequest {
     this.payloadBytes = 0;
     this.gapMask = 0;
     this.singleSegment = false;
+    this.uniform = false;
     this.vectorCount = 0;
   }
 
@@ -62,6 +66,7 @@ export class MappingRequest {
     this.payloadBytes = other.payloadBytes;
     this.gapMask = other.gapMask;
     this.singleSegment = other.singleSegment;
+    this.uniform = other.uniform;
     this.vectorCount = other.vectorCount;
     while (this.vectorPhys.length < other.vectorCount) this.grow();
     for (let index = 0; index < other.vectorCount; index += 1) {

@@ -6,6 +6,7 @@
 import type { DmaDirection } from '../dma/attributes.ts';
 import type { DmaDevice } from '../dma/device.ts';
 import type { DmaApi } from '../dma/dmaApi.ts';
+import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
@@ -34,7 +35,9 @@ export abstract class RequestScheme implements MappingScheme {
 
   mapStart(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): BlockStatus {
     mapped.reset();
-    if (request.singleSegment) return mapSingle(this.dma, this.device, cpu, request, mapped);
+    // the shortcut of the drivers is for memory that needs no question
+    if (request.singleSegment && !this.isPeers(request.vectorPhys[0]!))
+      return mapSingle(this.dma, this.device, cpu, request, mapped);
     return this.mapSeveral(cpu, request, mapped);
   }
 
@@ -59,6 +62,10 @@ export abstract class RequestScheme implements MappingScheme {
 
   /** Undoes what is neither a single segment nor vectors. */
   protected abstract unmapOwn(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest): void;
+
+  private isPeers(phys: number): boolean {
+    return this.dma.pageKinds !== null && this.dma.p2pdmaProviderOf(Math.floor(phys / PAGE_SIZE)) !== null;
+  }
 
   protected mapVectors(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): BlockStatus {
     mapped.mappedBy = 'vectors';

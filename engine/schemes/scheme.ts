@@ -2,8 +2,8 @@
  * A mapping scheme: how a driver gets the memory of one request mapped for its device. The interface follows the iterator of
  * Linux block/blk-mq-dma.c (`blk_rq_dma_map_iter_start`, `blk_rq_dma_map_iter_next`, `blk_rq_dma_unmap`), because a driver
  * takes its descriptor memory between the first vector and the later ones: a scheme that maps everything at once simply has
- * nothing left to map after the start.
- * Leaves out: peer-to-peer memory and integrity payloads.
+ * nothing left to map after the start. A region of memory to be registered is such a request as well.
+ * Leaves out: integrity payloads.
  */
 import type { DmaDirection } from '../dma/attributes.ts';
 import { ENOMEM, EOPNOTSUPP, EREMOTEIO } from '../dma/errno.ts';
@@ -12,7 +12,18 @@ import type { MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
 
 /** As lab documents have them. */
-export const SCHEME_NAMES = ['map_sg', 'map_phys', 'two_step', 'two_step_per_page', 'premapped'] as const;
+export const SCHEME_NAMES = [
+  'map_sg',
+  'map_phys',
+  'two_step',
+  'two_step_per_page',
+  'premapped',
+  'rfc_link_range',
+  'uniform_only',
+  'uniform_split',
+  'hybrid',
+  'iova_export',
+] as const;
 export type SchemeName = (typeof SCHEME_NAMES)[number];
 
 /** `BLK_STS_*` of include/linux/blk_types.h, as far as a mapping can end in them. */

@@ -1,56 +1,51 @@
 /**
  * The two-step API in the manner of on-demand paging: one range of IOVA for the whole request, but every page is linked, synchronised and
  * unlinked by itself, and each unlink waits for its invalidation in every domain, lazy ones included (Linux mm/hmm.c `hmm_dma_map_pfn`,
- * `hmm_dma_unmap_pfn`, over a block request). It shows what batching is worth: the range is the same, the syncs and flushes are many.
- * Leaves out: peer-to-peer pages.
+ * `hmm_dma_unmap_pfn`, over a request). It shows what batching is worth: the range is the same, the syncs and flushes are many.
  */
 import type { DmaDirection } from '../dma/attributes.ts';
 import { PAGE_SIZE, physAddr } from '../memory/addresses.ts';
 import type { Cpu } from '../time/cpu.ts';
-import { DMA_IOVA_STATE_BYTES, type MappedRequest } from './mappedRequest.ts';
+import type { MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
-import { RequestScheme } from './requestScheme.ts';
-import { statusOfErrno, type BlockStatus } from './scheme.ts';
+import { RangeScheme } from './rangeScheme.ts';
 
-export class TwoStepPerPageScheme extends RequestScheme {
+export class TwoStepPerPageScheme extends RangeScheme {
   readonly name = 'two_step_per_page';
 
-  protected mapSeveral(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): BlockStatus {
-    const { dma, device } = this;
-    mapped.bookkeepingBytes = DMA_IOVA_STATE_BYTES;
-    const gapless = (request.gapMask & dma.dmaGetMergeBoundary(device)) === 0;
-    const phys = physAddr(request.vectorPhys[0]!);
-    if (gapless && dma.dmaIovaTryAlloc(cpu, device, mapped.iova, phys, request.payloadBytes)) {
-      return this.linkPages(cpu, request, mapped);
-    }
-    return this.mapVectors(cpu, request, mapped);
+  protected reserve(cpu: Cpu, mapped: MappedRequest, phys: number, bytes: number): boolean {
+    return this.dma.dmaIovaTryAlloc(cpu, this.device, mapped.iova, physAddr(phys), bytes);
   }
 
-  protected unmapOwn(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest): void {
-    this.unlinkPages(cpu, direction, mapped, mapped.length[0]!);
-  }
-
-  private linkPages(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): BlockStatus {
-    const { iova } = mapped;
-    let linked = 0;
-    for (let index = 0; index < request.vectorCount; index += 1) {
-      const end = request.vectorPhys[index]! + request.vectorLength[index]!;
-      for (let phys = request.vectorPhys[index]!; phys < end;) {
-        const length = Math.min(end - phys, PAGE_SIZE - (phys % PAGE_SIZE));
-        const error = this.linkPage(cpu, request, mapped, phys, linked, length);
-        if (error !== 0) {
-          this.unlinkPages(cpu, request.direction, mapped, linked);
-          mapped.status = statusOfErrno(error);
-          return mapped.status;
-        }
-        phys += length;
-        linked += length;
+  protected enter(
+    cpu: Cpu,
+    request: MappingRequest,
+    mapped: MappedRequest,
+    phys: number,
+    offset: number,
+    length: number,
+    attributes: number,
+  ): number {
+    for (let done = 0; done < length;) {
+      const part = Math.min(length - done, PAGE_SIZE - ((phys + done) % PAGE_SIZE));
+      const error = this.linkPage(cpu, request, mapped, phys + done, offset + done, part, attributes);
+      if (error !== 0) {
+        this.unlinkPages(cpu, request.direction, mapped, offset, offset + done);
+        return error;
       }
+      done += part;
     }
-    mapped.mappedBy = 'iova';
-    mapped.vectorsMapped = request.vectorCount;
-    mapped.addRange(iova.address, linked);
-    return 'ok';
+    return 0;
+  }
+
+  protected finish(): number {
+    // every page has been synchronised
+    return 0;
+  }
+
+  protected leave(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest, entered: number): void {
+    this.unlinkPages(cpu, direction, mapped, 0, entered);
+    this.dma.dmaIovaFree(cpu, this.device, mapped.iova);
   }
 
   /** 0, or a negative errno after which nothing of the page is linked. */
@@ -61,25 +56,26 @@ export class TwoStepPerPageScheme extends RequestScheme {
     phys: number,
     offset: number,
     length: number,
+    attributes: number,
   ): number {
     const { dma, device } = this;
     const { iova } = mapped;
-    const error = dma.dmaIovaLink(cpu, device, iova, physAddr(phys), offset, length, request.direction, 0);
+    const { direction } = request;
+    const error = dma.dmaIovaLink(cpu, device, iova, physAddr(phys), offset, length, direction, attributes);
     if (error !== 0) return error;
     const unsynchronised = dma.dmaIovaSync(cpu, device, iova, offset, length);
-    if (unsynchronised !== 0) dma.dmaIovaUnlink(cpu, device, iova, offset, length, request.direction, 0);
+    if (unsynchronised !== 0) dma.dmaIovaUnlink(cpu, device, iova, offset, length, direction, attributes);
     return unsynchronised;
   }
 
-  /** Page by page as they were linked, then the range. */
-  private unlinkPages(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest, linked: number): void {
+  /** Page by page as they were linked. */
+  private unlinkPages(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest, from: number, to: number): void {
     const { dma, device } = this;
     const { iova } = mapped;
-    for (let offset = 0; offset < linked;) {
-      const length = Math.min(linked - offset, PAGE_SIZE - ((iova.address + offset) % PAGE_SIZE));
+    for (let offset = from; offset < to;) {
+      const length = Math.min(to - offset, PAGE_SIZE - ((iova.address + offset) % PAGE_SIZE));
       dma.dmaIovaUnlink(cpu, device, iova, offset, length, direction, 0);
       offset += length;
     }
-    dma.dmaIovaFree(cpu, device, iova);
   }
 }

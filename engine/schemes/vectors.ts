@@ -10,6 +10,7 @@ import { dmaAddr, physAddr } from '../memory/addresses.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { NVME_DMA_VEC_BYTES, type MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
+import { attributesOf, busAddressOf, wayOf } from './peerVectors.ts';
 
 /** See MappingScheme.mapNext. */
 export function mapNextVector(
@@ -23,8 +24,12 @@ export function mapNextVector(
   const index = mapped.vectorsMapped;
   const phys = physAddr(request.vectorPhys[index]!);
   const length = request.vectorLength[index]!;
-  const address = dma.dmaMapPhys(cpu, device, phys, length, request.direction, 0);
-  if (dma.dmaMappingError(device, address)) {
+  const way = wayOf(mapped, index);
+  const isBusAddress = way === 'bus_addr';
+  const address = isBusAddress
+    ? dmaAddr(busAddressOf(dma, phys))
+    : dma.dmaMapPhys(cpu, device, phys, length, request.direction, attributesOf(way));
+  if (!isBusAddress && dma.dmaMappingError(device, address)) {
     mapped.status = 'resource';
     return false;
   }
@@ -50,6 +55,9 @@ export function unmapVectors(
 ): void {
   if (!dma.dmaNeedUnmap(device)) return;
   for (let index = 0; index < mapped.count; index += 1) {
-    dma.dmaUnmapPhys(cpu, device, dmaAddr(mapped.address[index]!), mapped.length[index]!, direction, 0);
+    const way = wayOf(mapped, index);
+    if (way === 'bus_addr') continue;
+    const address = dmaAddr(mapped.address[index]!);
+    dma.dmaUnmapPhys(cpu, device, address, mapped.length[index]!, direction, attributesOf(way));
   }
 }

@@ -54,6 +54,8 @@ export const DMA_COST_HELP = {
   bounceMapCall: 'finding and marking the slots of a bounce buffer, without the copy',
   bounceUnmapCall: 'freeing the slots of a bounce buffer, without the copy',
   bounceCopyPer64Bytes: 'each 64 bytes copied to or from a bounce buffer',
+  p2pdmaCheck: 'asking whether a page is a peer’s memory, where a machine has peers',
+  p2pdmaLookup: 'finding the way to a peer that was not asked about just before',
 } as const;
 
 export type DmaCostName = keyof typeof DMA_COST_HELP;
