@@ -50,6 +50,8 @@ export const FANDS_PARAMETERS = Object.fromEntries(
   Object.entries(preset.parameters).map(([name, { value }]) => [name, value]),
 ) as FandsParameters;
 
+/** Of the recorded kernels the oldest, for both: the authors built their remedy on the kernel that they compare it with. */
+const KERNEL = '6.12';
 const MEMORY_BYTES = 2 ** 32;
 const SOURCE_ID = 0x0300;
 const COMPLETION_ENTRIES = 4096;
@@ -75,9 +77,8 @@ export class FandsMachine {
     const { counters, memory, frames, events, device } = this;
     this.parameters = parameters;
     const contiguous = mode === 'fands';
-    // of the recorded kernels the oldest; the two-step API, which maps a range for a descriptor, came later
-    const profile = contiguous ? '6.17' : '6.12';
-    const costs = resolveCosts({ preset: 'default', overrides: {} }, profile);
+    const profile = kernelProfile(KERNEL);
+    const costs = resolveCosts({ preset: 'default', overrides: {} }, KERNEL);
     const { hardware } = costs;
     const iommu = new Iommu({
       name: 'iommu0',
@@ -108,7 +109,7 @@ export class FandsMachine {
     });
     this.cpus = Array.from({ length: Math.max(parameters.channels, parameters.cores) }, (_, id) => new Cpu(id));
     this.api = new DmaApi({
-      profile: { ...kernelProfile(profile), givesInvalidationHint: contiguous },
+      profile: { ...profile, twoStepAvailable: contiguous, givesInvalidationHint: contiguous },
       costs: costs.dma,
       memory,
       frames,
@@ -269,15 +270,15 @@ export class FandsMachine {
         if (!api.dmaMappingError(device, address)) singles.push(address);
       }
     }
-    const wanted = contiguous ? cores * (descriptors + 1) * rangeDistance : 0;
-    for (let index = 0; index < wanted; index += 1) {
+    const wanted = contiguous ? cores * (descriptors + 1) : 0;
+    for (let index = 0; index < wanted * rangeDistance; index += 1) {
       const range = new DmaIovaState();
-      const found = api.dmaIovaTryAlloc(cpus[index % channels]!, device, range, 0, pagesPerDescriptor * PAGE_SIZE);
-      if (found && index % rangeDistance === 0) ranges.push(range);
+      const cpu = cpus[index % channels]!;
+      if (api.dmaIovaTryAlloc(cpu, device, range, 0, pagesPerDescriptor * PAGE_SIZE)) ranges.push(range);
     }
-    while (ranges.length > 0) {
+    for (let freed = 0; freed < wanted && ranges.length > 0; freed += 1) {
       const [range] = ranges.splice(random.below(ranges.length), 1);
-      if (range !== undefined) api.dmaIovaFree(cpus[random.below(channels)]!, device, range);
+      if (range !== undefined) api.dmaIovaFree(cpus[freed % cores]!, device, range);
     }
     for (let left = singles.length; left > 0; left -= 1) {
       const chosen = random.below(left);
