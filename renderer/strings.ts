@@ -476,6 +476,19 @@ export const strings = {
     levels: 'Tables on the way',
     level: (level: number): string => `Level ${level}`,
     index: (index: number): string => `index ${index}`,
+    bothStages: 'Tables of both stages',
+    bothHelp:
+      'A row leads through the second stage to one table of the first, and at last to the page. Choose an entry to see its bits.',
+    leadsToTable: (level: number): string => `Table of level ${level}`,
+    leadsToPage: 'The page',
+    guest: (address: string): string => `guest ${address}`,
+    secondStage: 'Second stage',
+    firstStage: 'First stage',
+    chosenEntry: 'Chosen entry',
+    reads: (reads: number, known: number): string =>
+      `${reads === 1 ? '1 entry' : `${reads} entries`} read, ${known} not read`,
+    againNote: (count: number): string =>
+      `${count === 1 ? '1 entry' : `${count} entries`} of the second stage read once more, to see whether bits may be set in the first.`,
     readNow: 'read',
     notRead: 'not read',
     fieldsOf: (level: number): string => `Bits of the entry of level ${level}`,

@@ -1,6 +1,7 @@
 /** A walk and a cache in words, the same in the window and on the command line. */
 import { NO_SPACE } from '../iommu/caches/owner.ts';
 import { formatQuantity } from './quantity.ts';
+import { PAGE_ROW } from '../iommu/look/walkLook.ts';
 import type { CacheLook } from '../iommu/look/cacheLook.ts';
 import { addressOf } from './iovaText.ts';
 import type { WalkedEntry, WalkOutcome, WalkSnapshot } from './walkInspection.ts';
@@ -24,6 +25,21 @@ export function formatTitle(name: string): string {
   return FORMAT_TITLES.get(name) ?? name;
 }
 
+/** Whose tables a walk goes through, of one stage or two; '': none. */
+export function tablesTitle({ format, secondFormat }: Pick<WalkSnapshot, 'format' | 'secondFormat'>): string {
+  if (format === '') return '';
+  return secondFormat === '' ? formatTitle(format) : `${formatTitle(format)} over ${formatTitle(secondFormat)}`;
+}
+
+/** `level 3`; of two stages with the stage, and for the second what the entry leads to. */
+export function entryPlace({ secondFormat }: Pick<WalkSnapshot, 'secondFormat'>, entry: WalkedEntry): string {
+  const level = `level ${entry.number}`;
+  if (secondFormat === '') return level;
+  if (entry.stage === 1) return `first stage, ${level}`;
+  const what = entry.row === PAGE_ROW ? 'page' : 'table';
+  return `second stage, ${level}, to the ${what} at guest ${addressOf(entry.guestPage)}`;
+}
+
 /** READ and WRITE as people say them. */
 export function permissionText(permissions: number): string {
   return ['nothing', 'reads', 'writes', 'reads and writes'][permissions & 3] ?? '';
@@ -34,16 +50,19 @@ export function sizeText(pages: number): string {
 }
 
 /** What an entry says, in one line. */
-export function entryWords({ kind, bits, targetPage, pages, permissions }: WalkedEntry): string {
+export function entryWords(entry: WalkedEntry): string {
+  const { kind, bits, targetPage, pages, permissions } = entry;
+  // what a first stage over a second one points at is a guest's
+  const target = `${entry.stage === 1 && entry.guestPage >= 0 ? 'guest ' : ''}${addressOf(targetPage)}`;
   switch (kind) {
     case 'absent':
       return BigInt(bits) === 0n ? 'not present' : 'not present, or open to nobody';
     case 'invalid':
       return 'invalid: reserved bits are set';
     case 'table':
-      return `table at ${addressOf(targetPage)}`;
+      return `table at ${target}`;
     case 'leaf':
-      return `${sizeText(pages)} at ${addressOf(targetPage)}, ${permissionText(permissions)}`;
+      return `${sizeText(pages)} at ${target}, ${permissionText(permissions)}`;
   }
 }
 

@@ -219,6 +219,11 @@ function sampleMoment({ at, walk }: InspectionRequest): MomentSnapshot {
   const { domains, firstPages } = sampleCache;
   const outcome = { kind: 'translated', address: '0x40000', pages: 1, permissions: 3, stale: false } as const;
   const entry = {
+    stage: 2,
+    row: 0,
+    rowNumber: 1,
+    again: false,
+    guestPage: -1,
     level: 0,
     number: 1,
     tablePage: 9,
@@ -240,6 +245,7 @@ function sampleMoment({ at, walk }: InspectionRequest): MomentSnapshot {
   const walked = {
     at,
     format: 'vtd-second-stage',
+    secondFormat: '',
     domainId: Number(domains[0]),
     space: -1,
     caches: [{ cache: 'IOTLB', answer: 'miss', note: '' }],

@@ -15,12 +15,13 @@ import { exactTime, formatTime, parseTime } from '../../lab/quantity.ts';
 import {
   accessWords,
   entryWords,
-  formatTitle,
+  entryPlace,
   heldEntries,
   outcomeWords,
   permissionText,
   remedyWords,
   sizeText,
+  tablesTitle,
   total,
   type HeldEntry,
 } from '../../lab/walkText.ts';
@@ -105,13 +106,14 @@ function rangeLine({ firstPage, pages, state, call, bytes, cpu, since }: IovaRan
 }
 
 function walkLines(head: string, walk: WalkSnapshot): string[] {
-  const { format, domainId, caches, entries, steps, ps, outcome } = walk;
-  const tables = format === '' ? '' : `, domain ${domainId}, ${formatTitle(format)}`;
+  const { domainId, caches, entries, steps, ps, outcome } = walk;
+  const titles = tablesTitle(walk);
+  const tables = titles === '' ? '' : `, domain ${domainId}, ${titles}`;
   return [
     `${head}: ${accessWords(walk)}${tables}`,
     ...caches.map(({ cache, answer, note }) => `${cache.padEnd(24)} ${answer.padEnd(10)} ${note}`.trimEnd()),
     ...entries.flatMap((entry) => [
-      `level ${entry.number}  ${entry.address}  index ${entry.index}  ${entry.bits}  ${entryWords(entry)}${entry.read ? '' : '  (not read)'}`,
+      `${entryPlace(walk, entry)}  ${entry.address}  index ${entry.index}  ${entry.bits}  ${entryWords(entry)}${entry.read ? '' : '  (not read)'}`,
       ...entry.fields
         .filter(({ name, value, meaning }) => meaning !== '' && (name !== 'ADDR' || value !== 0))
         .map(({ high, low, name, value, meaning }) => {
@@ -155,6 +157,7 @@ function heldLine(entry: HeldEntry, at: number): string {
   const { set, way, firstPage, pages, domainId, targetPage, permissions, filledAt, uses } = entry;
   const place = `  set ${String(set).padStart(4)} way ${String(way).padStart(3)}`;
   const page = `domain ${domainId}  ${addressOf(firstPage)}  ${sizeText(pages)} -> ${addressOf(targetPage)}`;
-  const age = filledAt < 0 ? '' : `  ${uses} uses in ${formatTime(Math.max(0, at - filledAt))}`;
+  const past = formatTime(Math.max(0, at - filledAt));
+  const age = filledAt < 0 ? '' : uses < 0 ? `  since ${past}` : `  ${uses} uses in ${past}`;
   return `${place}  ${page}  ${permissionText(permissions)}${age}`;
 }
