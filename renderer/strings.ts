@@ -486,9 +486,9 @@ export const strings = {
     firstStage: 'First stage',
     chosenEntry: 'Chosen entry',
     reads: (reads: number, known: number): string =>
-      `${reads === 1 ? '1 entry' : `${reads} entries`} read, ${known} not read`,
+      `${reads === 1 ? '1 entry' : `${reads} entries`} read, ${known} not read.`,
     againNote: (count: number): string =>
-      `${count === 1 ? '1 entry' : `${count} entries`} of the second stage read once more, to see whether bits may be set in the first.`,
+      `${count === 1 ? '1 entry' : `${count} entries`} of the second stage read once more, to see whether a bit of the first may be set.`,
     readNow: 'read',
     notRead: 'not read',
     fieldsOf: (level: number): string => `Bits of the entry of level ${level}`,

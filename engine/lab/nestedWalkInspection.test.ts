@@ -14,7 +14,7 @@ import { RandomStream } from '../time/random.ts';
 import { addressOf } from './iovaText.ts';
 import { costParameters, resolveCosts } from './presets.ts';
 import { inspectWalk, type WalkSnapshot } from './walkInspection.ts';
-import { formatTitle } from './walkText.ts';
+import { formatTitle, remedyWords } from './walkText.ts';
 
 const COSTS = { preset: 'default', overrides: {} };
 const PROFILE = '7.3';
@@ -117,8 +117,21 @@ it('says which stage refuses, and what it was asked for', () => {
   const refused = look(iommu, 1, false, APART);
   expect(refused.entries.filter(({ stage }) => stage === 1)).toHaveLength(4);
   expect(refused.entries.at(-1)).toMatchObject({ stage: 2, row: -1, guestPage: 5, kind: 'absent' });
-  expect(refused.outcome).toMatchObject({ kind: 'refused' });
+  expect(remedyWords(refused.outcome)).toContain('The second stage refuses');
   machine.second.write(5, LEAF_PAGES + 5, 3, false);
   expect(look(iommu, 1, false, APART).outcome).toMatchObject({ kind: 'translated', pages: 1, permissions: 3 });
   expect(look(iommu, 1, false, APART).steps.map(({ title }) => title)).toContain('entry of level 4 read, second stage');
+});
+
+it('tells a page that is not marked as used from one that is mapped for the other direction', () => {
+  const machine = processMachine('smmuv3', 'both');
+  const iommu = pipeline('smmuv3', machine, 0, new Counters());
+  const helps = (permissions: number, fresh: boolean): string => {
+    machine.first[0]!.write(1, 5, 3, false);
+    machine.second.write(5, LEAF_PAGES + 5, permissions, fresh);
+    return remedyWords(look(iommu, 1, true, APART).outcome);
+  };
+  expect(helps(3, true)).toContain('accessed or dirty bit');
+  expect(helps(1, false)).toContain('for this direction');
+  expect(helps(3, false)).toBe('');
 });

@@ -16,9 +16,10 @@ export interface NestedRow {
 export interface NestedGrid {
   readonly columns: readonly { readonly level: number; readonly number: number }[];
   readonly rows: readonly NestedRow[];
+  /** Of those in the grid. */
   readonly reads: number;
   readonly spared: number;
-  /** Entries that are read once more, and stand in no row. */
+  /** Entries that are read once more beside those. */
   readonly again: number;
 }
 
@@ -40,8 +41,8 @@ export function nestedGrid(entries: readonly WalkedEntry[]): NestedGrid {
   return {
     columns,
     rows,
-    reads: entries.filter(({ read }) => read).length,
+    reads: once.filter(({ read }) => read).length,
     spared: once.filter(({ read }) => !read).length,
-    again: entries.length - once.length,
+    again: entries.filter(({ again, read }) => again && read).length,
   };
 }
