@@ -66,9 +66,9 @@ function program(finish: (status: ExitStatus) => void): Command {
 
   lab
     .command('import <file>')
-    .description('turn a recording of a real kernel (ftrace text) into a lab')
+    .description('turn a recording of a real kernel (ftrace text), or a job file of fio, into a lab')
     .requiredOption('-o, --output <lab>', 'the lab file to write')
-    .option('--run-json <file>', 'what kernel it was; left out: run.json beside the recording')
+    .option('--run-json <file>', 'of a recording: what kernel it was; left out: run.json beside it')
     .option('--json', 'print one JSON object')
     .action(async (path: string, options: { output: string; runJson?: string } & JsonOption) => {
       const { importVerb } = await import('./verbs/import.ts');
