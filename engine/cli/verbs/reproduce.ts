@@ -2,7 +2,13 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PUBLISHED_CURVES, readReferenceFile, type ReferenceFile } from '../../conformance/reproduce/referenceFile.ts';
-import { closingLine, seriesLines, type Reproduction } from '../../conformance/reproduce/report.ts';
+import {
+  closingLine,
+  conditionsLine,
+  seriesLines,
+  type JudgedSeries,
+  type Reproduction,
+} from '../../conformance/reproduce/report.ts';
 import { reproduce } from '../../conformance/reproduce/reproduce.ts';
 import { LabError } from '../../time/labError.ts';
 import { EXIT, print, printJson, type ExitStatus } from '../output.ts';
@@ -17,16 +23,22 @@ export interface ReproduceVerbOptions {
 export async function reproduceVerb(name: string, options: ReproduceVerbOptions): Promise<ExitStatus> {
   const file = options.reference === undefined ? PUBLISHED_CURVES : await openReference(options.reference);
   if (options.out !== undefined) await prepareOut(options.out);
-  const result = await reproduce(name, file, options.system ?? null, (series) => {
+  const watched = process.stderr.isTTY;
+  const onSeries = (series: JudgedSeries): void => {
     if (!options.json) for (const line of seriesLines(series)) print(line);
+  };
+  const result = await reproduce(name, file, options.system ?? null, onSeries, (run) => {
+    if (watched) process.stderr.write(`${name}: ${run}\n`);
   });
   const written = options.out === undefined ? [] : await draw(options.out, result);
   if (options.json) printJson({ ...result, files: written });
   else {
+    const broken = conditionsLine(result);
+    if (broken !== null) print(broken);
     print(closingLine(result));
     if (options.out !== undefined) process.stderr.write(`${options.out}: ${written.join(', ')}\n`);
   }
-  return EXIT.fine;
+  return result.brokenConditions === 0 ? EXIT.fine : EXIT.checkFailed;
 }
 
 async function openReference(path: string): Promise<ReferenceFile> {

@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { closingLine, judgeSeries, pointError, reproduction, seriesLines, type ReproducedSeries } from './report.ts';
+import {
+  closingLine,
+  conditionsLine,
+  judgeSeries,
+  pointError,
+  reproduction,
+  seriesLines,
+  type ReproducedSeries,
+} from './report.ts';
 
 const SERIES: ReproducedSeries = {
   name: 'host lat',
@@ -46,5 +54,20 @@ describe('lines of a reproduction', () => {
     const all = reproduction('host', [judgeSeries(SERIES), aside]);
     expect(closingLine(all)).toBe('host: worst error 3.0 %, mean error 2.0 %');
     expect(seriesLines(aside).at(-1)).toBe('host lat: worst 100.0 %, mean 100.0 % (not counted)');
+  });
+
+  it('say how many conditions do not hold, of those that count', () => {
+    const condition = (counted: boolean, model: number): ReproducedSeries => ({
+      ...SERIES,
+      counted,
+      points: [
+        { x: '1', model, reference: 0 },
+        { x: '2', model, reference: '<0.06' },
+      ],
+    });
+    const failed = reproduction('host', [SERIES, condition(true, 0.07), condition(false, 1)].map(judgeSeries));
+    expect(failed.brokenConditions).toBe(2);
+    expect(conditionsLine(failed)).toBe('host: 2 conditions do not hold');
+    expect(conditionsLine(reproduction('host', [judgeSeries(condition(true, 0.001))]))).toBeNull();
   });
 });

@@ -4,7 +4,7 @@
  * last `NAME: worst error X %, mean error Y %` over all series that count.
  *
  * Error is |model - reference| / reference. A reference of 0 asks for less than 0.01, a bound (`>220000`) for its right side: such a
- * point counts as 0 % or 100 %.
+ * point counts as 0 % or 100 %. A condition that does not hold where it counts fails the reproduction, however small the mean.
  */
 export interface ReproducedPoint {
   readonly x: string;
@@ -44,6 +44,8 @@ export interface Reproduction {
   readonly worst: number;
   readonly mean: number;
   readonly points: number;
+  /** Points that count and lie on the wrong side of their bound, or ask for nothing and got something. */
+  readonly brokenConditions: number;
 }
 
 /** What a reference of zero is checked against. */
@@ -74,7 +76,12 @@ export function judgeSeries(series: ReproducedSeries): JudgedSeries {
 
 export function reproduction(name: string, series: readonly JudgedSeries[]): Reproduction {
   const counted = series.filter((one) => one.counted).flatMap((one) => one.points);
-  return { name, series, ...errorsOf(counted), points: counted.length };
+  const broken = counted.filter(({ reference, error }) => isCondition(reference) && error > 0);
+  return { name, series, ...errorsOf(counted), points: counted.length, brokenConditions: broken.length };
+}
+
+function isCondition(reference: number | string): boolean {
+  return reference === 0 || typeof reference === 'string';
 }
 
 function errorsOf(points: readonly PointError[]): { worst: number; mean: number } {
@@ -90,6 +97,12 @@ export function seriesLines(series: JudgedSeries): string[] {
   );
   const left = series.counted ? '' : ' (not counted)';
   return [...points, `${series.name}: worst ${percent(series.worst)}, mean ${percent(series.mean)}${left}`];
+}
+
+/** Said before the closing line; null where every condition holds. */
+export function conditionsLine({ name, brokenConditions }: Reproduction): string | null {
+  if (brokenConditions === 0) return null;
+  return `${name}: ${String(brokenConditions)} ${brokenConditions === 1 ? 'condition does' : 'conditions do'} not hold`;
 }
 
 export function closingLine({ name, worst, mean }: Reproduction): string {

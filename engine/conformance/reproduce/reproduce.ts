@@ -19,6 +19,8 @@ export interface ReproduceOptions {
   readonly system: string | null;
   /** Told of each series when it is finished. */
   readonly onSeries: (series: ReproducedSeries) => void;
+  /** Told of each run that begins and takes long. */
+  readonly onProgress?: (run: string) => void;
 }
 
 type Rerun = (file: ReferenceFile, options: ReproduceOptions) => void;
@@ -63,6 +65,7 @@ export async function reproduce(
   file: ReferenceFile,
   system: string | null,
   onSeries: (series: JudgedSeries) => void,
+  onProgress: (run: string) => void = () => undefined,
 ): Promise<Reproduction> {
   const load = Object.hasOwn(RERUNS, name) ? RERUNS[name] : undefined;
   if (load === undefined) {
@@ -72,6 +75,7 @@ export async function reproduce(
   const judged: JudgedSeries[] = [];
   rerun(file, {
     system,
+    onProgress,
     onSeries: (series) => {
       const one = judgeSeries(series);
       judged.push(one);
