@@ -1,6 +1,6 @@
 /** The one selection that all panes share, and the chart that commands without a chart of their own mean. */
 import { defineStore } from 'pinia';
-import { ref, shallowRef } from 'vue';
+import { computed, ref, shallowRef } from 'vue';
 import type { ChartId } from '../../engine/lab/chartOptions.ts';
 
 export type Selected =
@@ -10,6 +10,8 @@ export type Selected =
 
 export const useSelection = defineStore('selection', () => {
   const selected = shallowRef<Selected | null>(null);
+  /** The id of the run that is selected. */
+  const selectedRun = computed(() => (selected.value?.kind === 'run' ? selected.value.id : null));
   const chart = ref<ChartId>('iotlb-misses');
   /** A moment of virtual time that was chosen in a chart, picoseconds. */
   const moment = ref<number | null>(null);
@@ -32,5 +34,5 @@ export const useSelection = defineStore('selection', () => {
     hiddenRuns.value = next;
   }
 
-  return { selected, chart, moment, hiddenRuns, select, isSelected, toggleRun };
+  return { selected, selectedRun, chart, moment, hiddenRuns, select, isSelected, toggleRun };
 });
