@@ -77,7 +77,9 @@ for (const theme of ['dark', 'light'] as const) {
     await page.keyboard.press('Shift+F5');
     await expectEveryRun(page, 'cancelled');
     await page.getByRole('tab', { name: 'Translation' }).click();
-    await expect(page.getByRole('region', { name: 'Translation' })).toContainText('The lab was changed after this run');
+    await expect(page.getByRole('tabpanel', { name: 'Translation' })).toContainText(
+      'The lab was changed after this run',
+    );
     await expectAccessible(page);
     await screenshot(page, `outdated-translation-${theme}`);
   });

@@ -462,6 +462,7 @@ export const strings = {
     emptyTitle: 'No finished run',
     emptyText:
       'Run the lab, or select a finished run: its page walks and translation caches can be seen at any moment.',
+    outdatedTitle: (run: string): string => `${run} is of the lab before the change`,
     runningTitle: 'The lab is running',
     runningText: 'Page walks and translation caches can be seen as soon as a run has ended.',
     walkTitle: 'Page walk',
