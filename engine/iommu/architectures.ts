@@ -73,7 +73,15 @@ const SMMUV3: IommuArchitecture = {
   format: ARM_STAGE1_4K,
   Reader: SmmuContextReader,
   createQueue: (memory, frames, caches, costs, counters, contention = NO_CONTENTION) =>
-    new SmmuCommandQueue({ memory, frames, caches: new HostCaches(caches), costs, counters, contention }),
+    new SmmuCommandQueue({
+      memory,
+      frames,
+      caches: new HostCaches(caches),
+      costs,
+      counters,
+      contention,
+      deviceTlbs: caches.deviceTlbs,
+    }),
   names: SMMU_NAMES,
 };
 
@@ -81,7 +89,14 @@ const RISCV: IommuArchitecture = {
   format: RISCV_SV,
   Reader: RiscvContextReader,
   createQueue: (memory, frames, caches, costs, counters) =>
-    new RiscvCommandQueue({ memory, frames, caches: new HostCaches(caches), costs, counters }),
+    new RiscvCommandQueue({
+      memory,
+      frames,
+      caches: new HostCaches(caches),
+      costs,
+      counters,
+      deviceTlbs: caches.deviceTlbs,
+    }),
   names: RISCV_NAMES,
 };
 

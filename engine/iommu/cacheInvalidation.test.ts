@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { NO_PASID } from '../pcie/translator.ts';
 import { HostCaches } from './cacheInvalidation.ts';
+import { NO_DEVICES } from './ats/deviceTlbs.ts';
 import { ContextCache } from './caches/contextCache.ts';
 import { Iotlb } from './caches/iotlb.ts';
 import { EVERY_SPACE, NO_SPACE, ownerOf } from './caches/owner.ts';
@@ -19,7 +20,7 @@ const MOST_SPACE = 2;
 function caches() {
   const iotlb = new Iotlb({ entries4K: 4096, entries2M: 64, entries1G: 8, ways: 4096 });
   const pagingCache = new PagingStructureCache({ entries512G: 16, entries1G: 16, entries2M: 64 });
-  return { iotlb, pagingCache, contextCache: new ContextCache(8), emptiesSets: false };
+  return { iotlb, pagingCache, contextCache: new ContextCache(8), emptiesSets: false, deviceTlbs: NO_DEVICES };
 }
 
 const tags = fc.record({ guest: fc.nat({ max: 1 }), space: fc.integer({ min: NO_SPACE, max: MOST_SPACE }) });

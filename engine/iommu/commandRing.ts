@@ -1,13 +1,13 @@
 /**
  * What the queues of all vendors have in common: a ring of 16-byte commands in memory, served in order by one hardware, and at
  * the end of each submission a wait command that writes a status word on which the CPU spins (VT-d specification 6.5.2; AMD
- * specification 48882, 2.4). What the bits of a command mean is the vendor's.
- * Leaves out: errors of the queue.
+ * specification 48882, 2.4). What the bits of a command mean is the vendor's, and so is what comes of a command that the hardware refuses.
  */
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Counters } from '../metrics/counters.ts';
-import type { Picoseconds } from '../time/picoseconds.ts';
+import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
+import type { InvalidatedDevices } from './ats/deviceTlbs.ts';
 import type { ContextCache } from './caches/contextCache.ts';
 import type { Iotlb } from './caches/iotlb.ts';
 import type { PagingStructureCache } from './caches/pagingStructureCache.ts';
@@ -31,6 +31,7 @@ export interface InvalidatedCaches {
   readonly iotlb: Iotlb;
   readonly pagingCache: PagingStructureCache;
   readonly contextCache: ContextCache;
+  readonly deviceTlbs: InvalidatedDevices;
   /** Whether an invalidation without the hint empties whole sets. */
   readonly emptiesSets: boolean;
 }
@@ -50,6 +51,8 @@ export abstract class CommandRing implements CommandQueue {
   protected readonly caches: InvalidatedCaches;
   protected readonly counters: Counters;
   private readonly costs: InvalidationCosts;
+  /** The hardware stands at a command, and nobody has made it go on. */
+  protected halted = false;
   private tail = 0;
   private busyUntil = 0;
 
@@ -70,10 +73,13 @@ export abstract class CommandRing implements CommandQueue {
 
   /**
    * `count` commands of four words each, followed by a wait. The caches change at once; returns when the CPU that submitted at
-   * `at` sees the status word.
+   * `at` sees the status word, which is written when devices have answered too.
    */
   submit(commands: Uint32Array, count: number, at: Picoseconds): Picoseconds {
     const { memory, costs, ringPage } = this;
+    const { deviceTlbs } = this.caches;
+    const start = Math.max(at, this.busyUntil);
+    deviceTlbs.begin(picoseconds(start));
     for (let index = 0; index < count; index += 1) {
       const slot = this.tail * COMMAND_WORDS;
       for (let word = 0; word < COMMAND_WORDS; word += 1) {
@@ -84,28 +90,43 @@ export abstract class CommandRing implements CommandQueue {
     memory.writeWord(this.statusPage, 0, 0);
     this.writeWait(this.tail * COMMAND_WORDS);
     this.serveTail();
-    if (memory.readWord(this.statusPage, 0) !== STATUS_DONE) throw new Error('the queue lost its wait command');
-    this.waiting();
-    const start = Math.max(at, this.busyUntil);
     this.busyUntil = start + costs.invalidationService * count;
-    return (start + costs.invalidationWait + costs.invalidationDescriptor * (count - 1)) as Picoseconds;
+    const served = start + costs.invalidationWait + costs.invalidationDescriptor * (count - 1);
+    const seen = picoseconds(served + Math.max(0, deviceTlbs.end() - start));
+    if (memory.readWord(this.statusPage, 0) !== STATUS_DONE) return this.unanswered(seen);
+    this.waiting();
+    return seen;
   }
 
   /** Writes a wait command at a word of the ring. */
   protected abstract writeWait(slot: number): void;
 
-  /** The hardware's side: carries out a command, from its four words. */
-  protected abstract serve(first: number, second: number, low: number, high: number): void;
+  /** The hardware's side: carries out the command at a word of the ring, from its four words. False: it is none, and the queue stands there. */
+  protected abstract serve(first: number, second: number, low: number, high: number): boolean;
+
+  /** Software's side of a command that was refused at a word of the ring. True: it made another one of it, which is served. */
+  protected abstract refused(slot: number): boolean;
+
+  /** The status word never came; when software goes on, which had waited from `since` on. */
+  protected unanswered(since: Picoseconds): Picoseconds {
+    throw new Error(`the queue lost its wait command at ${since} ps`);
+  }
 
   /** Everything was served, and the CPU has not seen the status word yet. */
   protected abstract waiting(): void;
 
-  /** The hardware takes each command as soon as the tail has moved past it. */
+  /** The hardware takes each command as soon as the tail has moved past it, unless it stands at one that it refused. */
   private serveTail(): void {
-    const { memory, ringPage } = this;
-    const base = memory.locate(ringPage) + this.tail * COMMAND_WORDS;
-    const { words } = memory;
+    const slot = this.tail * COMMAND_WORDS;
     this.tail = (this.tail + 1) % RING_COMMANDS;
-    this.serve(words[base]!, words[base + 1]!, words[base + 2]!, words[base + 3]!);
+    if (this.halted || this.serveSlot(slot)) return;
+    this.halted = !this.refused(slot) || !this.serveSlot(slot);
+  }
+
+  private serveSlot(slot: number): boolean {
+    const { memory } = this;
+    const base = memory.locate(this.ringPage) + slot;
+    const { words } = memory;
+    return this.serve(words[base]!, words[base + 1]!, words[base + 2]!, words[base + 3]!);
   }
 }

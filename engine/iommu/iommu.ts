@@ -14,6 +14,7 @@ import type { EventLog } from '../metrics/eventLog.ts';
 import { NO_PASID, type AtsTranslator, type Translator } from '../pcie/translator.ts';
 import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import { architectureOf, type IommuVendor } from './architectures.ts';
+import { DeviceTlbs } from './ats/deviceTlbs.ts';
 import { ATS_ENABLED, ContextCache, NOTES_WRITES, PASSTHROUGH } from './caches/contextCache.ts';
 import type { DeviceContextReader } from './deviceContext.ts';
 import {
@@ -115,6 +116,8 @@ export class Iommu implements Translator, AtsTranslator {
   readonly pagingCache: PagingStructureCache;
   readonly contextCache: ContextCache;
   readonly emptiesSets: boolean;
+  /** Of the devices behind it. */
+  readonly deviceTlbs = new DeviceTlbs();
   physPage = 0;
   readyAt: Picoseconds = picoseconds(0);
   /** Of the last translation request, see AtsTranslator. */

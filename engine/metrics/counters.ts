@@ -27,6 +27,7 @@ export const COUNTER_NAMES = [
   'invalidationsDomain',
   'invalidationsGlobal',
   'invalidationsContext',
+  'invalidationsDeviceTlb',
   'invalidationWaits',
   // the translation hardware
   'iotlbLookups',

@@ -6,24 +6,27 @@
  * | ----------------------- | ------------ | --------------------------------------------------------------------------- |
  * | COMPLETION_WAIT         | 1            | S 0 (store), address 51:3, data 127:64                                      |
  * | INVALIDATE_DEVTAB_ENTRY | 2            | DeviceID 15:0                                                               |
- * | INVALIDATE_IOMMU_PAGES  | 3            | DomainID 47:32, S 64, PDE 65 (upper levels too), address 127:76             |
- * | INVALIDATE_IOTLB_PAGES  | 4            | DeviceID 15:0, Maxpend 31:24, QueueID 47:32, S 64, address 127:76           |
+ * | INVALIDATE_IOMMU_PAGES  | 3            | PASID 19:0, DomainID 47:32, S 64, PDE 65 (upper levels too), GN 66, address 127:76 |
+ * | INVALIDATE_IOTLB_PAGES  | 4            | DeviceID 15:0, PASID 23:16 and 59:48, Maxpend 31:24, QueueID 47:32, S 64, GN 66, address 127:76 |
  * | INVALIDATE_IOMMU_ALL    | 8            |                                                                             |
  *
  * With S the range is the naturally aligned one whose size is twice the value of the lowest address bit that is zero. Maxpend is how many
- * invalidations the device takes at a time. Leaves out: interrupt tables, prefetch, page requests, guest PASIDs.
+ * invalidations the device takes at a time; GN says that the command is for the translations of one process, which PASID names.
+ * Leaves out: interrupt tables, prefetch, page requests.
  */
 export const OPCODE_SHIFT = 28;
 export const COMPLETION_WAIT = 1;
 export const INVALIDATE_DEVTAB_ENTRY = 2;
 export const INVALIDATE_IOMMU_PAGES = 3;
-const INVALIDATE_IOTLB_PAGES = 4;
+export const INVALIDATE_IOTLB_PAGES = 4;
 export const INVALIDATE_IOMMU_ALL = 8;
 export const COMMAND_WORDS = 4;
 /** S: of COMPLETION_WAIT that it stores, of an address that it says the size. */
 export const STORE = 1;
 export const SIZE_IN_ADDRESS = 1;
 export const UPPER_LEVELS_TOO = 2;
+/** GN: for one process. */
+export const FOR_PROCESS = 4;
 export const LOW_PAGES = 2 ** 20;
 const MAXPEND_SHIFT = 24;
 /** Bits 63:12 all ones but the highest: every page. */

@@ -3,6 +3,8 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { NO_PASID } from '../../pcie/translator.ts';
+import { NO_DEVICES } from '../ats/deviceTlbs.ts';
 import { FrameAllocator } from '../../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { Counters } from '../../metrics/counters.ts';
@@ -24,7 +26,7 @@ function queueOver(
   const frames = new FrameAllocator(memory, 1, 2 ** 14 - 1);
   const counters = new Counters();
   const told: unknown[][] = [];
-  const deviceTlbs = { invalidate: (...what: unknown[]) => void told.push(what) };
+  const deviceTlbs = { ...NO_DEVICES, invalidate: (...what: unknown[]) => void told.push(what) };
   const queue = new RiscvCommandQueue({ memory, frames, caches, costs, counters, deviceTlbs, ...extensions });
   return { memory, counters, queue, told };
 }
@@ -195,8 +197,8 @@ describe('the queue', () => {
     queue.submit(new Uint32Array([0x4 | (9 << 12), 1 | (0x8123 << 8), 0x1000, 2]), 1, NOW);
     queue.submit(new Uint32Array([0x4, 0x8123 << 8, 0x1000, 2]), 1, NOW);
     expect(told).toEqual([
-      [0x8123, 9, 0x1000, 2],
-      [0x8123, -1, 0x1000, 2],
+      [0x8123, 9, 0x20_0001, 1, false],
+      [0x8123, NO_PASID, 0x20_0001, 1, false],
     ]);
   });
 

@@ -1,16 +1,20 @@
 /**
  * The command queue of a RISC-V IOMMU: a ring of 16-byte commands in memory, taken in order, and IOFENCE.C behind each submission
  * (RISC-V IOMMU specification 1.0, 4.1; Linux drivers/iommu/riscv/iommu.c `riscv_iommu_cmd_sync`, which spins on the head register).
- * A command that the hardware does not know sets cqcsr.cmd_ill, and the queue stands there until software turns it off and on. The bits
- * are listed in riscvCommands.ts.
- * Leaves out: interrupts, memory faults of the queue (cqmf), time-outs of ATS.INVAL (cmd_to).
+ * A command that the hardware does not know sets cqcsr.cmd_ill, and the queue stands there until software turns it off and on. A device that
+ * does not answer ATS.INVAL sets cqcsr.cmd_to at the fence behind, which is taken again when software has cleared the bit. The bits are
+ * listed in riscvCommands.ts.
+ * Leaves out: interrupts, memory faults of the queue (cqmf).
  */
 import type { FrameAllocator } from '../../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { COUNTER, type Counters } from '../../metrics/counters.ts';
+import { InvalidateRange } from '../../pcie/atsMessages.ts';
+import { NO_PASID } from '../../pcie/translator.ts';
 import type { Picoseconds } from '../../time/picoseconds.ts';
 import { EVERY_PROCESS, NO_GUEST, type CacheInvalidation } from '../cacheInvalidation.ts';
 import { EVERY_SPACE } from '../caches/owner.ts';
+import { NO_DEVICES, type InvalidatedDevices } from '../ats/deviceTlbs.ts';
 import type { CommandQueue, InvalidationCosts } from '../commandRing.ts';
 import {
   ADDRESS_SHIFT,
@@ -47,11 +51,6 @@ const LOW_PAGES = 2 ** 22;
 /** Pages of a 64-bit address space. */
 const ALL_PAGES = 2 ** 52;
 
-/** Device TLBs behind the IOMMU (engine/iommu/ats). `processId` -1: requests without one. */
-export interface RiscvDeviceTlbs {
-  invalidate(deviceId: number, processId: number, payloadLow: number, payloadHigh: number): void;
-}
-
 export interface RiscvQueueOptions {
   readonly memory: PhysicalMemory;
   readonly frames: FrameAllocator;
@@ -61,7 +60,7 @@ export interface RiscvQueueOptions {
   /** capabilities.NL and capabilities.S: without them their bits are reserved. */
   readonly nonLeaf?: boolean;
   readonly ranges?: boolean;
-  readonly deviceTlbs?: RiscvDeviceTlbs;
+  readonly deviceTlbs?: InvalidatedDevices;
 }
 
 /** The tag of a guest's translations in the caches. */
@@ -73,14 +72,24 @@ export class RiscvCommandQueue implements CommandQueue {
   readonly ringPage: number;
   /** cqcsr.cmd_ill: the queue stands at a command that it does not know. */
   illegal = false;
+  /** cqcsr.cmd_to: the queue stands at a fence behind an ATS.INVAL that no device answered. */
+  timedOut = false;
+  /** How often software has cleared it. */
+  timeOuts = 0;
   private readonly options: RiscvQueueOptions;
+  private readonly deviceTlbs: InvalidatedDevices;
+  private readonly range = new InvalidateRange();
+  private readonly payload = new Uint32Array(2);
   private readonly fence = new Uint32Array(COMMAND_WORDS);
   private produced = 0;
   private consumed = 0;
   private busyUntil = 0;
+  /** A device has not answered, and no fence has said so yet. */
+  private unanswered = false;
 
   constructor(options: RiscvQueueOptions) {
     this.options = options;
+    this.deviceTlbs = options.deviceTlbs ?? NO_DEVICES;
     this.ringPage = options.frames.allocatePage();
     fence(this.fence, 0);
   }
@@ -96,12 +105,15 @@ export class RiscvCommandQueue implements CommandQueue {
    */
   submit(commands: Uint32Array, count: number, at: Picoseconds): Picoseconds {
     const { costs } = this.options;
+    const start = Math.max(at, this.busyUntil);
+    this.deviceTlbs.begin(start as Picoseconds);
     for (let index = 0; index < count; index += 1) this.produce(commands, index);
     this.produce(this.fence, 0);
+    if (this.timedOut) this.clearTimeOut();
     if (this.illegal) throw new Error(`the command queue stands at its command ${String(this.head)}: illegal`);
-    const start = Math.max(at, this.busyUntil);
     this.busyUntil = start + costs.invalidationService * count;
-    return (start + costs.invalidationWait + costs.invalidationDescriptor * (count - 1)) as Picoseconds;
+    const served = start + costs.invalidationWait + costs.invalidationDescriptor * (count - 1);
+    return (served + Math.max(0, this.deviceTlbs.end() - start)) as Picoseconds;
   }
 
   /** One command into the ring, and the tail behind it; the hardware takes what it can. */
@@ -122,12 +134,21 @@ export class RiscvCommandQueue implements CommandQueue {
     this.illegal = false;
   }
 
+  /** Software writes one to cqcsr.cmd_to, and the fence is taken again. */
+  clearTimeOut(): void {
+    this.timeOuts += 1;
+    this.timedOut = false;
+    this.unanswered = false;
+    this.consume();
+  }
+
   private consume(): void {
     const { memory } = this.options;
-    while (this.consumed !== this.produced && !this.illegal) {
+    while (this.consumed !== this.produced && !this.illegal && !this.timedOut) {
       const base = memory.locate(this.ringPage) + (this.consumed % RING_COMMANDS) * COMMAND_WORDS;
       const { words } = memory;
       if (this.serve(words[base]!, words[base + 1]!, words[base + 2]!, words[base + 3]!)) this.consumed += 1;
+      else if (this.unanswered) this.timedOut = true;
       else this.illegal = true;
     }
   }
@@ -145,8 +166,8 @@ export class RiscvCommandQueue implements CommandQueue {
         return this.invalidateDirectory(func, first, second);
       case OPCODE_ATS:
         if (func === FUNC_ATS_INVAL) {
-          const process = (second & 1) === 0 ? EVERY_PROCESS : first >>> 12;
-          this.options.deviceTlbs?.invalidate((second >>> DID_SHIFT) & 0xffff, process, low, high);
+          const process = (second & 1) === 0 ? NO_PASID : first >>> 12;
+          this.invalidateDeviceTlb((second >>> DID_SHIFT) & 0xffff, process, low, high);
         }
         return func === FUNC_ATS_INVAL || func === FUNC_ATS_PRGR;
       default:
@@ -196,8 +217,20 @@ export class RiscvCommandQueue implements CommandQueue {
     return (nonLeaf || (second & NL) === 0) && (ranges || (low & RANGE) === 0);
   }
 
+  /** The payload goes on the link as it is. */
+  private invalidateDeviceTlb(deviceId: number, processId: number, low: number, high: number): void {
+    const { range, payload, deviceTlbs } = this;
+    this.options.counters.values[COUNTER.invalidationsDeviceTlb]! += 1;
+    payload[0] = low;
+    payload[1] = high;
+    range.decode(payload, 0);
+    deviceTlbs.invalidate(deviceId, processId, range.firstPage, range.pages, range.global);
+    if (deviceTlbs.lost) this.unanswered = true;
+  }
+
   private passFence(first: number, second: number, low: number, high: number): boolean {
     const { memory, counters } = this.options;
+    if (this.unanswered) return false;
     counters.values[COUNTER.invalidationWaits]! += 1;
     if ((first & AV) === 0) return true;
     // the address counts words of 32 bits

@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { NO_DEVICES } from '../ats/deviceTlbs.ts';
 import { FrameAllocator } from '../../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { Counters } from '../../metrics/counters.ts';
@@ -24,7 +25,7 @@ function queueOver(caches: TaggedCache, costs = FREE_IOMMU_COSTS) {
   const events = new SmmuEventQueue(memory, frames);
   const stalls = new StalledTransactions(2, events);
   const told: unknown[][] = [];
-  const deviceTlbs = { invalidate: (...what: unknown[]) => void told.push(what) };
+  const deviceTlbs = { ...NO_DEVICES, invalidate: (...what: unknown[]) => void told.push(what) };
   const queue = new SmmuCommandQueue({ memory, frames, caches, costs, counters, stalls, deviceTlbs });
   return { memory, counters, stalls, events, queue, told };
 }
@@ -275,8 +276,8 @@ describe('invalidation', () => {
     commands.invalidateDevice(batch, 1, 0x8123, 9, 0, 52);
     queue.submit(batch, 2, NOW);
     expect(told).toEqual([
-      [0x8123, NO_SUBSTREAM, 0x120, 4],
-      [0x8123, 9, 0, 52],
+      [0x8123, NO_SUBSTREAM, 0x120, 16, false],
+      [0x8123, 9, 0, 2 ** 52, false],
     ]);
   });
 });

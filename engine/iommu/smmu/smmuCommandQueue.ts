@@ -3,15 +3,18 @@
  * SMMUv3 specification IHI 0070, 4.1, 4.7 and 7.1; Linux drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c `arm_smmu_cmdq_issue_cmdlist`,
  * `__arm_smmu_cmdq_skip_err`). The bits are listed in smmuCommands.ts; what many CPUs cost each other in queueContention.ts.
  * A command that the hardware does not know raises GERROR.CMDQ_ERR with CERROR_ILL and stops the queue there; Linux then puts a
- * CMD_SYNC in its place and lets the queue go on.
+ * CMD_SYNC in its place and lets the queue go on. A device that does not answer an ATC invalidation stops it at the CMD_SYNC behind, with
+ * CERROR_ATC_INV_SYNC; Linux lets that CMD_SYNC be taken again.
  * Leaves out: the realm of EL2 and EL3, PRI_RESP's way to the device, TTL, which narrows what TLBI drops and is a hint.
  */
 import type { FrameAllocator } from '../../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { COUNTER, type Counters } from '../../metrics/counters.ts';
+import { NO_PASID } from '../../pcie/translator.ts';
 import type { Picoseconds } from '../../time/picoseconds.ts';
 import { EVERY_PROCESS, type CacheInvalidation } from '../cacheInvalidation.ts';
 import { EVERY_SPACE } from '../caches/owner.ts';
+import { NO_DEVICES, type InvalidatedDevices } from '../ats/deviceTlbs.ts';
 import type { CommandQueue, InvalidationCosts } from '../commandRing.ts';
 import { NO_CONTENTION, SharedLine, type QueueContention } from './queueContention.ts';
 import {
@@ -39,7 +42,6 @@ import {
   RESUME_RETRY,
   SSV,
 } from './smmuCommands.ts';
-import { NO_SUBSTREAM } from './smmuEvents.ts';
 import type { StalledTransactions } from './stalledTransactions.ts';
 
 const RING_COMMANDS = 256;
@@ -49,11 +51,8 @@ const LOW_PAGES = 2 ** 20;
 const SUBSTREAM_SHIFT = 12;
 const NO_ERROR = 0;
 export const CERROR_ILL = 1;
-
-/** Device TLBs behind the SMMU (engine/iommu/ats). `log2Pages` of 52 is everything; `substreamId` -1: requests without. */
-export interface DeviceTlbs {
-  invalidate(streamId: number, substreamId: number, firstPage: number, log2Pages: number): void;
-}
+export const CERROR_ATC_INV_SYNC = 3;
+const ATC_GLOBAL = 1 << 9;
 
 export interface SmmuQueueOptions {
   readonly memory: PhysicalMemory;
@@ -63,7 +62,7 @@ export interface SmmuQueueOptions {
   readonly counters: Counters;
   readonly contention?: QueueContention;
   readonly stalls?: StalledTransactions;
-  readonly deviceTlbs?: DeviceTlbs;
+  readonly deviceTlbs?: InvalidatedDevices;
 }
 
 export class SmmuCommandQueue implements CommandQueue {
@@ -73,7 +72,12 @@ export class SmmuCommandQueue implements CommandQueue {
   error = NO_ERROR;
   /** Commands that were refused so far. */
   refused = 0;
+  /** ATC invalidations that no device answered, by the CMD_SYNC behind them. */
+  timeOuts = 0;
   private readonly options: SmmuQueueOptions;
+  private readonly deviceTlbs: InvalidatedDevices;
+  /** A device has not answered, and no CMD_SYNC has said so yet. */
+  private unanswered = false;
   private readonly line: SharedLine;
   private produced = 0;
   private consumed = 0;
@@ -81,6 +85,7 @@ export class SmmuCommandQueue implements CommandQueue {
 
   constructor(options: SmmuQueueOptions) {
     this.options = options;
+    this.deviceTlbs = options.deviceTlbs ?? NO_DEVICES;
     this.line = new SharedLine(options.contention ?? NO_CONTENTION);
     this.ringPage = options.frames.allocatePage();
     this.statusPage = options.frames.allocatePage();
@@ -92,6 +97,9 @@ export class SmmuCommandQueue implements CommandQueue {
    */
   submit(commands: Uint32Array, count: number, at: Picoseconds): Picoseconds {
     const { costs, memory } = this.options;
+    const placed = this.line.take(at);
+    const start = Math.max(placed, this.busyUntil);
+    this.deviceTlbs.begin(start as Picoseconds);
     for (let index = 0; index < count; index += 1) {
       const word = index * COMMAND_WORDS;
       this.produce(commands[word]!, commands[word + 1]!, commands[word + 2]!, commands[word + 3]!);
@@ -100,10 +108,9 @@ export class SmmuCommandQueue implements CommandQueue {
     const page = this.statusPage;
     this.produce(CMD_SYNC | (1 << 12), SYNC_DONE, (page << 12) >>> 0, Math.floor(page / LOW_PAGES));
     if (memory.readWord(page, 0) !== SYNC_DONE) throw new Error('the command queue lost its CMD_SYNC');
-    const placed = this.line.take(at);
-    const start = Math.max(placed, this.busyUntil);
     this.busyUntil = start + costs.invalidationService * count;
-    return (start + costs.invalidationWait + costs.invalidationDescriptor * (count - 1)) as Picoseconds;
+    const served = start + costs.invalidationWait + costs.invalidationDescriptor * (count - 1);
+    return (served + Math.max(0, this.deviceTlbs.end() - start)) as Picoseconds;
   }
 
   /** The driver puts a command into the ring and moves the tail; the hardware takes what it can. */
@@ -126,13 +133,23 @@ export class SmmuCommandQueue implements CommandQueue {
       const base = memory.locate(this.ringPage) + (this.consumed % RING_COMMANDS) * COMMAND_WORDS;
       const { words } = memory;
       if (this.serve(words[base]!, words[base + 1]!, words[base + 2]!, words[base + 3]!)) this.consumed += 1;
-      else this.error = CERROR_ILL;
+      else this.error = this.unanswered ? CERROR_ATC_INV_SYNC : CERROR_ILL;
     }
   }
 
-  /** `__arm_smmu_cmdq_skip_err`: a CMD_SYNC that tells nobody, in place of the command; then the error is acknowledged. */
+  /**
+   * `__arm_smmu_cmdq_skip_err`: a CMD_SYNC that tells nobody, in place of the command; then the error is acknowledged. After a time-out the
+   * CMD_SYNC stays as it is.
+   */
   private skipError(): void {
     const { memory } = this.options;
+    if (this.error === CERROR_ATC_INV_SYNC) {
+      this.timeOuts += 1;
+      this.unanswered = false;
+      this.error = NO_ERROR;
+      this.consume();
+      return;
+    }
     const word = (this.consumed % RING_COMMANDS) * COMMAND_WORDS;
     memory.writeWord(this.ringPage, word, CMD_SYNC);
     for (let rest = 1; rest < COMMAND_WORDS; rest += 1) memory.writeWord(this.ringPage, word + rest, 0);
@@ -201,6 +218,7 @@ export class SmmuCommandQueue implements CommandQueue {
         stalls?.terminate(second);
         return true;
       case CMD_SYNC:
+        if (this.unanswered) return false;
         this.synchronized(first, second, low, high);
         return true;
       default:
@@ -235,11 +253,13 @@ export class SmmuCommandQueue implements CommandQueue {
   }
 
   private invalidateDeviceTlb(first: number, second: number, low: number, high: number): void {
-    const substream = (first & SSV) === 0 ? NO_SUBSTREAM : first >>> SUBSTREAM_SHIFT;
-    const log2Pages = low & 0x3f;
+    const { deviceTlbs } = this;
+    const substream = (first & SSV) === 0 ? NO_PASID : first >>> SUBSTREAM_SHIFT;
     const page = (low >>> 12) + high * LOW_PAGES;
-    const pages = 2 ** log2Pages;
-    this.options.deviceTlbs?.invalidate(second, substream, page - (page % pages), log2Pages);
+    const pages = 2 ** Math.min(low & 0x3f, 52);
+    this.options.counters.values[COUNTER.invalidationsDeviceTlb]! += 1;
+    deviceTlbs.invalidate(second, substream, page - (page % pages), pages, (first & ATC_GLOBAL) !== 0);
+    if (deviceTlbs.lost) this.unanswered = true;
   }
 
   private synchronized(first: number, second: number, low: number, high: number): void {

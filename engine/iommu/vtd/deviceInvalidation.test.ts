@@ -5,6 +5,7 @@ import { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { Counters } from '../../metrics/counters.ts';
 import { picoseconds } from '../../time/picoseconds.ts';
 import { NO_PASID } from '../../pcie/translator.ts';
+import { NO_DEVICES } from '../ats/deviceTlbs.ts';
 import { ContextCache } from '../caches/contextCache.ts';
 import { Iotlb } from '../caches/iotlb.ts';
 import { PagingStructureCache } from '../caches/pagingStructureCache.ts';
@@ -25,6 +26,7 @@ function survivors(...descriptor: [number, number]): number[] {
     pagingCache: new PagingStructureCache(geometry, PAGES_PER_ENTRY),
     contextCache,
     emptiesSets: false,
+    deviceTlbs: NO_DEVICES,
   };
   const queue = new InvalidationQueue(
     memory,

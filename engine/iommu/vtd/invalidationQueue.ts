@@ -1,35 +1,53 @@
 /**
  * The queued-invalidation interface (VT-d specification 6.5.2): a ring of 256 descriptors of 16 bytes in memory. Software
  * writes descriptors and a wait descriptor behind them and moves the tail; the hardware decodes the bits that it finds in the ring, drops
- * what they name from its caches, and writes the wait descriptor's status word, on which the CPU spins.
+ * what they name from its caches, sends devices what concerns them, and writes the wait descriptor's status word, on which the CPU spins.
  *
  * Context-cache (type 1): granularity 5:4 (1 global, 2 domain, 3 device), DID 31:16, SID 47:32, function mask 49:48.
  * IOTLB (type 2): granularity 5:4 (1 global, 2 domain, 3 page), DW 6 and DR 7 (drain), DID 31:16; second half AM 5:0 (2^AM
  * pages, naturally aligned), IH 6 (leaf entries only: paging-structure caches stay), ADDR 63:12.
- * PASID-based IOTLB (type 6), for first-stage tables: granularity 5:4 (2 PASID, 3 page), DID 31:16, PASID 51:32; second half as above.
- * PASID cache (type 7): granularity 5:4 (0 domain, 1 one PASID of it, 3 global), DID 31:16, PASID 51:32. What is kept of a device is kept with
- * its PASID entry, so all of a domain's devices are read again whichever PASID is named.
- * Wait (type 5): status write 5, data 63:32; second half the status address.
- * Leaves out: device-TLB and interrupt-entry descriptors; errors of the queue.
+ * Device TLB (type 3): MIP 20:16, SID 47:32; second half S 0, ADDR 63:12, sized as in the request on the link.
+ * Interrupt entry cache (type 4): taken, and nothing to drop.
+ * PASID-based IOTLB (type 6), for first-stage tables: granularity 5:4 (2 PASID, 3 page), DID 31:16, PASID 51:32; second half as of type 2.
+ * PASID cache (type 7): granularity 5:4 (0 domain, 1 one PASID of it, 3 global), DID 31:16, PASID 51:32.
+ * PASID-based device TLB (type 8): SID 31:16, PASID 51:32; second half GLOB 0, S 11, ADDR 63:12.
+ * Wait (type 5): IF 4 (interrupt), SW 5 (status write), FN 6 (fence), data 63:32; second half the status address.
+ *
+ * A descriptor of another type sets FSTS.IQE, and the queue stands at it. Linux puts a wait descriptor in its place and lets the queue go on
+ * (drivers/iommu/intel/dmar.c `qi_check_fault`). A device that does not answer sets FSTS.ITE; the wait behind it is then aborted, and
+ * `qi_submit_sync` gives up for a device that is gone.
+ * Leaves out: interrupts of the queue, completion errors (ICE); that descriptors may be served out of order but for fences.
  */
 import { COUNTER } from '../../metrics/counters.ts';
+import { InvalidateRange } from '../../pcie/atsMessages.ts';
+import { NO_PASID } from '../../pcie/translator.ts';
 import { EVERY_SPACE, NO_SPACE } from '../caches/owner.ts';
+import type { Picoseconds } from '../../time/picoseconds.ts';
 import { CommandRing, STATUS_DONE } from '../commandRing.ts';
 
 const TYPE_MASK = 0xf;
 const TYPE_CONTEXT_CACHE = 1;
 const TYPE_IOTLB = 2;
+const TYPE_DEVICE_TLB = 3;
+const TYPE_INTERRUPT_CACHE = 4;
 const TYPE_WAIT = 5;
 const TYPE_PASID_IOTLB = 6;
 const TYPE_PASID_CACHE = 7;
+const TYPE_PASID_DEVICE_TLB = 8;
 const GRANULARITY_GLOBAL = 1;
 const GRANULARITY_DOMAIN = 2;
+const PASID_GRANULARITY_ONE = 1;
 const PASID_GRANULARITY_GLOBAL = 3;
 const PASID_MASK = 0xf_ffff;
+/** Bit 11: S of a PASID-based descriptor, as in the request on the link. */
+const PASID_SIZE = 1 << 11;
 const WAIT_STATUS_WRITE = 1 << 5;
 const INVALIDATION_HINT = 1 << 6;
 const ADDRESS_MASK_BITS = 0x3f;
 const LOW_PAGES = 2 ** 20;
+/** FSTS: invalidation queue error, invalidation time-out error. */
+export const FSTS_IQE = 1 << 4;
+export const FSTS_ITE = 1 << 6;
 
 /** Sees what the hardware takes from the ring. */
 export interface InvalidationObserver {
@@ -49,6 +67,12 @@ const GRANULARITY_NAMES = ['page', 'global', 'domain', 'page'] as const;
 export class InvalidationQueue extends CommandRing {
   /** Null in runs. */
   observer: InvalidationObserver | null = null;
+  /** FSTS, as far as it tells of the queue, and how often Linux has cleared each of its bits. */
+  faultStatus = 0;
+  descriptorErrors = 0;
+  timeOuts = 0;
+  private readonly range = new InvalidateRange();
+  private readonly deviceWords = new Uint32Array(2);
 
   protected writeWait(slot: number): void {
     const { memory, ringPage, statusPage } = this;
@@ -62,31 +86,83 @@ export class InvalidationQueue extends CommandRing {
     if (this.observer !== null) this.observer.waiting();
   }
 
-  protected serve(first: number, second: number, low: number, high: number): void {
-    const { memory, counters } = this;
+  protected serve(first: number, second: number, low: number, high: number): boolean {
+    const { memory, counters, caches } = this;
     switch (first & TYPE_MASK) {
       case TYPE_CONTEXT_CACHE:
         counters.values[COUNTER.invalidationsContext]! += 1;
         this.invalidateContext((first >>> 4) & 3, first >>> 16, second & 0xffff, (second >>> 16) & 3);
-        break;
+        return true;
       case TYPE_IOTLB:
         this.invalidateIotlb((first >>> 4) & 3, first >>> 16, NO_SPACE, low, high);
-        break;
+        return true;
       case TYPE_PASID_IOTLB:
         this.invalidateIotlb((first >>> 4) & 3, first >>> 16, second & PASID_MASK, low, high);
-        break;
+        return true;
       case TYPE_PASID_CACHE:
         counters.values[COUNTER.invalidationsContext]! += 1;
-        if (((first >>> 4) & 3) === PASID_GRANULARITY_GLOBAL) this.caches.contextCache.invalidateAll();
-        else this.caches.contextCache.invalidateDomain(first >>> 16);
-        break;
+        this.invalidatePasids((first >>> 4) & 3, first >>> 16, second & PASID_MASK);
+        return true;
+      case TYPE_DEVICE_TLB:
+        // the size bit has another place than in the request on the link
+        this.invalidateDevice(second & 0xffff, NO_PASID, (low & 1) !== 0, false, low, high);
+        return true;
+      case TYPE_PASID_DEVICE_TLB:
+        this.invalidateDevice(first >>> 16, second & PASID_MASK, (low & PASID_SIZE) !== 0, (low & 1) !== 0, low, high);
+        return true;
+      case TYPE_INTERRUPT_CACHE:
+        return true;
       case TYPE_WAIT:
         counters.values[COUNTER.invalidationWaits]! += 1;
-        memory.writeWord((low >>> 12) + high * LOW_PAGES, (low & 0xfff) >>> 2, second);
-        break;
+        if (caches.deviceTlbs.lost) this.faultStatus |= FSTS_ITE;
+        else if ((first & WAIT_STATUS_WRITE) !== 0) {
+          memory.writeWord((low >>> 12) + high * LOW_PAGES, (low & 0xfff) >>> 2, second);
+        }
+        return true;
       default:
-        throw new Error(`invalidation descriptor of unknown type ${String(first & TYPE_MASK)}`);
+        this.faultStatus |= FSTS_IQE;
+        return false;
     }
+  }
+
+  /** `qi_check_fault`: the descriptor at fault becomes a wait for nothing, and the error is acknowledged. */
+  protected refused(slot: number): boolean {
+    const { memory, ringPage } = this;
+    memory.writeWord(ringPage, slot, TYPE_WAIT);
+    for (let word = 1; word < 4; word += 1) memory.writeWord(ringPage, slot + word, 0);
+    this.faultStatus &= ~FSTS_IQE;
+    this.descriptorErrors += 1;
+    return true;
+  }
+
+  /** A wait that was aborted: `qi_submit_sync` acknowledges the error and gives up, since the device is gone. */
+  protected override unanswered(since: Picoseconds): Picoseconds {
+    if ((this.faultStatus & FSTS_ITE) === 0) return super.unanswered(since);
+    this.faultStatus &= ~FSTS_ITE;
+    this.timeOuts += 1;
+    return since;
+  }
+
+  private invalidateDevice(
+    sourceId: number,
+    pasid: number,
+    sized: boolean,
+    global: boolean,
+    low: number,
+    high: number,
+  ): void {
+    const { range, deviceWords } = this;
+    this.counters.values[COUNTER.invalidationsDeviceTlb]! += 1;
+    deviceWords[0] = ((low & ~0xfff) | (sized ? PASID_SIZE : 0)) >>> 0;
+    deviceWords[1] = high;
+    range.decode(deviceWords, 0);
+    this.caches.deviceTlbs.invalidate(sourceId, pasid, range.firstPage, range.pages, global);
+  }
+
+  private invalidatePasids(granularity: number, domainId: number, pasid: number): void {
+    const { contextCache } = this.caches;
+    if (granularity === PASID_GRANULARITY_GLOBAL) contextCache.invalidateAll();
+    else contextCache.invalidateDomain(domainId, granularity === PASID_GRANULARITY_ONE ? pasid : EVERY_SPACE);
   }
 
   private invalidateContext(granularity: number, domainId: number, sourceId: number, functionMask: number): void {
