@@ -5,7 +5,7 @@ import type { RemappingHardware } from '../remappingHardware.ts';
 
 const COMMAND_WORDS = 4;
 
-export interface RecordingHardware {
+interface RecordingHardware {
   readonly iommu: RemappingHardware & { readonly rootPage: number };
   /** The commands of each submission, without the wait behind them: 128 bits each. */
   readonly submissions: bigint[][];
