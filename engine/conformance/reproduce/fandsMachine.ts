@@ -73,7 +73,13 @@ export class FandsMachine {
   private readonly rings: readonly ReceiveRing[];
   private readonly parameters: FandsParameters;
 
-  constructor(flows: number, ringPackets: number, mode: ReceiveMode, parameters: FandsParameters = FANDS_PARAMETERS) {
+  constructor(
+    flows: number,
+    ringPackets: number,
+    mode: ReceiveMode,
+    seed = 1,
+    parameters: FandsParameters = FANDS_PARAMETERS,
+  ) {
     const { counters, memory, frames, events, device } = this;
     this.parameters = parameters;
     const contiguous = mode === 'fands';
@@ -138,7 +144,7 @@ export class FandsMachine {
         propagation: nanoseconds(100),
       })
       .addFunction(SOURCE_ID);
-    const random = new RandomStream(1);
+    const random = new RandomStream(seed);
     const microseconds = (value: number): Picoseconds => nanoseconds(value * NANOSECONDS_PER_MICROSECOND);
     this.senders = new Senders(events, random.fork('senders'), {
       flows,

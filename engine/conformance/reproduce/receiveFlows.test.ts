@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { FANDS_PARAMETERS, FandsMachine, type FandsParameters } from './fandsMachine.ts';
 
 function receive(flows: number, packets: number, changes: Partial<FandsParameters> = {}): FandsMachine {
-  const machine = new FandsMachine(flows, 256, 'strict', { ...FANDS_PARAMETERS, ...changes });
+  const machine = new FandsMachine(flows, 256, 'strict', 1, { ...FANDS_PARAMETERS, ...changes });
   machine.receive(packets);
   return machine;
 }
