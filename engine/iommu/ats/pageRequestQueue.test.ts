@@ -123,4 +123,25 @@ describe.each<PageRequestLayout>(['vtd', 'riscv'])('page requests in the records
     while (events.step());
     expect(device!.unexpectedGroup).toBe(true);
   });
+
+  it('that found the ring full close it until software clears the overflow, even when there is room again', () => {
+    const { events, queue, interfaces } = build(layout, 4, 32);
+    const codes: (number | null)[] = [];
+    const ask = (page: number): void => {
+      const index = codes.push(null) - 1;
+      interfaces[0]!.request(NO_PASID, page, 1, ATS_READ, (code) => (codes[index] = code));
+      while (events.step());
+    };
+    for (let page = 0; page < 4; page += 1) ask(page);
+    expect([queue.pending, queue.overflow, queue.dropped]).toEqual([3, true, 1]);
+    const taken = [queue.take(), queue.take(), queue.take()];
+    expect(queue.pending).toBe(0);
+    ask(4);
+    expect([queue.pending, queue.overflow, queue.dropped, queue.answeredByHardware]).toEqual([0, true, 2, 2]);
+    queue.clearOverflow();
+    ask(5);
+    expect([queue.pending, queue.overflow, queue.dropped]).toEqual([1, false, 2]);
+    expect([...taken, queue.take()].map((record) => record?.page)).toEqual([0, 1, 2, 5]);
+    expect(codes).toEqual([null, null, null, RESPONSE_SUCCESS, RESPONSE_SUCCESS, null]);
+  });
 });
