@@ -122,7 +122,7 @@ test.each([
   const { machine } = unmapped({ vendor, scalableMode, domain });
   const { memory, iommu } = machine;
   const { ringPage } = iommu.invalidationQueue;
-  const word = (slot: number, at: number): number => memory.readWord(ringPage, slot * 4 + at);
+  const word = (slot: number, at: number): number => memory.readWord(ringPage, slot * (scalableMode ? 8 : 4) + at);
   expect(expected.map((_, slot) => NAMES[vendor](word(slot, 0), word(slot, 1)))).toEqual(expected);
   const rest = [0, 1, 2, 3].map((at) => word(expected.length, at));
   expect(rest).toEqual([0, 0, 0, 0]);

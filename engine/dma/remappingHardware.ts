@@ -19,7 +19,7 @@ export interface RemappingHardware {
   readonly atsSupported?: boolean;
   setRootTable(page: number): void;
   readonly invalidationQueue: {
-    /** `qi_submit_sync`: four words a descriptor. Returns when the wait descriptor behind them has been written. */
+    /** `qi_submit_sync`: four words a descriptor, or eight in VT-d's scalable mode. Returns when the wait descriptor behind them has been written. */
     submit(descriptors: Uint32Array, count: number, at: Picoseconds): Picoseconds;
   };
 }

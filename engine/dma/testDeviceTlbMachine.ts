@@ -29,7 +29,6 @@ export const ROOT_COMPLEX = 90;
 export const DEVICE_INVALIDATION = 200;
 export const INVALIDATION_WAIT = 700;
 export const INVALIDATION_DESCRIPTOR = 60;
-const COMMAND_WORDS = 4;
 const NOTHING = new Uint32Array(0);
 
 export type Telling = 'as the driver does' | 'no device' | 'devices first';
@@ -55,11 +54,13 @@ export class DeviceTlbMachine {
   inBetween: () => void = () => undefined;
   private readonly port: DmaPort;
   private readonly vendor: IommuVendor;
+  private readonly commandWords: number;
   private held: Uint32Array = NOTHING;
 
   constructor({ vendor, scalableMode, domain, telling = 'as the driver does', ats = true }: DeviceTlbMachineOptions) {
     const { memory, counters, events } = this;
     this.vendor = vendor;
+    this.commandWords = scalableMode ? 8 : 4;
     const frames = new FrameAllocator(memory, 2 ** 16, 2 ** 16);
     this.iommu = new Iommu({
       name: 'iommu0',
@@ -169,14 +170,14 @@ export class DeviceTlbMachine {
           const devices = this.chosen(commands, count, true);
           const others = this.chosen(commands, count, false);
           if (withoutDevices)
-            return others.length === 0 ? at : invalidationQueue.submit(others, others.length / COMMAND_WORDS, at);
+            return others.length === 0 ? at : invalidationQueue.submit(others, others.length / this.commandWords, at);
           this.held = Uint32Array.of(...this.held, ...others);
           if (devices.length === 0) return at;
-          const told = invalidationQueue.submit(devices, devices.length / COMMAND_WORDS, at);
+          const told = invalidationQueue.submit(devices, devices.length / this.commandWords, at);
           this.inBetween();
           const rest = this.held;
           this.held = NOTHING;
-          return invalidationQueue.submit(rest, rest.length / COMMAND_WORDS, told);
+          return invalidationQueue.submit(rest, rest.length / this.commandWords, told);
         },
       },
     };
@@ -185,7 +186,7 @@ export class DeviceTlbMachine {
   private chosen(commands: Uint32Array, count: number, forDevices: boolean): Uint32Array {
     const words: number[] = [];
     for (let index = 0; index < count; index += 1) {
-      const command = commands.subarray(index * COMMAND_WORDS, (index + 1) * COMMAND_WORDS);
+      const command = commands.subarray(index * this.commandWords, (index + 1) * this.commandWords);
       if (this.isForDevice(command) === forDevices) words.push(...command);
     }
     return Uint32Array.from(words);

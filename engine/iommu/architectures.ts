@@ -11,7 +11,12 @@ import { DeviceTableReader } from './amd/deviceTableReader.ts';
 import { HostCaches } from './cacheInvalidation.ts';
 import type { DeviceContextReader } from './deviceContext.ts';
 import type { VendorNames } from './faultNames.ts';
-import type { CommandQueue, InvalidatedCaches, InvalidationCosts } from './commandRing.ts';
+import {
+  WIDE_COMMAND_WORDS,
+  type CommandQueue,
+  type InvalidatedCaches,
+  type InvalidationCosts,
+} from './commandRing.ts';
 import { AMD_V1 } from './formats/amdV1.ts';
 import { ARM_STAGE1_4K } from './formats/armStage1.ts';
 import type { PageTableFormat } from './formats/pageTableFormat.ts';
@@ -60,6 +65,8 @@ const VTD_SCALABLE: IommuArchitecture = {
   ...VTD_LEGACY,
   format: VTD_FIRST_STAGE,
   Reader: PasidReader,
+  createQueue: (memory, frames, caches, costs, counters) =>
+    new InvalidationQueue(memory, frames, caches, costs, counters, WIDE_COMMAND_WORDS),
   names: VTD_SCALABLE_NAMES,
 };
 const AMD: IommuArchitecture = {

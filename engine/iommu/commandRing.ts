@@ -1,8 +1,9 @@
 /**
- * What the queues of all vendors have in common: a ring of 16-byte commands in memory, served in order by one hardware, and at
+ * What the queues of all vendors have in common: a ring of commands of 16 bytes, or 32, in memory, served in order by one hardware, and at
  * the end of each submission a wait command that writes a status word on which the CPU spins (VT-d specification 6.5.2; AMD
  * specification 48882, 2.4). What the bits of a command mean is the vendor's, and so is what comes of a command that the hardware refuses.
  */
+import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Counters } from '../metrics/counters.ts';
@@ -13,6 +14,9 @@ import type { Iotlb } from './caches/iotlb.ts';
 import type { PagingStructureCache } from './caches/pagingStructureCache.ts';
 
 const COMMAND_WORDS = 4;
+export const WIDE_COMMAND_WORDS = 8;
+const BYTES_PER_WORD = 4;
+const WORDS_PER_PAGE = PAGE_SIZE / BYTES_PER_WORD;
 const RING_COMMANDS = 256;
 /** What a wait command writes. */
 export const STATUS_DONE = 2;
@@ -39,18 +43,19 @@ export interface InvalidatedCaches {
 /** What every vendor's queue offers to drivers. */
 export interface CommandQueue {
   readonly ringPage: number;
-  /** `count` commands of four words each, carried out before this returns; then when the CPU knows that they were. */
+  /** `count` commands of four words each, or eight, carried out before this returns; then when the CPU knows that they were. */
   submit(commands: Uint32Array, count: number, at: Picoseconds): Picoseconds;
 }
 
 export abstract class CommandRing implements CommandQueue {
-  /** The page that holds the ring, and the page whose first word is the status. */
+  /** The first page of the ring, and the page whose first word is the status. */
   readonly ringPage: number;
   readonly statusPage: number;
   protected readonly memory: PhysicalMemory;
   protected readonly caches: InvalidatedCaches;
   protected readonly counters: Counters;
   private readonly costs: InvalidationCosts;
+  protected readonly commandWords: number;
   /** The hardware stands at a command, and nobody has made it go on. */
   protected halted = false;
   private tail = 0;
@@ -62,33 +67,40 @@ export abstract class CommandRing implements CommandQueue {
     caches: InvalidatedCaches,
     costs: InvalidationCosts,
     counters: Counters,
+    commandWords = COMMAND_WORDS,
   ) {
     this.memory = memory;
     this.caches = caches;
     this.costs = costs;
     this.counters = counters;
-    this.ringPage = frames.allocatePage();
+    this.commandWords = commandWords;
+    const pages = (RING_COMMANDS * commandWords) / WORDS_PER_PAGE;
+    this.ringPage = pages === 1 ? frames.allocatePage() : frames.allocateContiguous(pages, pages);
     this.statusPage = frames.allocatePage();
   }
 
   /**
-   * `count` commands of four words each, followed by a wait. The caches change at once; returns when the CPU that submitted at
-   * `at` sees the status word, which is written when devices have answered too.
+   * `count` commands of as many words as one has in the ring, followed by a wait. The caches change at once; returns when the CPU that
+   * submitted at `at` sees the status word, which is written when devices have answered too.
    */
   submit(commands: Uint32Array, count: number, at: Picoseconds): Picoseconds {
-    const { memory, costs, ringPage } = this;
+    const { memory, costs, commandWords } = this;
     const { deviceTlbs } = this.caches;
     const start = Math.max(at, this.busyUntil);
     deviceTlbs.begin(picoseconds(start));
     for (let index = 0; index < count; index += 1) {
-      const slot = this.tail * COMMAND_WORDS;
-      for (let word = 0; word < COMMAND_WORDS; word += 1) {
-        memory.writeWord(ringPage, slot + word, commands[index * COMMAND_WORDS + word]!);
+      const page = this.pageOf(this.tail);
+      const slot = this.wordOf(this.tail);
+      for (let word = 0; word < commandWords; word += 1) {
+        memory.writeWord(page, slot + word, commands[index * commandWords + word]!);
       }
       this.serveTail();
     }
     memory.writeWord(this.statusPage, 0, 0);
-    this.writeWait(this.tail * COMMAND_WORDS);
+    const page = this.pageOf(this.tail);
+    const slot = this.wordOf(this.tail);
+    this.writeWait(page, slot);
+    for (let word = COMMAND_WORDS; word < commandWords; word += 1) memory.writeWord(page, slot + word, 0);
     this.serveTail();
     this.busyUntil = start + costs.invalidationService * count;
     const served = start + costs.invalidationWait + costs.invalidationDescriptor * (count - 1);
@@ -98,14 +110,17 @@ export abstract class CommandRing implements CommandQueue {
     return seen;
   }
 
-  /** Writes a wait command at a word of the ring. */
-  protected abstract writeWait(slot: number): void;
+  /** Writes a wait command, but for the upper half of a wide one, at a word of a page of the ring. */
+  protected abstract writeWait(page: number, word: number): void;
 
-  /** The hardware's side: carries out the command at a word of the ring, from its four words. False: it is none, and the queue stands there. */
-  protected abstract serve(first: number, second: number, low: number, high: number): boolean;
+  /**
+   * The hardware's side: carries out a command, from its first four words and, of a wide one, whether there is anything in the others. False:
+   * it is none, and the queue stands there.
+   */
+  protected abstract serve(first: number, second: number, low: number, high: number, more: boolean): boolean;
 
-  /** Software's side of a command that was refused at a word of the ring. True: it made another one of it, which is served. */
-  protected abstract refused(slot: number): boolean;
+  /** Software's side of a command that was refused at a word of a page of the ring. True: it made another one of it, which is served. */
+  protected abstract refused(page: number, word: number): boolean;
 
   /** The status word never came; when software goes on, which had waited from `since` on. */
   protected unanswered(since: Picoseconds): Picoseconds {
@@ -117,16 +132,26 @@ export abstract class CommandRing implements CommandQueue {
 
   /** The hardware takes each command as soon as the tail has moved past it, unless it stands at one that it refused. */
   private serveTail(): void {
-    const slot = this.tail * COMMAND_WORDS;
+    const slot = this.tail;
     this.tail = (this.tail + 1) % RING_COMMANDS;
     if (this.halted || this.serveSlot(slot)) return;
-    this.halted = !this.refused(slot) || !this.serveSlot(slot);
+    this.halted = !this.refused(this.pageOf(slot), this.wordOf(slot)) || !this.serveSlot(slot);
   }
 
   private serveSlot(slot: number): boolean {
     const { memory } = this;
-    const base = memory.locate(this.ringPage) + slot;
+    const base = memory.locate(this.pageOf(slot)) + this.wordOf(slot);
     const { words } = memory;
-    return this.serve(words[base]!, words[base + 1]!, words[base + 2]!, words[base + 3]!);
+    let more = false;
+    for (let word = COMMAND_WORDS; word < this.commandWords; word += 1) if (words[base + word] !== 0) more = true;
+    return this.serve(words[base]!, words[base + 1]!, words[base + 2]!, words[base + 3]!, more);
+  }
+
+  private pageOf(slot: number): number {
+    return this.ringPage + Math.floor((slot * this.commandWords) / WORDS_PER_PAGE);
+  }
+
+  private wordOf(slot: number): number {
+    return (slot * this.commandWords) % WORDS_PER_PAGE;
   }
 }

@@ -34,7 +34,7 @@ interface Setting {
 }
 
 function driver({ vendor, devices, profile = '7.3', firstStage = false, rangeInvalidation = false }: Setting) {
-  const { iommu, submissions } = recordingHardware(vendor, rangeInvalidation);
+  const { iommu, submissions } = recordingHardware(vendor, rangeInvalidation, firstStage);
   const behaviour: KernelProfile = kernelProfile(profile);
   const format = vendor === 'amd' ? AMD_V1 : firstStage ? VTD_FIRST_STAGE : VTD_SECOND_STAGE;
   const options = {

@@ -1,5 +1,5 @@
 /**
- * Invalidation descriptors of VT-d as the driver writes them, four words of 32 bits each (Linux drivers/iommu/intel/iommu.h `qi_desc_iotlb`,
+ * Invalidation descriptors of VT-d as the driver writes them from a word of a batch on, in 32-bit words (Linux drivers/iommu/intel/iommu.h `qi_desc_iotlb`,
  * `qi_desc_piotlb`, `qi_desc_dev_iotlb`; VT-d specification 6.5.2.3 to 6.5.2.5).
  *
  * | descriptor  | type 3:0 | operands                                                                                   |
@@ -27,27 +27,27 @@ const PAGE_SIZE = 4096;
 const FOUR_GIB = 2 ** 32;
 const LOW_PAGES = 2 ** 20;
 
+/** In legacy mode, and in scalable mode (`qi_shift`), where the upper half of all of these is 0. */
 export const DESCRIPTOR_WORDS = 4;
+export const SCALABLE_DESCRIPTOR_WORDS = 8;
 
 /** `firstStage`: of first-stage tables, whose translations are tagged by PASID too. */
 export function iotlbPages(
   batch: Uint32Array,
-  index: number,
+  word: number,
   firstStage: boolean,
   domainId: number,
   address: number,
   mask: number,
   hint: boolean,
 ): void {
-  const word = index * DESCRIPTOR_WORDS;
   batch[word] = (typeOf(firstStage) | GRANULARITY_PAGE | (domainId << 16)) >>> 0;
   batch[word + 1] = 0;
   batch[word + 2] = (address % FOUR_GIB) + (hint ? INVALIDATION_HINT : 0) + mask;
   batch[word + 3] = Math.floor(address / FOUR_GIB);
 }
 
-export function iotlbDomain(batch: Uint32Array, index: number, firstStage: boolean, domainId: number): void {
-  const word = index * DESCRIPTOR_WORDS;
+export function iotlbDomain(batch: Uint32Array, word: number, firstStage: boolean, domainId: number): void {
   batch[word] = (typeOf(firstStage) | GRANULARITY_DOMAIN | (domainId << 16)) >>> 0;
   batch[word + 1] = 0;
   batch[word + 2] = 0;
@@ -57,13 +57,12 @@ export function iotlbDomain(batch: Uint32Array, index: number, firstStage: boole
 /** `address` aligned to 4096 << mask; `maxPending`: invalidations that the device takes at a time. */
 export function deviceTlbPages(
   batch: Uint32Array,
-  index: number,
+  word: number,
   sourceId: number,
   maxPending: number,
   address: number,
   mask: number,
 ): void {
-  const word = index * DESCRIPTOR_WORDS;
   const page = address / PAGE_SIZE + (mask === 0 ? 0 : 2 ** (mask - 1) - 1);
   batch[word] = DEVICE_TLB | ((maxPending % MAX_PENDING_VALUES) << MAX_PENDING_SHIFT);
   batch[word + 1] = sourceId;

@@ -16,7 +16,13 @@ import type { KernelProfile } from '../kernels/profiles.ts';
 import { AlignedRange } from './rangeInvalidation.ts';
 import type { RemappingHardware } from '../remappingHardware.ts';
 import { ALL_ADDRESSES_END, type DmaTrace } from '../trace.ts';
-import { DESCRIPTOR_WORDS, deviceTlbPages, iotlbDomain, iotlbPages } from './vtdDescriptors.ts';
+import {
+  DESCRIPTOR_WORDS,
+  SCALABLE_DESCRIPTOR_WORDS,
+  deviceTlbPages,
+  iotlbDomain,
+  iotlbPages,
+} from './vtdDescriptors.ts';
 
 /** CAP.MAMV: the largest address mask that common hardware takes in one page-selective descriptor. */
 const DEFAULT_ADDRESS_MASK_LIMIT = 18;
@@ -51,7 +57,8 @@ export class VtdInvalidation implements DomainInvalidation {
   private readonly traceDomainRange: boolean;
   private readonly givesHint: boolean;
   private readonly aligned = new AlignedRange();
-  private readonly batch = new Uint32Array(BATCH_DESCRIPTORS * DESCRIPTOR_WORDS);
+  private readonly descriptorWords: number;
+  private readonly batch: Uint32Array;
   private batched = 0;
   /** Requester ids, in the order of attachment. */
   private readonly deviceTlbs: number[] = [];
@@ -63,6 +70,8 @@ export class VtdInvalidation implements DomainInvalidation {
     this.trace = options.trace;
     this.domainId = options.domainId;
     this.firstStage = options.format === VTD_FIRST_STAGE;
+    this.descriptorWords = options.iommu.scalableMode ? SCALABLE_DESCRIPTOR_WORDS : DESCRIPTOR_WORDS;
+    this.batch = new Uint32Array(BATCH_DESCRIPTORS * this.descriptorWords);
     this.cachingMode = options.cachingMode ?? false;
     this.maximumAddressMask = options.maximumAddressMask ?? DEFAULT_ADDRESS_MASK_LIMIT;
     this.traceDomainRange = options.profile.domainFlushTracesRange;
@@ -128,7 +137,7 @@ export class VtdInvalidation implements DomainInvalidation {
       return;
     }
     if (trace !== null) trace.emit({ event: 'qi_submit', granularity: 'page', domainId, address, mask, hint });
-    iotlbPages(this.batch, this.batched, this.firstStage, domainId, address, mask, hint);
+    iotlbPages(this.batch, this.batched * this.descriptorWords, this.firstStage, domainId, address, mask, hint);
     this.added(cpu);
   }
 
@@ -137,14 +146,14 @@ export class VtdInvalidation implements DomainInvalidation {
     if (trace !== null) {
       trace.emit({ event: 'qi_submit', granularity: 'domain', domainId, address: 0, mask: 0, hint: false });
     }
-    iotlbDomain(this.batch, this.batched, this.firstStage, domainId);
+    iotlbDomain(this.batch, this.batched * this.descriptorWords, this.firstStage, domainId);
     this.added(cpu);
   }
 
   /** `cache_tag_flush_devtlb_psi`. */
   private addDeviceTlbs(cpu: Cpu, address: number, mask: number): void {
     for (const sourceId of this.deviceTlbs) {
-      deviceTlbPages(this.batch, this.batched, sourceId, DEVICE_QUEUE_DEPTH, address, mask);
+      deviceTlbPages(this.batch, this.batched * this.descriptorWords, sourceId, DEVICE_QUEUE_DEPTH, address, mask);
       this.added(cpu);
     }
   }

@@ -37,16 +37,12 @@ export class AmdCommandBuffer extends CommandRing {
   private firstPage = 0;
   private lastPage = 0;
 
-  protected writeWait(slot: number): void {
-    const { memory, ringPage, statusPage } = this;
-    memory.writeWord(ringPage, slot, (((statusPage % LOW_PAGES) << 12) | STORE) >>> 0);
-    memory.writeWord(
-      ringPage,
-      slot + 1,
-      ((COMPLETION_WAIT << OPCODE_SHIFT) | Math.floor(statusPage / LOW_PAGES)) >>> 0,
-    );
-    memory.writeWord(ringPage, slot + 2, STATUS_DONE);
-    memory.writeWord(ringPage, slot + 3, 0);
+  protected writeWait(page: number, word: number): void {
+    const { memory, statusPage } = this;
+    memory.writeWord(page, word, (((statusPage % LOW_PAGES) << 12) | STORE) >>> 0);
+    memory.writeWord(page, word + 1, ((COMPLETION_WAIT << OPCODE_SHIFT) | Math.floor(statusPage / LOW_PAGES)) >>> 0);
+    memory.writeWord(page, word + 2, STATUS_DONE);
+    memory.writeWord(page, word + 3, 0);
   }
 
   protected waiting(): void {

@@ -1,5 +1,6 @@
 /**
- * The queued-invalidation interface (VT-d specification 6.5.2): a ring of 256 descriptors of 16 bytes in memory. Software
+ * The queued-invalidation interface (VT-d specification 6.5.2): a ring of 256 descriptors of 16 bytes in memory, or of 32 where scalable mode
+ * is used (IQA.DW), whose upper halves are reserved. Software
  * writes descriptors and a wait descriptor behind them and moves the tail; the hardware decodes the bits that it finds in the ring, drops
  * what they name from its caches, sends devices what concerns them, and writes the wait descriptor's status word, on which the CPU spins.
  *
@@ -74,20 +75,24 @@ export class InvalidationQueue extends CommandRing {
   private readonly range = new InvalidateRange();
   private readonly deviceWords = new Uint32Array(2);
 
-  protected writeWait(slot: number): void {
-    const { memory, ringPage, statusPage } = this;
-    memory.writeWord(ringPage, slot, TYPE_WAIT | WAIT_STATUS_WRITE);
-    memory.writeWord(ringPage, slot + 1, STATUS_DONE);
-    memory.writeWord(ringPage, slot + 2, ((statusPage % LOW_PAGES) << 12) >>> 0);
-    memory.writeWord(ringPage, slot + 3, Math.floor(statusPage / LOW_PAGES));
+  protected writeWait(page: number, word: number): void {
+    const { memory, statusPage } = this;
+    memory.writeWord(page, word, TYPE_WAIT | WAIT_STATUS_WRITE);
+    memory.writeWord(page, word + 1, STATUS_DONE);
+    memory.writeWord(page, word + 2, ((statusPage % LOW_PAGES) << 12) >>> 0);
+    memory.writeWord(page, word + 3, Math.floor(statusPage / LOW_PAGES));
   }
 
   protected waiting(): void {
     if (this.observer !== null) this.observer.waiting();
   }
 
-  protected serve(first: number, second: number, low: number, high: number): boolean {
+  protected serve(first: number, second: number, low: number, high: number, more: boolean): boolean {
     const { memory, counters, caches } = this;
+    if (more) {
+      this.faultStatus |= FSTS_IQE;
+      return false;
+    }
     switch (first & TYPE_MASK) {
       case TYPE_CONTEXT_CACHE:
         counters.values[COUNTER.invalidationsContext]! += 1;
@@ -126,10 +131,11 @@ export class InvalidationQueue extends CommandRing {
   }
 
   /** `qi_check_fault`: the descriptor at fault becomes a wait for nothing, and the error is acknowledged. */
-  protected refused(slot: number): boolean {
-    const { memory, ringPage } = this;
-    memory.writeWord(ringPage, slot, TYPE_WAIT);
-    for (let word = 1; word < 4; word += 1) memory.writeWord(ringPage, slot + word, 0);
+  protected refused(page: number, word: number): boolean {
+    const { memory } = this;
+    memory.writeWord(page, word, TYPE_WAIT);
+    const { commandWords } = this;
+    for (let rest = 1; rest < commandWords; rest += 1) memory.writeWord(page, word + rest, 0);
     this.faultStatus &= ~FSTS_IQE;
     this.descriptorErrors += 1;
     return true;
