@@ -42,6 +42,12 @@ for (const theme of ['dark', 'light'] as const) {
     await idle();
     await expectAccessible(page);
     await screenshot(page, `presets-changed-${theme}`);
+    // What has nothing changed steps aside.
+    await expect(page.getByRole('textbox', { name: 'Table read', exact: true })).toBeVisible();
+    await expect(page.getByRole('region', { name: /^What IOMMU .* is like$/ })).toHaveCount(0);
+    await page.getByRole('searchbox', { name: 'Find a parameter' }).fill('nonsense');
+    await expect(page.getByRole('status').filter({ hasText: 'No parameter fits.' })).toBeVisible();
+    await page.getByRole('searchbox', { name: 'Find a parameter' }).fill('');
     await page.getByRole('checkbox', { name: 'Changed only (1)' }).first().uncheck();
 
     await read.getByRole('button', { name: 'Table read: back to 75' }).click();

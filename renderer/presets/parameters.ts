@@ -115,6 +115,11 @@ export function isFiltered({ sought, changedOnly }: ParameterFilter): boolean {
   return changedOnly || sought.trim() !== '';
 }
 
+/** Whether anything of a section is wanted: all of it, or some of its rows. */
+export function isWanted(rows: readonly ParameterRow[], filter: ParameterFilter): boolean {
+  return !isFiltered(filter) || matching(rows, filter.sought, filter.changedOnly).length > 0;
+}
+
 /** Rows whose name, help or source has every word that is sought. */
 export function matching(rows: readonly ParameterRow[], sought: string, changedOnly: boolean): ParameterRow[] {
   const asked = sought

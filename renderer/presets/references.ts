@@ -11,7 +11,7 @@ export interface Reference {
   readonly detail: string;
 }
 
-export const REFERENCES: readonly Reference[] = [
+const REFERENCES: readonly Reference[] = [
   {
     id: 'pcie-bench',
     short: /pcie-bench(?:, SIGCOMM'18)?/,
