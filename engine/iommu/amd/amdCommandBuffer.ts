@@ -3,7 +3,8 @@
  * COMPLETION_WAIT behind its commands and spins on the value that it stores. The bits are listed in amdCommands.ts.
  * A command that the hardware does not know is logged as ILLEGAL_COMMAND_ERROR, and the buffer stands at it until software turns it off and on
  * (2.5.3, CmdBufRun). A device that does not answer is logged as IOTLB_INV_TIMEOUT (2.5.6); what waits behind it is completed.
- * Leaves out: interrupt tables, prefetch, page requests; the event log in memory, of which the last event and how many there were are kept.
+ * Interrupt tables are not kept, and a prefetch is a hint: both commands are taken, and nothing comes of them.
+ * Leaves out: COMPLETE_PPR_REQUEST, which is illegal here; the event log in memory, of which the last event and how many there were are kept.
  */
 import { COUNTER } from '../../metrics/counters.ts';
 import { NO_PASID } from '../../pcie/translator.ts';
@@ -23,6 +24,8 @@ import {
   UPPER_LEVELS_TOO,
 } from './amdCommands.ts';
 
+const INVALIDATE_INTERRUPT_TABLE = 5;
+const PREFETCH_IOMMU_PAGES = 6;
 /** Pages of the address space. */
 const ALL_PAGES = 2 ** 52;
 
@@ -87,6 +90,9 @@ export class AmdCommandBuffer extends CommandRing {
         caches.iotlb.invalidateAll();
         caches.pagingCache.invalidateAll();
         caches.contextCache.invalidateAll();
+        return true;
+      case INVALIDATE_INTERRUPT_TABLE:
+      case PREFETCH_IOMMU_PAGES:
         return true;
       default:
         this.log(ILLEGAL_COMMAND_ERROR);

@@ -14,9 +14,9 @@
  * PASID-based device TLB (type 8): SID 31:16, PASID 51:32; second half GLOB 0, S 11, ADDR 63:12.
  * Wait (type 5): IF 4 (interrupt), SW 5 (status write), FN 6 (fence), data 63:32; second half the status address.
  *
- * A descriptor of another type sets FSTS.IQE, and the queue stands at it. Linux puts a wait descriptor in its place and lets the queue go on
- * (drivers/iommu/intel/dmar.c `qi_check_fault`). A device that does not answer sets FSTS.ITE; the wait behind it is then aborted, and
- * `qi_submit_sync` gives up for a device that is gone.
+ * A descriptor of another type, or with another granularity, sets FSTS.IQE, and the queue stands at it. Linux puts a wait descriptor in its
+ * place and lets the queue go on (drivers/iommu/intel/dmar.c `qi_check_fault`). A device that does not answer sets FSTS.ITE; the wait behind
+ * it is then aborted, and `qi_submit_sync` gives up for a device that is gone.
  * Leaves out: interrupts of the queue, completion errors (ICE); that descriptors may be served out of order but for fences.
  */
 import { COUNTER } from '../../metrics/counters.ts';
@@ -30,7 +30,6 @@ const TYPE_MASK = 0xf;
 const TYPE_CONTEXT_CACHE = 1;
 const TYPE_IOTLB = 2;
 const TYPE_DEVICE_TLB = 3;
-const TYPE_INTERRUPT_CACHE = 4;
 const TYPE_WAIT = 5;
 const TYPE_PASID_IOTLB = 6;
 const TYPE_PASID_CACHE = 7;
@@ -46,6 +45,8 @@ const WAIT_STATUS_WRITE = 1 << 5;
 const INVALIDATION_HINT = 1 << 6;
 const ADDRESS_MASK_BITS = 0x3f;
 const LOW_PAGES = 2 ** 20;
+/** By type the granularities that there are, as bits; all of them where these bits are something else, none where there is no such type. */
+const GRANULARITIES = [0, 0b1110, 0b1110, 0b1111, 0b1111, 0b1111, 0b1100, 0b1011, 0b1111, 0, 0, 0, 0, 0, 0, 0] as const;
 /** FSTS: invalidation queue error, invalidation time-out error. */
 export const FSTS_IQE = 1 << 4;
 export const FSTS_ITE = 1 << 6;
@@ -89,24 +90,26 @@ export class InvalidationQueue extends CommandRing {
 
   protected serve(first: number, second: number, low: number, high: number, more: boolean): boolean {
     const { memory, counters, caches } = this;
-    if (more) {
+    const type = first & TYPE_MASK;
+    const granularity = (first >>> 4) & 3;
+    if (more || (GRANULARITIES[type]! & (1 << granularity)) === 0) {
       this.faultStatus |= FSTS_IQE;
       return false;
     }
-    switch (first & TYPE_MASK) {
+    switch (type) {
       case TYPE_CONTEXT_CACHE:
         counters.values[COUNTER.invalidationsContext]! += 1;
-        this.invalidateContext((first >>> 4) & 3, first >>> 16, second & 0xffff, (second >>> 16) & 3);
+        this.invalidateContext(granularity, first >>> 16, second & 0xffff, (second >>> 16) & 3);
         return true;
       case TYPE_IOTLB:
-        this.invalidateIotlb((first >>> 4) & 3, first >>> 16, NO_SPACE, low, high);
+        this.invalidateIotlb(granularity, first >>> 16, NO_SPACE, low, high);
         return true;
       case TYPE_PASID_IOTLB:
-        this.invalidateIotlb((first >>> 4) & 3, first >>> 16, second & PASID_MASK, low, high);
+        this.invalidateIotlb(granularity, first >>> 16, second & PASID_MASK, low, high);
         return true;
       case TYPE_PASID_CACHE:
         counters.values[COUNTER.invalidationsContext]! += 1;
-        this.invalidatePasids((first >>> 4) & 3, first >>> 16, second & PASID_MASK);
+        this.invalidatePasids(granularity, first >>> 16, second & PASID_MASK);
         return true;
       case TYPE_DEVICE_TLB:
         // the size bit has another place than in the request on the link
@@ -114,8 +117,6 @@ export class InvalidationQueue extends CommandRing {
         return true;
       case TYPE_PASID_DEVICE_TLB:
         this.invalidateDevice(first >>> 16, second & PASID_MASK, (low & PASID_SIZE) !== 0, (low & 1) !== 0, low, high);
-        return true;
-      case TYPE_INTERRUPT_CACHE:
         return true;
       case TYPE_WAIT:
         counters.values[COUNTER.invalidationWaits]! += 1;
@@ -125,8 +126,8 @@ export class InvalidationQueue extends CommandRing {
         }
         return true;
       default:
-        this.faultStatus |= FSTS_IQE;
-        return false;
+        // of the types that there are, the interrupt entry cache: nothing is kept
+        return true;
     }
   }
 
