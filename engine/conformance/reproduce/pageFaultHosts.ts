@@ -129,8 +129,8 @@ class Machine {
     if (seen.some((byte, index) => byte !== bytes[index])) throw new Error('a message left wrong bytes in the process');
   }
 
-  /** A domain whose addresses are the process's, and the process's pages in it as devices ask for them. */
-  mirror(start: number, pages: number): ProcessMirror {
+  /** A domain whose addresses are the process's, and the process's pages in it as devices ask for them. `ats`: the device keeps translations. */
+  mirror(start: number, pages: number, ats: boolean): ProcessMirror {
     const { memory, frames, iommu, counters, mm, cpu, events, costs } = this;
     const domains = new DeviceDomains(memory, frames, iommu);
     const domainId = domains.takeDomainId();
@@ -151,7 +151,8 @@ class Machine {
         domains.topChanged(owner, SOURCE_ID, domainId, page, levels);
       },
     });
-    domains.attach(SOURCE_ID, domainId, domain.table.rootPage, domain.table.levels, true);
+    domains.attach(SOURCE_ID, domainId, domain.table.rootPage, domain.table.levels, ats);
+    if (ats) domain.addDeviceTlb(SOURCE_ID);
     return new ProcessMirror({ mm, domain, cpu, events, start, pages });
   }
 }
@@ -227,6 +228,7 @@ export function pageRequests(bytes: number, pagesPerRequest: number): FaultsOfMe
   });
   const records = parameters.pageRequestRecords.value;
   const queue = new PageRequestQueue({ memory, frames, events, layout: 'vtd', records });
+  iommu.deviceTlbs.add(SOURCE_ID, { tlb: deviceTlb, link, rootComplex, queueDepth: 0 });
   const allocation = parameters.pageRequestAllocation.value;
   const requests = new PageRequestInterface({
     sourceId: SOURCE_ID,
@@ -242,6 +244,7 @@ export function pageRequests(bytes: number, pagesPerRequest: number): FaultsOfMe
   return faultingMessage(machine, bytes, {
     port,
     path: new AtsFaultPath(deviceTlb, requests, NO_PASID),
+    ats: true,
     source: new PageRequestSource(queue),
     beforeRequest: microseconds(parameters.nicFaultEvent.value),
     afterAnswer: microseconds(parameters.nicResume.value),
@@ -265,6 +268,7 @@ export function stalledFaults(bytes: number): FaultsOfMessage {
       link: rootPort.link,
       rootComplex: nanoseconds(parameters.rootComplex.value),
     }),
+    ats: false,
     source: new StallSource(eventQueue, stalled),
     beforeRequest: nanoseconds(0),
     afterAnswer: nanoseconds(0),
@@ -276,6 +280,8 @@ export function stalledFaults(bytes: number): FaultsOfMessage {
 interface FaultingSetup {
   readonly port: DmaPort;
   readonly path: PageFaultPath;
+  /** The device asks for translations. */
+  readonly ats: boolean;
   readonly source: IoPageFaultSource;
   readonly beforeRequest: Picoseconds;
   readonly afterAnswer: Picoseconds;
@@ -289,7 +295,7 @@ function faultingMessage(machine: Machine, bytes: number, setup: FaultingSetup):
   const { port, path, source, beforeRequest, afterAnswer, pagesPerRequest } = setup;
   const part = (value: number): Picoseconds => microseconds((value / STALLED_HOST) * setup.host);
   const start = machine.touchedMemory(bytes);
-  const mirror = machine.mirror(start, Math.ceil(bytes / PAGE_SIZE));
+  const mirror = machine.mirror(start, Math.ceil(bytes / PAGE_SIZE), setup.ats);
   const handler = new IoPageFaultHandler({
     source,
     events,
