@@ -3,7 +3,6 @@
  * the end of each submission a wait command that writes a status word on which the CPU spins (VT-d specification 6.5.2; AMD
  * specification 48882, 2.4). What the bits of a command mean is the vendor's, and so is what comes of a command that the hardware refuses.
  */
-import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Counters } from '../metrics/counters.ts';
@@ -15,8 +14,8 @@ import type { PagingStructureCache } from './caches/pagingStructureCache.ts';
 
 const COMMAND_WORDS = 4;
 export const WIDE_COMMAND_WORDS = 8;
-const BYTES_PER_WORD = 4;
-const WORDS_PER_PAGE = PAGE_SIZE / BYTES_PER_WORD;
+const LOG2_WORDS_PER_PAGE = 10;
+const WORDS_PER_PAGE = 2 ** LOG2_WORDS_PER_PAGE;
 const RING_COMMANDS = 256;
 /** What a wait command writes. */
 export const STATUS_DONE = 2;
@@ -94,14 +93,14 @@ export abstract class CommandRing implements CommandQueue {
       for (let word = 0; word < commandWords; word += 1) {
         memory.writeWord(page, slot + word, commands[index * commandWords + word]!);
       }
-      this.serveTail();
+      this.serveTail(page, slot);
     }
     memory.writeWord(this.statusPage, 0, 0);
     const page = this.pageOf(this.tail);
     const slot = this.wordOf(this.tail);
     this.writeWait(page, slot);
     for (let word = COMMAND_WORDS; word < commandWords; word += 1) memory.writeWord(page, slot + word, 0);
-    this.serveTail();
+    this.serveTail(page, slot);
     this.busyUntil = start + costs.invalidationService * count;
     const served = start + costs.invalidationWait + costs.invalidationDescriptor * (count - 1);
     const seen = picoseconds(served + Math.max(0, deviceTlbs.end() - start));
@@ -131,27 +130,29 @@ export abstract class CommandRing implements CommandQueue {
   protected abstract waiting(): void;
 
   /** The hardware takes each command as soon as the tail has moved past it, unless it stands at one that it refused. */
-  private serveTail(): void {
-    const slot = this.tail;
+  private serveTail(page: number, word: number): void {
     this.tail = (this.tail + 1) % RING_COMMANDS;
-    if (this.halted || this.serveSlot(slot)) return;
-    this.halted = !this.refused(this.pageOf(slot), this.wordOf(slot)) || !this.serveSlot(slot);
+    if (this.halted || this.serveAt(page, word)) return;
+    this.halted = !this.refused(page, word) || !this.serveAt(page, word);
   }
 
-  private serveSlot(slot: number): boolean {
+  private serveAt(page: number, word: number): boolean {
     const { memory } = this;
-    const base = memory.locate(this.pageOf(slot)) + this.wordOf(slot);
+    const base = memory.locate(page) + word;
     const { words } = memory;
-    let more = false;
-    for (let word = COMMAND_WORDS; word < this.commandWords; word += 1) if (words[base + word] !== 0) more = true;
+    const more = this.commandWords !== COMMAND_WORDS && upperHalf(words, base) !== 0;
     return this.serve(words[base]!, words[base + 1]!, words[base + 2]!, words[base + 3]!, more);
   }
 
   private pageOf(slot: number): number {
-    return this.ringPage + Math.floor((slot * this.commandWords) / WORDS_PER_PAGE);
+    return this.ringPage + ((slot * this.commandWords) >>> LOG2_WORDS_PER_PAGE);
   }
 
   private wordOf(slot: number): number {
-    return (slot * this.commandWords) % WORDS_PER_PAGE;
+    return (slot * this.commandWords) & (WORDS_PER_PAGE - 1);
   }
+}
+
+function upperHalf(words: Uint32Array, base: number): number {
+  return words[base + 4]! | words[base + 5]! | words[base + 6]! | words[base + 7]!;
 }
