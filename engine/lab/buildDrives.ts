@@ -10,6 +10,7 @@ import type { DmaTrace } from '../dma/trace.ts';
 import type { CpuWork } from '../drivers/cpuWork.ts';
 import { NvmeDriver } from '../drivers/nvmeDriver.ts';
 import type { NvmeCosts } from '../drivers/nvmeCosts.ts';
+import type { DeviceTlb } from '../iommu/ats/deviceTlb.ts';
 import type { Iommu } from '../iommu/iommu.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { createScheme } from '../schemes/schemes.ts';
@@ -37,6 +38,7 @@ export interface MachineDrive {
   readonly group: number;
   readonly host: Host;
   readonly metrics: DriveMetrics;
+  readonly deviceTlb: DeviceTlb | null;
 }
 
 export interface DriveSurroundings {
@@ -59,7 +61,7 @@ export function buildDrives(slots: readonly DriveSlot[], surroundings: DriveSurr
   // The first function of each part, which is the physical one: its virtual ones share its medium.
   const hardware = new Map<PartOf<'nvme'>, NvmeDrive>();
   for (const slot of slots) {
-    const { id, part, host, port, group, node } = slot;
+    const { id, part, host, port, group, node, deviceTlb } = slot;
     const drive = buildDrive(slot, hardware.get(part) ?? null, events, metrics);
     if (!hardware.has(part)) hardware.set(part, drive);
     const member = drives.find((other) => other.group === group);
@@ -84,6 +86,7 @@ export function buildDrives(slots: readonly DriveSlot[], surroundings: DriveSurr
       dmaMask: mask,
       coherentDmaMask: mask,
       untrusted: part.untrusted ?? false,
+      ats: deviceTlb !== null,
     });
     dma.attach(device, host.iommu === null ? 'none' : comparison.domain, member?.device ?? null);
     const driveMetrics = new DriveMetrics(metrics);
@@ -101,7 +104,7 @@ export function buildDrives(slots: readonly DriveSlot[], surroundings: DriveSurr
         queueDepth: part.queueDepth,
       },
     );
-    drives.push({ id, device, dma, driver, iommu: host.iommu, group, host, metrics: driveMetrics });
+    drives.push({ id, device, dma, driver, iommu: host.iommu, group, host, metrics: driveMetrics, deviceTlb });
   }
   return drives;
 }

@@ -3,6 +3,7 @@
  * IOMMU of its socket. A link does what both of its ends can; maximum payload and read request are those of the root port, as Linux
  * sets one value for a whole hierarchy (drivers/pci/probe.c `pcie_bus_configure_settings`).
  */
+import type { DeviceTlb } from '../iommu/ats/deviceTlb.ts';
 import type { MemorySystem } from '../memory/memorySystem.ts';
 import type { DmaPort } from '../pcie/dmaPort.ts';
 import { Fabric, type FabricOptions, type FabricPort } from '../pcie/fabric.ts';
@@ -11,6 +12,7 @@ import type { PortNode } from '../pcie/portTree.ts';
 import type { Translator } from '../pcie/translator.ts';
 import type { SwitchOptions } from '../pcie/way.ts';
 import { nanoseconds } from '../time/picoseconds.ts';
+import { buildDeviceTlb } from './buildDeviceTlb.ts';
 import type { Host } from './buildHosts.ts';
 import { functionsOf } from './driveFunctions.ts';
 import type { PlacedPort } from './enumeration.ts';
@@ -24,16 +26,20 @@ export interface DriveSlot {
   readonly host: Host;
   readonly node: PortNode;
   readonly port: DmaPort;
+  /** Null: it asks the IOMMU for every access. */
+  readonly deviceTlb: DeviceTlb | null;
   /** The same number, the same IOMMU group. */
   readonly group: number;
 }
 
-/** `translators`: what the fabrics ask, socket by socket; `memorySystem`: what data takes; null: the same everywhere. The drives come in the order of their addresses. */
+/** `translators`: what the fabrics ask, socket by socket; `memorySystem`: what data takes; null: the same everywhere;
+ * `deviceTlbs`: whether functions with ATS use it. The drives come in the order of their addresses. */
 export function buildTopology(
   hosts: readonly Host[],
   translators: readonly (Translator | null)[],
   options: Omit<FabricOptions, 'translator' | 'memoryTiming'>,
   memorySystem: MemorySystem | null,
+  deviceTlbs: boolean,
 ): readonly DriveSlot[] {
   const { nodeOf, functionNodes, groupOf } = pciTree(hosts.map(({ placed }) => placed));
   const slots: DriveSlot[] = [];
@@ -44,7 +50,13 @@ export function buildTopology(
       const nodes = functionNodes(below);
       functionsOf(part).forEach(({ id }, index) => {
         const node = nodes[index]!;
-        slots.push({ id, part, host, node, port: above.addFunction(node.sourceId), group: groupOf(node) });
+        const { iommu } = host;
+        const deviceTlb =
+          part.ats === undefined || iommu === null || !deviceTlbs
+            ? null
+            : buildDeviceTlb(part.ats, node.sourceId, iommu, above.link, options.costs);
+        const port = above.addFunction(node.sourceId, null, deviceTlb);
+        slots.push({ id, part, host, node, port, deviceTlb, group: groupOf(node) });
       });
       return;
     }

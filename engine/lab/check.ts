@@ -9,6 +9,7 @@ import { parseAssignment, pathText, resolvePath, withValueAt } from './documentP
 import { parseHostileJson, refuseHostile } from './hostileJson.ts';
 import { crossCheck } from './crossCheck.ts';
 import { migrate } from './migrations.ts';
+import { withPresetChosen, withPresetFields } from './presetFields.ts';
 import { labSchema, type LabDocument } from './schema.ts';
 
 export interface LabProblem {
@@ -25,7 +26,7 @@ export type CheckedLab =
 /** Checks a value. `recordings`: the ids of the recordings at hand, null where that is not known. */
 export function checkLab(value: unknown, where: string, recordings: ReadonlySet<string> | null = null): CheckedLab {
   refuseHostile(value, where);
-  const document = migrate(value, where);
+  const document = withPresetFields(migrate(value, where));
   const parsed = labSchema.safeParse(document);
   if (!parsed.success)
     return { lab: null, problems: parsed.error.issues.map((issue) => schemaProblem(document, issue)) };
@@ -50,9 +51,9 @@ export function parseLabText(text: string, where: string, recordings: ReadonlySe
  */
 export function withAssignment(document: unknown, text: string): unknown {
   const { path, value, raw } = parseAssignment(text);
-  const changed = withValueAt(document, path, value);
+  const changed = withPresetChosen(withValueAt(document, path, value), resolvePath(document, path));
   if (value === raw || fitsAt(changed, document, path)) return changed;
-  const asText = withValueAt(document, path, raw);
+  const asText = withPresetChosen(withValueAt(document, path, raw), resolvePath(document, path));
   return fitsAt(asText, document, path) ? asText : changed;
 }
 

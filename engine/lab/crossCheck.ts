@@ -6,6 +6,7 @@ import { kernelProfile, kernelProfileTitle } from '../dma/kernels/profiles.ts';
 import { DRIVER_FAULTS, type DriverFault } from '../dma/checker/driverFaults.ts';
 import { isOfNoKernel, needsTwoStep } from '../schemes/schemes.ts';
 import type { LabProblem } from './check.ts';
+import { atsProblems } from './atsCheck.ts';
 import { driveFunctions } from './driveFunctions.ts';
 import { HARDWARE_PRESET_IDS } from './hardwarePresets.ts';
 import { suggestNames } from './nearestNames.ts';
@@ -26,6 +27,7 @@ export function crossCheck(lab: LabDocument, recordings: ReadonlySet<string> | n
     ...bounceProblems(lab),
     ...iommuProblems(lab.topology.parts),
     ...cacheProblems(lab.topology.parts),
+    ...atsProblems(lab),
     ...driverFaultProblems(lab),
     ...overrideProblems(lab.costs, lab.kernelProfile),
   ];

@@ -71,7 +71,13 @@ export function buildMachine(
   const translators = hosts.map((host) => checking.translatorFor(host.iommu, host.node));
   const { remoteSocket } = costs.hardware;
   const fabricCosts = { ...costs.hardware, betweenHostBridges: picoseconds(Math.round(remoteSocket / 2)) };
-  const slots = buildTopology(hosts, translators, { events, memory, costs: fabricCosts, counters }, memorySystem);
+  const slots = buildTopology(
+    hosts,
+    translators,
+    { events, memory, costs: fabricCosts, counters },
+    memorySystem,
+    comparison.domain !== 'passthrough',
+  );
 
   const cpus = hosts.flatMap((host) => host.cpus);
   const work = new CpuWork(events, cpus);

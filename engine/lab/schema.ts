@@ -88,7 +88,11 @@ const iommuPart = z
       .enum(IOMMU_VENDORS)
       .optional()
       .describe("Whose tables and commands the kernel writes. Left out: VT-d. AMD's tables grow and take no levels."),
-    preset: id.optional().describe('The hardware preset that the values below come from. Left out: the first of them.'),
+    preset: id
+      .optional()
+      .describe(
+        'The hardware preset that fields below take their values from where they are left out. Left out: the first.',
+      ),
     measured: z
       .strictObject({
         name,
@@ -192,6 +196,23 @@ const nvmePart = z
       .optional()
       .describe('Behind an external port: pages that a buffer shares are bounced. Left out: trusted.'),
     dmaMaskBits: count(24, 64).optional().describe('Address bits that the drive can use. Left out: 64.'),
+    ats: z
+      .strictObject({
+        entries4K: count(1, 65_536).default(512),
+        entries2M: count(0, 65_536).default(64),
+        ways: count(1, 65_536).default(8).describe('Associativity; fewer entries than this are fully associative.'),
+        entriesPerRequest: count(1, 64).default(1).describe('Translations that one translation request asks for.'),
+        lookupNs: z.number().min(0).max(100_000).default(5),
+        invalidationNs: z
+          .number()
+          .min(0)
+          .max(1_000_000)
+          .default(100)
+          .describe('What it takes for an invalidation itself.'),
+        queueDepth: count(1, 32).default(32).describe('Invalidate requests that it takes before it answers.'),
+      })
+      .optional()
+      .describe('ATS: the drive keeps translations of its own, where its domain translates. Left out: it has none.'),
     virtualFunctions: count(1, LIMITS.driveFunctions - 1)
       .optional()
       .describe(

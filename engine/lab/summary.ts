@@ -4,6 +4,7 @@
  * it cost.
  */
 import type { Metrics } from '../metrics/metrics.ts';
+import type { DeviceTlb } from '../iommu/ats/deviceTlb.ts';
 import type { DriveMetrics } from './driveMetrics.ts';
 import { formatQuantity } from './quantity.ts';
 import type { RunResult, RunSummary, SummaryRow, SummaryUnit } from './runTypes.ts';
@@ -197,13 +198,35 @@ const DRIVE_ROWS: readonly (Omit<RowSpecification, 'value'> & { readonly value: 
   },
 ];
 
+export interface SummedDrive {
+  readonly id: string;
+  readonly metrics: DriveMetrics;
+  readonly deviceTlb: Pick<DeviceTlb, 'hits' | 'misses' | 'invalidations'> | null;
+}
+
+function deviceTlbRows(
+  id: string,
+  { hits, misses, invalidations }: NonNullable<SummedDrive['deviceTlb']>,
+): SummaryRow[] {
+  const row = (name: string, label: string, value: number, help: string): SummaryRow => ({
+    key: `${name}.${id}`,
+    label: `${id}: ${label}`,
+    unit: 'count',
+    value,
+    help,
+  });
+  return [
+    row('deviceTlbHits', 'device TLB hits', hits, 'Accesses that the device translated by itself.'),
+    row('deviceTlbMisses', 'device TLB misses', misses, 'Translation requests that the device sent to the IOMMU.'),
+    row('deviceTlbInvalidations', 'device TLB invalidations', invalidations, 'Invalidate requests that it answered.'),
+  ];
+}
+
 /** `drives`: whose rows stand below those of the machine, where there are several; keys end in the drive's id. */
-export function summarize(
-  metrics: Metrics,
-  drives: readonly { readonly id: string; readonly metrics: DriveMetrics }[] = [],
-): RunSummary {
+export function summarize(metrics: Metrics, drives: readonly SummedDrive[] = []): RunSummary {
   const whole = ROWS.map(({ value, ...row }): SummaryRow => ({ ...row, value: value(metrics) }));
-  if (drives.length < 2) return { rows: whole };
+  const caches = drives.flatMap(({ id, deviceTlb }) => (deviceTlb === null ? [] : deviceTlbRows(id, deviceTlb)));
+  if (drives.length < 2) return { rows: [...whole, ...caches] };
   const each = drives.flatMap((drive) =>
     DRIVE_ROWS.map(({ key, label, value, ...row }): SummaryRow => ({
       ...row,
@@ -212,7 +235,7 @@ export function summarize(
       value: value(drive.metrics),
     })),
   );
-  return { rows: [...whole, ...each] };
+  return { rows: [...whole, ...each, ...caches] };
 }
 
 /** The table as text: one line a row, one column a run, numbers flush right. */
