@@ -88,6 +88,7 @@ export const strings = {
     untrusted: 'Untrusted',
     dmaMaskBits: 'Address bits',
     virtualFunctions: 'Virtual functions',
+    ats: 'Device TLB (ATS)',
     levels: 'Table levels',
     iotlbEntries4K: 'IOTLB, 4 KiB pages',
     iotlbEntries2M: 'IOTLB, 2 MiB pages',

@@ -188,7 +188,7 @@ describe('bad input', () => {
     [['check', 'none.iovalab'], 'none.iovalab', /there is no such file/],
     [['run', 'none.iovalab'], 'none.iovalab', /there is no such file/],
     [['run', 'lab.json', '--set', 'seed'], '--set seed', /this is not PATH=VALUE/],
-    [['import', 'none.txt', '-o', 'x.iovalab'], 'none.txt', /the recording cannot be read/],
+    [['import', 'none.txt', '-o', 'x.iovalab'], 'none.txt', /the file cannot be read/],
     [['conform', 'linux-trace', 'none.txt'], 'none.txt', /the recording cannot be read/],
     [['unpack', 'none.iovalab', '-o', 'x'], null, /none\.iovalab/],
     [['run'], null, /missing required argument 'lab'/],

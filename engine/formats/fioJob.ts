@@ -272,7 +272,7 @@ class JobReader {
 
   private huge(): boolean {
     const option = this.take('iomem');
-    return option !== undefined && option.value.includes('huge');
+    return option?.value.includes('huge') === true;
   }
 
   private seconds(): number | null {

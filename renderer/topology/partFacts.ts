@@ -159,6 +159,9 @@ export function partFacts(part: Part): Fact[] {
         fact('sgl', part.sgl ? words.yes : words.no),
         ...(part.untrusted === undefined ? [] : [fact('untrusted', part.untrusted ? words.yes : words.no)]),
         ...(part.dmaMaskBits === undefined ? [] : [fact('dmaMaskBits', count(part.dmaMaskBits))]),
+        ...(part.ats === undefined
+          ? []
+          : [fact('ats', withUnit(part.ats.entries4K + part.ats.entries2M, words.entries))]),
         ...(part.virtualFunctions === undefined ? [] : [fact('virtualFunctions', count(part.virtualFunctions))]),
       ];
   }

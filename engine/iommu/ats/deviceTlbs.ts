@@ -10,7 +10,7 @@ import { REQUEST_OVERHEAD_BYTES, type Link } from '../../pcie/link.ts';
 import { PICOSECONDS_PER_MICROSECOND, picoseconds, type Picoseconds } from '../../time/picoseconds.ts';
 
 /** ITags. */
-export const MOST_UNDER_WAY = 32;
+const MOST_UNDER_WAY = 32;
 const BODY_BYTES = 8;
 /** PCI Express Base Specification 10.3.1: a minute, and half of it more at the most. */
 const TIME_OUT = picoseconds(60_000_000 * PICOSECONDS_PER_MICROSECOND);

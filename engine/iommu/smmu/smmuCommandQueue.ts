@@ -51,7 +51,7 @@ const LOW_PAGES = 2 ** 20;
 const SUBSTREAM_SHIFT = 12;
 const NO_ERROR = 0;
 export const CERROR_ILL = 1;
-export const CERROR_ATC_INV_SYNC = 3;
+const CERROR_ATC_INV_SYNC = 3;
 const ATC_GLOBAL = 1 << 9;
 
 export interface SmmuQueueOptions {

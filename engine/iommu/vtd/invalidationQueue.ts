@@ -48,8 +48,8 @@ const LOW_PAGES = 2 ** 20;
 /** By type the granularities that there are, as bits; all of them where these bits are something else, none where there is no such type. */
 const GRANULARITIES = [0, 0b1110, 0b1110, 0b1111, 0b1111, 0b1111, 0b1100, 0b1011, 0b1111, 0, 0, 0, 0, 0, 0, 0] as const;
 /** FSTS: invalidation queue error, invalidation time-out error. */
-export const FSTS_IQE = 1 << 4;
-export const FSTS_ITE = 1 << 6;
+const FSTS_IQE = 1 << 4;
+const FSTS_ITE = 1 << 6;
 
 /** Sees what the hardware takes from the ring. */
 export interface InvalidationObserver {
