@@ -12,10 +12,10 @@ import { pageAlign } from '../memory/addresses.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
+import { IommuRangeScheme, pagesOf } from './iommuRangeScheme.ts';
 import { wayOf } from './peerVectors.ts';
-import { RangeScheme } from './rangeScheme.ts';
 
-export class RfcLinkRangeScheme extends RangeScheme {
+export class RfcLinkRangeScheme extends IommuRangeScheme {
   readonly name = 'rfc_link_range';
 
   protected override accepts(request: MappingRequest, mapped: MappedRequest): boolean {
@@ -30,22 +30,13 @@ export class RfcLinkRangeScheme extends RangeScheme {
     return true;
   }
 
-  protected reserve(cpu: Cpu, mapped: MappedRequest, phys: number, bytes: number): boolean {
-    const iommu = this.dma.translatedDevice(this.device);
-    mapped.iova.reset();
+  protected override reserve(cpu: Cpu, mapped: MappedRequest, phys: number, bytes: number): boolean {
     mapped.pieces.length = 0;
-    if (iommu === null) return false;
-    // dma_alloc_iova takes no offset: one page more where the first piece begins inside a page
-    const offset = phys & PAGE_OFFSET;
-    cpu.spend(iommu.costs.iovaTryAllocCall);
-    const start = iommu.allocIova(cpu, pageAlign(bytes + offset), this.device.dmaMask);
-    if (start === 0) return false;
-    mapped.iova.address = start + offset;
-    mapped.iova.size = bytes;
-    return true;
+    if (this.iommu !== null) cpu.spend(this.iommu.costs.iovaTryAllocCall);
+    return super.reserve(cpu, mapped, phys, bytes);
   }
 
-  protected enter(
+  protected override enter(
     cpu: Cpu,
     request: MappingRequest,
     mapped: MappedRequest,
@@ -53,14 +44,12 @@ export class RfcLinkRangeScheme extends RangeScheme {
     offset: number,
     length: number,
   ): number {
-    const iommu = this.dma.translatedDevice(this.device)!;
-    const pad = phys & PAGE_OFFSET;
-    const start = mapped.iova.address + offset - pad;
-    const bytes = pageAlign(length + pad);
+    const iommu = this.iommu!;
     cpu.spend(iommu.costs.iovaLinkCall);
-    const error = iommu.domain.map(cpu, start, phys - pad, bytes, request.direction);
+    const error = super.enter(cpu, request, mapped, phys, offset, length);
     if (error !== 0) return error;
-    iommu.domain.syncMap(cpu, start, bytes);
+    const pad = phys & PAGE_OFFSET;
+    iommu.domain.syncMap(cpu, mapped.iova.address + offset - pad, pageAlign(length + pad));
     mapped.pieces.push(length);
     return 0;
   }
@@ -71,16 +60,14 @@ export class RfcLinkRangeScheme extends RangeScheme {
   }
 
   protected leave(cpu: Cpu, _direction: DmaDirection, mapped: MappedRequest): void {
-    const iommu = this.dma.translatedDevice(this.device)!;
-    const offset = mapped.iova.address & PAGE_OFFSET;
+    const iommu = this.iommu!;
     let address = mapped.iova.address;
     for (const length of mapped.pieces) {
       unlinkRange(cpu, iommu, address, length);
       address += length;
     }
     mapped.pieces.length = 0;
-    const start = mapped.iova.address - offset;
-    const bytes = pageAlign(mapped.iova.size + offset);
+    const { start, bytes } = pagesOf(mapped, mapped.iova.size);
     cpu.spend(iommu.costs.iovaFreeCall);
     if (iommu.flushQueue === null) iommu.freeIova(cpu, start, bytes);
     else iommu.queueIova(cpu, iommu.flushQueue, start, bytes);

@@ -8,16 +8,12 @@ import { PAGE_SIZE, physAddr } from '../memory/addresses.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
-import { RangeScheme } from './rangeScheme.ts';
+import { TwoStepScheme } from './twoStep.ts';
 
-export class TwoStepPerPageScheme extends RangeScheme {
-  readonly name = 'two_step_per_page';
+export class TwoStepPerPageScheme extends TwoStepScheme {
+  override readonly name = 'two_step_per_page';
 
-  protected reserve(cpu: Cpu, mapped: MappedRequest, phys: number, bytes: number): boolean {
-    return this.dma.dmaIovaTryAlloc(cpu, this.device, mapped.iova, physAddr(phys), bytes);
-  }
-
-  protected enter(
+  protected override enter(
     cpu: Cpu,
     request: MappingRequest,
     mapped: MappedRequest,
@@ -38,12 +34,12 @@ export class TwoStepPerPageScheme extends RangeScheme {
     return 0;
   }
 
-  protected finish(): number {
+  protected override finish(): number {
     // every page has been synchronised
     return 0;
   }
 
-  protected leave(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest, entered: number): void {
+  protected override leave(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest, entered: number): void {
     this.unlinkPages(cpu, direction, mapped, 0, entered);
     this.dma.dmaIovaFree(cpu, this.device, mapped.iova);
   }
