@@ -1,9 +1,9 @@
 /** The command as a user meets it: a bundle on plain Node, its exit status, and what it says. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, mkdir, readFile, readdir, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { canonicalJson } from '../lab/canonicalJson.ts';
@@ -144,6 +144,15 @@ describe('lab run', () => {
   }, 60_000);
 });
 
+/** 200 MiB of nothing in 200 KiB. */
+const BOMB = gzipSync(Buffer.alloc(200 * 1024 * 1024), { level: 1 });
+
+async function touched(name: string): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, '');
+  return path;
+}
+
 describe('bad input', () => {
   it.each<[string, string[], RegExp]>([
     ['a file that is not there', ['run', 'none.iovalab'], /^lab: none\.iovalab: there is no such file/],
@@ -168,16 +177,46 @@ describe('bad input', () => {
     [
       'a recording without run.json',
       ['import', 'lab.json', '-o', 'x.iovalab'],
-      /run\.json: this file says what kernel was recorded/,
+      /run\.json: there is no such file\. It says what kernel was recorded/,
     ],
     ['a foreign recording', ['conform', 'linux-trace', 'foreign/x.txt'], /^lab: foreign\/x\.txt:1: /],
     ['a recording cut off', ['conform', 'linux-trace', 'foreign/cut.txt.gz'], /cut\.txt\.gz: the gzip data is cut off/],
+    ...[
+      ['conform', 'riscv-sv'],
+      ['conform', 'linux-api'],
+      ['conform', 'linux-trace'],
+      ['import', '-o', 'x.iovalab'],
+      ['reproduce', 'odp-faults', '--reference'],
+      ['run'],
+      ['check'],
+      ['unpack', '-o', 'x'],
+    ].flatMap((verb): [string, string[], RegExp][] => [
+      [`a device that never ends, ${verb.join(' ')}`, [...verb, '/dev/zero'], /^lab: \/dev\/zero: this is a device/],
+      [
+        `a file of 50 GB, ${verb.join(' ')}`,
+        [...verb, 'foreign/large.txt'],
+        /^lab: foreign\/large\.txt: it is larger than/,
+      ],
+    ]),
+    ['a folder for a file', ['conform', 'riscv-sv', 'foreign'], /^lab: foreign: this is a folder, not a file/],
+    [
+      'page walks that inflate without end',
+      ['conform', 'riscv-sv', 'foreign/bomb.gz'],
+      /^lab: foreign\/bomb\.gz: it inflates to more than 128 MiB/,
+    ],
+    [
+      'a trace that inflates without end',
+      ['import', 'foreign/bomb.gz', '-o', 'x.iovalab'],
+      /bomb\.gz: it inflates to more/,
+    ],
   ])('%s: status 2, one sentence, no stack', async (_name, args, message) => {
     await mkdir(join(folder, 'foreign'), { recursive: true });
     await writeFile(join(folder, 'foreign/x.txt'), 'once upon a time\nthere was a trace\n');
     await writeFile(join(folder, 'foreign/run.json'), await readFile(join(recordings, 'run.json')));
     const whole = await readFile(join(recordings, 'w64k-rand-qd16-frag.txt.gz'));
     await writeFile(join(folder, 'foreign/cut.txt.gz'), whole.subarray(0, 20_000));
+    await truncate(await touched('foreign/large.txt'), 50e9);
+    await writeFile(join(folder, 'foreign/bomb.gz'), BOMB);
     const ended = await lab(...args);
     expect(ended.stderr).toMatch(message);
     expect(ended.stderr).not.toMatch(/\n {4}at /);
@@ -188,8 +227,8 @@ describe('bad input', () => {
     [['check', 'none.iovalab'], 'none.iovalab', /there is no such file/],
     [['run', 'none.iovalab'], 'none.iovalab', /there is no such file/],
     [['run', 'lab.json', '--set', 'seed'], '--set seed', /this is not PATH=VALUE/],
-    [['import', 'none.txt', '-o', 'x.iovalab'], 'none.txt', /the file cannot be read/],
-    [['conform', 'linux-trace', 'none.txt'], 'none.txt', /the recording cannot be read/],
+    [['import', 'none.txt', '-o', 'x.iovalab'], 'none.txt', /there is no such file/],
+    [['conform', 'linux-trace', 'none.txt'], 'none.txt', /there is no such file/],
     [['unpack', 'none.iovalab', '-o', 'x'], null, /none\.iovalab/],
     [['run'], null, /missing required argument 'lab'/],
     [['check'], null, /missing required argument 'lab'/],

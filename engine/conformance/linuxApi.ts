@@ -18,7 +18,7 @@ import { readApiSystem } from './linuxApiSystem.ts';
 import { UnpredictableRecords } from './linuxApiUnpredictable.ts';
 import { type ApiFields, describeValue, differenceOf } from './linuxApiValue.ts';
 import { API_WORDS, INPUT_WORDS, QUIET_WORDS } from './linuxApiWords.ts';
-import { type Difference, type FileResult, type SuiteResult, suiteResult } from './report.ts';
+import type { Difference, FileResult } from './report.ts';
 
 export const LINUX_API_SUITE = 'linux-api';
 
@@ -143,18 +143,4 @@ function usedPages(file: string, records: readonly ApiRecord[]): PageRun[] {
   return records
     .filter((record) => INPUT_WORDS.has(record.word))
     .flatMap((record) => pageSet(new CommandReader(file, record)).set.runs);
-}
-
-/** Replays recordings; `onFile` is called after each, so that a long suite can print as it goes. */
-export function conformLinuxApi(
-  recordings: Iterable<ApiFiles>,
-  onFile: (result: FileResult) => void = () => undefined,
-): SuiteResult {
-  const results: FileResult[] = [];
-  for (const files of recordings) {
-    const result = conformApiRecording(files);
-    results.push(result);
-    onFile(result);
-  }
-  return suiteResult(LINUX_API_SUITE, results);
 }

@@ -12,7 +12,7 @@ import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { planDevice } from './devicePlan.ts';
 import { judge, requestName } from './judgeRequests.ts';
 import { type RecordedCommand, recordedLists } from './recordedLists.ts';
-import { type Difference, type FileResult, type Skipped, type SuiteResult, suiteResult } from './report.ts';
+import type { Difference, FileResult, Skipped } from './report.ts';
 import { Replay, type Replayed } from './traceReplay.ts';
 
 export const LINUX_TRACE_SUITE = 'linux-trace';
@@ -63,18 +63,4 @@ export function conformRecording(files: RecordingFiles): FileResult {
     ),
     skipped,
   };
-}
-
-/** Replays recordings; `onFile` is called after each, so that a long suite can print as it goes. */
-export function conformLinuxTrace(
-  recordings: Iterable<RecordingFiles>,
-  onFile: (result: FileResult) => void = () => undefined,
-): SuiteResult {
-  const results: FileResult[] = [];
-  for (const files of recordings) {
-    const result = conformRecording(files);
-    results.push(result);
-    onFile(result);
-  }
-  return suiteResult(LINUX_TRACE_SUITE, results);
 }

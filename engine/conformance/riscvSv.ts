@@ -10,8 +10,7 @@ import { Walker } from '../iommu/walk/walker.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { PhysicalMemory } from '../memory/physicalMemory.ts';
 import { LabError } from '../time/labError.ts';
-import type { Difference, FileResult, SuiteResult } from './report.ts';
-import { suiteResult } from './report.ts';
+import type { Difference, FileResult } from './report.ts';
 import { readVectors, type RiscvVector, type VectorFile, type VectorWord } from './riscvSvVectors.ts';
 
 export const RISCV_SV_SUITE = 'riscv-sv';
@@ -20,15 +19,6 @@ const LEVELS = { Sv39: 3, Sv48: 4, Sv57: 5 } as const;
 const CAUSE_READ = 13;
 const CAUSE_WRITE = 15;
 const DOMAIN = 0;
-
-export function conformRiscvSv(files: readonly VectorFile[], onFile: (file: FileResult) => void): SuiteResult {
-  const results = files.map((file) => {
-    const result = replayVectors(file);
-    onFile(result);
-    return result;
-  });
-  return suiteResult(RISCV_SV_SUITE, results);
-}
 
 type Vector<Kind extends RiscvVector['kind']> = Extract<RiscvVector, { kind: Kind }>;
 

@@ -150,7 +150,7 @@ describe('a damaged or hostile lab file', () => {
 
   it('is refused when it is missing or a folder', async () => {
     await expect(readLabFile(join(folder, 'none.iovalab'))).rejects.toThrow('no such file');
-    await expect(readLabFile(folder)).rejects.toThrow('no regular file');
+    await expect(readLabFile(folder)).rejects.toThrow('this is a folder');
   });
 });
 

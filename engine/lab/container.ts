@@ -3,12 +3,12 @@
  * carries the sha256 of every other entry, so that damage shows on opening and not in a number. Entries that this version
  * does not know are kept and written again. The same content gives the same bytes.
  */
-import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { z } from 'zod';
 import { LabError } from '../time/labError.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { atomicWrite } from './atomicWrite.ts';
+import { readBounded } from './boundedFile.ts';
 import { canonicalJson } from './canonicalJson.ts';
 import { parseLabText } from './check.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';
@@ -95,22 +95,11 @@ export async function decodeLabFile(bytes: Uint8Array, where: string): Promise<L
 }
 
 export async function readLabFile(path: string): Promise<LabFile> {
-  const where = basename(path);
-  const found = await stat(path).catch(() => null);
-  if (!found) throw new LabError(path, 'there is no such file.', 'Check the name.');
-  if (!found.isFile())
-    throw new LabError(
-      path,
-      'this is no regular file.',
-      `Name a ${FILE_EXTENSION} file; "pack" makes one from a folder.`,
-    );
-  if (found.size > ZIP_LIMITS.fileBytes)
-    throw new LabError(
-      where,
-      `the file has ${found.size} bytes, more than the ${ZIP_LIMITS.fileBytes} allowed.`,
-      'Remove runs from the lab.',
-    );
-  return decodeLabFile(await readFile(path), where);
+  const bytes = await readBounded(path, {
+    limit: ZIP_LIMITS.fileBytes,
+    remedy: `Name a ${FILE_EXTENSION} file of a reasonable size; "pack" makes one from a folder.`,
+  });
+  return decodeLabFile(bytes, basename(path));
 }
 
 /** Saves atomically: an interrupted save leaves the file as it was. */

@@ -2,10 +2,11 @@
  * A lab as a folder of plain files, for people who keep labs in git: what `unpack` writes and `pack` reads. Hashes are not
  * checked here, since such a folder is there to be edited.
  */
-import { lstat, mkdir, readdir, readFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { LabError } from '../time/labError.ts';
 import { atomicWrite } from './atomicWrite.ts';
+import { readBounded } from './boundedFile.ts';
 import { labFileEntries, labFileFromEntries, type LabFile } from './container.ts';
 import { ZIP_LIMITS, entryNameProblem } from './zipRead.ts';
 
@@ -49,6 +50,9 @@ async function collect(
     total.bytes += found.size;
     if (found.size > ZIP_LIMITS.entryBytes || total.bytes > ZIP_LIMITS.totalBytes || entries.size >= ZIP_LIMITS.entries)
       throw new LabError(path, 'the folder is larger than a lab may be.', 'Remove what is not part of the lab.');
-    entries.set(entry, await readFile(path));
+    entries.set(
+      entry,
+      await readBounded(path, { limit: ZIP_LIMITS.entryBytes, remedy: 'Remove what is not part of the lab.' }),
+    );
   }
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { LabError } from '../time/labError.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { readRecording } from './recording.ts';
-import { LARGEST_TRACE_BYTES, readRunJson } from './recordingFiles.ts';
+import { LARGEST_RECORDING_BYTES, readRunJson } from './recordingFiles.ts';
 import { runJson, TestTrace } from './testTrace.ts';
 
 function files(trace: TestTrace | Uint8Array, run = runJson()): RecordingFiles {
@@ -214,7 +214,7 @@ describe('bad input', () => {
   });
 
   it('a file that inflates to more than anyone recorded', () => {
-    const bomb = gzipSync(Buffer.alloc(LARGEST_TRACE_BYTES + 1));
+    const bomb = gzipSync(Buffer.alloc(LARGEST_RECORDING_BYTES + 1));
     expect(problem(() => readRecording(files(bomb))).problem).toContain('inflates to more than');
   });
 

@@ -5,13 +5,13 @@
  * Input may be hostile: what a gzip'd file inflates to is bounded.
  * Leaves out: traces behind AMD's IOMMU or in caching mode, and every kernel without a profile; each is refused by name.
  */
-import { gunzipSync } from 'node:zlib';
 import { LabError } from '../time/labError.ts';
+import { inflatedBounded } from './boundedFile.ts';
 import { commandLineWords, isOn, lastValue, parseRunJson, runJsonSchema } from './runJson.ts';
 import type { RecordedDomain, RecordedKernel, RecordingFiles } from '../workloads/recordedRequest.ts';
 
-/** Ten times the largest recording that a default trace buffer can hold. */
-export const LARGEST_TRACE_BYTES = 128 * 1024 * 1024;
+/** Of a recording, as text: ten times the largest that a default trace buffer can hold. */
+export const LARGEST_RECORDING_BYTES = 128 * 1024 * 1024;
 
 const PROFILES: readonly RecordedKernel[] = ['6.12', '6.16', '6.17', '6.18', '7.2', '7.3'];
 
@@ -24,29 +24,9 @@ export interface RecordedSystem {
   readonly forceDac: boolean;
 }
 
-function zlibProblem(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : '';
-  if (code === 'Z_BUF_ERROR') return 'the gzip data is cut off.';
-  if (code === 'ERR_BUFFER_TOO_LARGE') return `it inflates to more than ${LARGEST_TRACE_BYTES / 1024 / 1024} MiB.`;
-  return 'the gzip data is damaged.';
-}
-
 /** The text of a trace, gzip'd or plain. */
 export function traceText(name: string, bytes: Uint8Array): string {
-  let plain = bytes;
-  if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
-    try {
-      plain = gunzipSync(bytes, { maxOutputLength: LARGEST_TRACE_BYTES });
-    } catch (error) {
-      throw new LabError(name, zlibProblem(error), 'Copy the recording again, or record a shorter stretch.');
-    }
-  } else if (bytes.length > LARGEST_TRACE_BYTES) {
-    throw new LabError(
-      name,
-      `it is larger than ${LARGEST_TRACE_BYTES / 1024 / 1024} MiB.`,
-      'Record a shorter stretch.',
-    );
-  }
+  const plain = inflatedBounded(name, bytes, { limit: LARGEST_RECORDING_BYTES, remedy: 'Record a shorter stretch.' });
   if (plain.subarray(0, 4096).includes(0)) {
     throw new LabError(
       name,

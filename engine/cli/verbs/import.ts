@@ -1,11 +1,12 @@
 /** `lab import`: a recording becomes a lab that replays it under each scheme, a job file of fio one that makes the same I/O. */
-import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { looksLikeFioJobs, parseFioJobs } from '../../formats/fioJob.ts';
+import { readBounded } from '../../lab/boundedFile.ts';
 import { writeLabFile, type LabFile } from '../../lab/container.ts';
 import { labOfFioJobs } from '../../lab/importFioJob.ts';
 import { labOfRecording } from '../../lab/importRecording.ts';
-import { LabError } from '../../time/labError.ts';
+import { LARGEST_RECORDING_BYTES } from '../../lab/recordingFiles.ts';
+import { readRunJsonText } from '../recordedFiles.ts';
 import { EXIT, print, printJson, type ExitStatus } from '../output.ts';
 
 interface ImportOptions {
@@ -15,16 +16,13 @@ interface ImportOptions {
 }
 
 export async function importVerb(path: string, options: ImportOptions): Promise<ExitStatus> {
-  const bytes = await readFile(path).catch(() => {
-    throw new LabError(
-      path,
-      'the file cannot be read.',
-      'Name the text of a kernel trace, plain or gzip, or a job file of fio.',
-    );
+  const bytes = await readBounded(path, {
+    limit: LARGEST_RECORDING_BYTES,
+    remedy: 'Name the text of a kernel trace, plain or gzip, or a job file of fio.',
   });
-  const text = bytes.subarray(0, 65_536).toString('utf8');
+  const text = decodeText(bytes.subarray(0, 65_536));
   if (looksLikeFioJobs(text)) {
-    const { file, notes } = labOfFioJobs(parseFioJobs(bytes.toString('utf8'), path), path);
+    const { file, notes } = labOfFioJobs(parseFioJobs(decodeText(bytes), path), path);
     return finish(file, notes, options);
   }
   return finish(labOfRecording({ name: path, trace: bytes, runJson: await readRunJson(path, options) }), [], options);
@@ -32,13 +30,11 @@ export async function importVerb(path: string, options: ImportOptions): Promise<
 
 async function readRunJson(path: string, options: ImportOptions): Promise<string> {
   const runJsonPath = options.runJson ?? join(dirname(path), 'run.json');
-  return readFile(runJsonPath, 'utf8').catch(() => {
-    throw new LabError(
-      runJsonPath,
-      'this file says what kernel was recorded, and it cannot be read.',
-      'Name it with --run-json.',
-    );
-  });
+  return readRunJsonText(runJsonPath, 'name it with --run-json.');
+}
+
+function decodeText(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
 }
 
 async function finish(file: LabFile, notes: readonly string[], options: ImportOptions): Promise<ExitStatus> {

@@ -1,7 +1,11 @@
 /** `lab reproduce`: a published measurement, rerun on the emulator and printed beside its reference, point by point. */
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PUBLISHED_CURVES, readReferenceFile, type ReferenceFile } from '../../conformance/reproduce/referenceFile.ts';
+import {
+  LARGEST_REFERENCE_FILE,
+  PUBLISHED_CURVES,
+  readReferenceFile,
+  type ReferenceFile,
+} from '../../conformance/reproduce/referenceFile.ts';
 import {
   closingLine,
   conditionsLine,
@@ -10,7 +14,7 @@ import {
   type Reproduction,
 } from '../../conformance/reproduce/report.ts';
 import { reproduce } from '../../conformance/reproduce/reproduce.ts';
-import { LabError } from '../../time/labError.ts';
+import { readBoundedText } from '../../lab/boundedFile.ts';
 import { EXIT, print, printJson, type ExitStatus } from '../output.ts';
 
 export interface ReproduceVerbOptions {
@@ -42,8 +46,9 @@ export async function reproduceVerb(name: string, options: ReproduceVerbOptions)
 }
 
 async function openReference(path: string): Promise<ReferenceFile> {
-  const text = await readFile(path, 'utf8').catch(() => {
-    throw new LabError(path, 'the file of curves cannot be read.', 'Name a JSON file with published curves.');
+  const text = await readBoundedText(path, {
+    limit: LARGEST_REFERENCE_FILE,
+    remedy: 'Name a JSON file with published curves.',
   });
   return readReferenceFile(path, text);
 }

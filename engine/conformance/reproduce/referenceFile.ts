@@ -114,10 +114,11 @@ export interface ReferenceFile {
 /** The curves that we ship. */
 export const PUBLISHED_CURVES: ReferenceFile = { name: 'published curves', value: publishedCurves };
 
-const LARGEST_FILE = 8 * 1024 * 1024;
+/** Bytes. */
+export const LARGEST_REFERENCE_FILE = 8 * 1024 * 1024;
 
 export function readReferenceFile(name: string, text: string): ReferenceFile {
-  const value = parseHostileJson(text, name, LARGEST_FILE);
+  const value = parseHostileJson(text, name, LARGEST_REFERENCE_FILE);
   if (value === null || typeof value !== 'object' || Array.isArray(value)) {
     throw new LabError(name, 'this is no file of curves.', 'It is one JSON object with a key for each measurement.');
   }
