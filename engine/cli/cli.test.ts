@@ -402,7 +402,7 @@ describe('lab conform', () => {
         await writeFile(join(place, file), await readFile(join(calls, file)));
       }
       const { status, stderr } = await lab('conform', 'linux-api', join(place, 'DMA.env.jsonl.gz'));
-      expect(stderr).toContain(`${missing}: this file says`);
+      expect(stderr).toContain(`${missing}: there is no such file. It says`);
       expect(status).toBe(2);
     });
   });
