@@ -5,6 +5,8 @@
 import { LabError } from '../time/labError.ts';
 import { LIMITS } from './limits.ts';
 
+/** Names may be as long as the text; nobody reads such a place. */
+const LONGEST_PLACE = 400;
 const REFUSED_KEYS = new Set(['__proto__', 'constructor', 'prototype']);
 
 export function parseHostileJson(text: string, where: string, maxBytes: number = LIMITS.documentBytes): unknown {
@@ -40,15 +42,22 @@ export function refuseHostile(value: unknown, where: string): void {
     if (top.value === null || typeof top.value !== 'object') continue;
     if (top.depth >= LIMITS.depth)
       throw new LabError(
-        `${where}: ${top.path}`,
+        place(where, top.path),
         `it is nested deeper than ${LIMITS.depth} levels.`,
         'No part of a lab is that deep.',
       );
-    for (const [key, member] of Object.entries(top.value)) {
+    const members = Object.entries(top.value);
+    if (members.length > LIMITS.values)
+      throw new LabError(place(where, top.path), `it holds more than ${LIMITS.values} values.`, 'Shorten it.');
+    for (const [key, member] of members) {
       if (REFUSED_KEYS.has(key))
-        throw new LabError(`${where}: ${top.path}`, `the name "${key}" is not allowed.`, 'Remove it.');
+        throw new LabError(place(where, top.path), `the name "${key}" is not allowed.`, 'Remove it.');
       const path = Array.isArray(top.value) ? `${top.path}[${key}]` : top.path === '' ? key : `${top.path}.${key}`;
       stack.push({ value: member, depth: top.depth + 1, path });
     }
   }
+}
+
+function place(where: string, path: string): string {
+  return path === '' ? where : `${where}: ${path.slice(0, LONGEST_PLACE)}`;
 }

@@ -13,7 +13,7 @@ import {
   type JudgedSeries,
   type Reproduction,
 } from '../../conformance/reproduce/report.ts';
-import { reproduce } from '../../conformance/reproduce/reproduce.ts';
+import { prepareReproduction } from '../../conformance/reproduce/reproduce.ts';
 import { readBoundedText } from '../../lab/boundedFile.ts';
 import { EXIT, print, printJson, type ExitStatus } from '../output.ts';
 
@@ -26,13 +26,14 @@ export interface ReproduceVerbOptions {
 
 export async function reproduceVerb(name: string, options: ReproduceVerbOptions): Promise<ExitStatus> {
   const file = options.reference === undefined ? PUBLISHED_CURVES : await openReference(options.reference);
+  const run = await prepareReproduction(name, file, options.system ?? null);
   if (options.out !== undefined) await prepareOut(options.out);
   const watched = process.stderr.isTTY;
   const onSeries = (series: JudgedSeries): void => {
     if (!options.json) for (const line of seriesLines(series)) print(line);
   };
-  const result = await reproduce(name, file, options.system ?? null, onSeries, (run) => {
-    if (watched) process.stderr.write(`${name}: ${run}\n`);
+  const result = run(onSeries, (machine) => {
+    if (watched) process.stderr.write(`${name}: ${machine}\n`);
   });
   const written = options.out === undefined ? [] : await draw(options.out, result);
   if (options.json) printJson({ ...result, files: written });
@@ -61,7 +62,7 @@ async function prepareOut(folder: string): Promise<void> {
 /** Both curves of each series, and all points as a table. */
 async function draw(folder: string, result: Reproduction): Promise<string[]> {
   const { atomicWrite } = await import('../../lab/atomicWrite.ts');
-  const { chartFileName, reproductionCsv, reproductionSvg } =
+  const { chartFileNames, reproductionCsv, reproductionSvg } =
     await import('../../conformance/reproduce/reproductionFiles.ts');
   const written: string[] = [];
   const write = async (name: string, content: string): Promise<void> => {
@@ -69,7 +70,8 @@ async function draw(folder: string, result: Reproduction): Promise<string[]> {
     written.push(name);
   };
   await write(`${result.name}.csv`, reproductionCsv(result));
-  for (const series of result.series)
-    await write(chartFileName(series), await reproductionSvg(series, closingLine(result)));
+  const names = chartFileNames(result.series);
+  for (const [index, series] of result.series.entries())
+    await write(names[index]!, await reproductionSvg(series, closingLine(result)));
   return written;
 }

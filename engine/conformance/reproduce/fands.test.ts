@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { fandsSeries, reproduceFands } from './fands.ts';
+import { fandsSeries } from './fands.ts';
 import { FandsMachine, type ReceiveFigures, type ReceiveMode } from './fandsMachine.ts';
+import { fandsReference, readReferenceFile } from './referenceFile.ts';
 import { judgeSeries, reproduction } from './report.ts';
 
 function figures(flows: number, ring: number, mode: ReceiveMode): ReceiveFigures {
@@ -124,9 +125,7 @@ describe('what is compared of F&S', () => {
   });
 
   it('refuses rings that the adapter cannot have', () => {
-    const ask = (): void => {
-      reproduceFands({ ring: { x: [65_536] } }, { system: null, onSeries: () => undefined });
-    };
-    expect(ask).toThrow(/8192 packets at most/);
+    const file = readReferenceFile('a.json', '{"fands_sosp24":{"ring":{"x":[256,65536]}}}');
+    expect(() => fandsReference(file)).toThrow(/fands_sosp24\.ring\.x\[1\]: .* 8192 packets at most/);
   });
 });

@@ -17,7 +17,6 @@
  * hold back and not the IOMMU, are slower with it by what mapping takes.
  * Unexplained: why a walk takes four times what pcie-bench's curves say (both presets are shipped).
  */
-import { LabError } from '../../time/labError.ts';
 import { FANDS_PARAMETERS, FandsMachine, type ReceiveFigures, type ReceiveMode } from './fandsMachine.ts';
 import type { FandsReference } from './referenceFile.ts';
 import type { ReproducedSeries } from './report.ts';
@@ -43,16 +42,8 @@ const MOST_TABLES = '<0.06';
 type Measure = (flows: number, ring: number, mode: ReceiveMode) => ReceiveFigures;
 
 export function reproduceFands(reference: FandsReference, options: ReproduceOptions): void {
-  const { flowsOtherwise, ringOtherwise, largestRing } = FANDS_PARAMETERS;
+  const { flowsOtherwise, ringOtherwise } = FANDS_PARAMETERS;
   const { flows, ring } = reference;
-  for (const packets of ring?.x ?? []) {
-    if (packets <= largestRing) continue;
-    throw new LabError(
-      `fands_sosp24.ring.x: ${String(packets)}`,
-      `the adapter's rings have ${String(largestRing)} packets at most.`,
-      'Leave the point out of the file.',
-    );
-  }
   const measure = measureOnce(options);
   const sweep = (name: string, columns: Columns | undefined, at: (x: number, mode: ReceiveMode) => ReceiveFigures) => {
     if (columns === undefined || (options.system !== null && !name.startsWith(options.system))) return;

@@ -5,8 +5,14 @@
  */
 import { RandomStream } from '../../time/random.ts';
 import { LabError } from '../../time/labError.ts';
-import { PcieBenchHost } from './pcieBenchHost.ts';
-import type { MeasuredFit, PcieBenchReference, PcieBenchSystem } from './referenceFile.ts';
+import { fitProblem, PcieBenchHost } from './pcieBenchHost.ts';
+import {
+  pcieBenchReference,
+  placeText,
+  type MeasuredFit,
+  type PcieBenchSystem,
+  type ReferenceFile,
+} from './referenceFile.ts';
 import type { ReproducedSeries } from './report.ts';
 import type { ReproduceOptions } from './reproduce.ts';
 
@@ -55,13 +61,29 @@ const MEASURED = 24_000;
 /** Systems with a quirk that is not modelled, by the beginning of their names. */
 const QUIRKS = /^SNB\b/i;
 
-export function reproducePcieBench(reference: PcieBenchReference, options: ReproduceOptions): void {
-  for (const [system, curves] of Object.entries(reference.systems)) {
-    if (options.system !== null && !system.startsWith(options.system)) continue;
-    const fit = reference.fit[system];
-    if (fit === undefined) {
-      throw new LabError(`pcie_bench.fit.${system}`, 'this system has curves and no fit.', 'Give b, m and K for it.');
-    }
+/** A system with its curves, and the figures of its host. */
+export interface MeasuredSystem {
+  readonly name: string;
+  readonly fit: MeasuredFit;
+  readonly curves: PcieBenchSystem;
+}
+
+/** The systems of a file whose names begin so (null: all). One that no host can be set up for is refused. */
+export function pcieBenchSystems(file: ReferenceFile, prefix: string | null): MeasuredSystem[] {
+  const { systems, fit: fits } = pcieBenchReference(file);
+  return Object.entries(systems).flatMap(([name, curves]) => {
+    if (prefix !== null && !name.startsWith(prefix)) return [];
+    const place = placeText(file, ['pcie_bench', 'fit', name]);
+    const fit = Object.hasOwn(fits, name) ? fits[name] : undefined;
+    if (fit === undefined) throw new LabError(place, 'this system has curves and no fit.', 'Give b, m and K for it.');
+    const problem = fitProblem(fit);
+    if (problem !== null) throw new LabError(`${place}.b`, problem.problem, problem.remedy);
+    return [{ name, fit, curves }];
+  });
+}
+
+export function reproducePcieBench(systems: readonly MeasuredSystem[], options: ReproduceOptions): void {
+  for (const { name: system, fit, curves } of systems) {
     for (const name of CURVE_NAMES) {
       const series = measureCurve(system, fit, CURVES[name], curves[name] ?? []);
       if (series.points.length > 0) options.onSeries(series);

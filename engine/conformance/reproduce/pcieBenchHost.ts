@@ -13,7 +13,7 @@ import { kernelProfile } from '../../dma/kernels/profiles.ts';
 import { Iommu } from '../../iommu/iommu.ts';
 import { FREE_IOMMU_COSTS } from '../../iommu/freeCosts.ts';
 import type { HardwareParameter } from '../../lab/hardwarePresets.ts';
-import { measuredPreset } from '../../lab/measuredPreset.ts';
+import { measuredPreset, type MeasuredCurve } from '../../lab/measuredPreset.ts';
 import { resolveCosts } from '../../lab/presets.ts';
 import { PAGE_SIZE, physAddr } from '../../memory/addresses.ts';
 import { FrameAllocator } from '../../memory/frameAllocator.ts';
@@ -45,14 +45,15 @@ export class PcieBenchHost {
   private busPages = new Float64Array(0);
 
   constructor(fit: MeasuredFit) {
-    const measured = measuredPreset({ entries: fit.K, missNs: fit.m, baseNs: fit.b });
+    const measured = measuredPreset(curveOf(fit));
     const memory = new PhysicalMemory(MEMORY_BYTES);
     const frames = new FrameAllocator(memory, 1, MEMORY_BYTES / PAGE_SIZE - 1);
     const counters = new Counters();
     const events = new EventQueue();
     const { walk, orderedCompletions } = classOf(fit.K).parameters;
     const memoryPort = new MemoryPort({
-      walk: nanoseconds(walk.value),
+      // A walk that takes less altogether is out of the way of the data behind it sooner.
+      walk: nanoseconds(Math.min(walk.value, fit.m)),
       dataRead: nanoseconds(parameters.dataRead.value),
       dataReadPerLine: nanoseconds(parameters.dataReadPerLine.value),
     });
@@ -176,6 +177,21 @@ export class PcieBenchHost {
       return busPages[Math.floor(offset / PAGE_SIZE)]! + (offset % PAGE_SIZE);
     };
   }
+}
+
+/** Why no host can have these figures; null: one can. */
+export function fitProblem(fit: MeasuredFit): LabError | null {
+  try {
+    memoryBehindPort(figure(measuredPreset(curveOf(fit)).costs.memoryRead), fit.b);
+    return null;
+  } catch (error) {
+    if (error instanceof LabError) return error;
+    throw error;
+  }
+}
+
+function curveOf({ K, m, b }: MeasuredFit): MeasuredCurve {
+  return { entries: K, missNs: m, baseNs: b };
 }
 
 function classOf(entries: number) {

@@ -1,26 +1,43 @@
 /**
  * The file of published curves that `lab reproduce` reads: one JSON object with one key a measurement. A file may hold other
- * systems, other points and other keys than ours; a reproduction needs only its own key. Input may be hostile: sizes are bounded.
+ * systems, other points and other keys than ours; a reproduction needs only its own key. Input may be hostile: sizes are bounded,
+ * names are text that a terminal can show, and what cannot be run is refused here, by its place in the file, before anything runs.
  * Leaves out: keys that no reproduction uses, which are ignored.
  */
 import { z } from 'zod';
+import fandsPreset from '../../../fixtures/presets/hardware/fands.json' with { type: 'json' };
 import publishedCurves from '../../../fixtures/reference/published-curves.json' with { type: 'json' };
+import { pathText } from '../../lab/documentPath.ts';
 import { parseHostileJson } from '../../lab/hostileJson.ts';
 import { LabError } from '../../time/labError.ts';
+import { isMessage } from './messageNames.ts';
 import { isBound } from './report.ts';
 
 const MOST_POINTS = 4096;
 const MOST_SYSTEMS = 256;
 const LARGEST_WINDOW = 2 ** 36;
+const LONGEST_SHOWN = 100;
+const LARGEST_RING = fandsPreset.parameters.largestRing.value;
 
-const figure = z.number().min(0).max(1e15);
-const systemName = z.string().min(1).max(100);
+/** Errors are shares of a reference: nothing may be so near to zero that a share of it is no number. */
+const SMALLEST_FIGURE = 1e-9;
+
+const figure = z
+  .number()
+  .min(0)
+  .max(1e15)
+  .refine((value) => value === 0 || value >= SMALLEST_FIGURE, `must be 0 or at least ${String(SMALLEST_FIGURE)}`);
+const systemName = z
+  .string()
+  .min(1)
+  .max(100)
+  .regex(/^[^\p{Cc}\p{Cf}]*$/u, 'a name holds characters that cannot be shown');
 
 /** [window in bytes, mean, median]; only the second column is compared. */
 const curve = z
   .array(z.tuple([z.number().int().min(64).max(LARGEST_WINDOW), figure]).rest(figure))
   .min(1)
-  .max(MOST_POINTS);
+  .max(MOST_POINTS, 'too many points');
 
 const pcieBench = z.object({
   systems: z
@@ -48,7 +65,7 @@ const pcieBench = z.object({
 });
 
 /** Columns of equal length, by x. */
-const column = z.array(figure).min(1).max(MOST_POINTS);
+const column = z.array(figure).min(1).max(MOST_POINTS, 'too many points');
 
 function columns<Shape extends z.ZodRawShape>(shape: Shape) {
   return z.object(shape).refine((value) => {
@@ -70,24 +87,50 @@ const missColumns = {
 const fands = z.object({
   flows: columns({ x: z.array(z.number().int().min(1).max(1024)).min(1).max(MOST_POINTS), ...missColumns }).optional(),
   ring: columns({
-    x: z.array(z.number().int().min(64).max(65_536)).min(1).max(MOST_POINTS),
+    x: z
+      .array(
+        z
+          .number()
+          .int()
+          .min(64)
+          .max(LARGEST_RING, `the adapter's rings have ${String(LARGEST_RING)} packets at most`),
+      )
+      .min(1)
+      .max(MOST_POINTS),
     ...missColumns,
   }).optional(),
 });
 
 const nvmeModes = z.object({
   optane_t_io_uring_kiops: z
-    .object({ strict: figure, lazy: figure.optional(), pt: figure.optional(), premapped_any: figure.optional() })
+    .object({
+      strict: figure.min(SMALLEST_FIGURE, 'is what others are compared with, and must not be 0'),
+      lazy: figure.optional(),
+      pt: figure.optional(),
+      premapped_any: figure.optional(),
+    })
     .optional(),
   nvme_qd128x4_4k_randread_iops: z
     .object({ strict: figure.optional(), lazy: figure.optional(), pt: figure.optional() })
     .optional(),
 });
 
-const bound = z.string().max(32).refine(isBound, 'neither a number nor a bound such as ">220000"');
+const NO_FIGURE = 'neither a number nor a bound such as ">220000"';
+const bound = z.string().max(32, NO_FIGURE).refine(isBound, NO_FIGURE);
 
 const pageFaults = z.object({
-  npf_asplos17_us: z.record(z.string().max(64), z.union([figure, bound])).optional(),
+  npf_asplos17_us: z
+    .record(
+      z
+        .string()
+        .refine(
+          isMessage,
+          'names no message that can be run, such as "64KiB", "ats_pri_one_page_64KiB" or "1MiB_batch_16"',
+        ),
+      z.union([figure, bound], NO_FIGURE),
+    )
+    .refine((points) => Object.keys(points).length <= MOST_POINTS, 'too many points')
+    .optional(),
   kunpeng920_sva_stall_us_per_fault_derived: figure.optional(),
 });
 
@@ -152,6 +195,18 @@ function partOf<Schema extends z.ZodType>(file: ReferenceFile, key: string, sche
   const parsed = schema.safeParse(file.value[key]);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  const path = [key, ...(issue?.path ?? [])].join('.');
-  throw new LabError(`${file.name}: ${path}`, `${issue?.message ?? 'not as expected'}.`, 'Repair the value.');
+  const path = placeText(file, [key, ...(issue?.path ?? [])]);
+  const problem = issue?.code === 'invalid_key' ? issue.issues[0]?.message : issue?.message;
+  throw new LabError(path, `${problem ?? 'not as expected'}.`, 'Repair the value.');
+}
+
+/** A place in the file for a message, which a stranger's name must not make endless or unreadable. */
+export function placeText(file: ReferenceFile, path: readonly PropertyKey[]): string {
+  const steps = path.map((step) => (typeof step === 'string' ? shown(step) : step));
+  return `${file.name}: ${pathText(file.value, steps)}`;
+}
+
+function shown(name: string): string {
+  const plain = name.replace(/[\p{Cc}\p{Cf}]/gu, '?');
+  return plain.length > LONGEST_SHOWN ? `${plain.slice(0, LONGEST_SHOWN)}...` : plain;
 }

@@ -54,7 +54,8 @@ const BOUND = /^([<>])\s*(\d+(?:\.\d+)?(?:e[+-]?\d+)?)$/i;
 
 /** Whether a text is a bound that `pointError` can check. */
 export function isBound(text: string): boolean {
-  return BOUND.test(text);
+  const bound = BOUND.exec(text);
+  return bound !== null && Number.isFinite(Number(bound[2]));
 }
 
 export function pointError({ model, reference }: ReproducedPoint): number {

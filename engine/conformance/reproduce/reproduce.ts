@@ -8,7 +8,6 @@ import {
   fandsReference,
   nvmeModesReference,
   pageFaultsReference,
-  pcieBenchReference,
   smmuScalingReference,
   type ReferenceFile,
 } from './referenceFile.ts';
@@ -23,71 +22,87 @@ export interface ReproduceOptions {
   readonly onProgress?: (run: string) => void;
 }
 
-type Rerun = (file: ReferenceFile, options: ReproduceOptions) => void;
+type Rerun = (options: ReproduceOptions) => void;
 
-const RERUNS: Readonly<Record<string, () => Promise<Rerun>>> = {
-  'pcie-bench': async () => {
-    const { reproducePcieBench } = await import('./pcieBench.ts');
-    return (file, options) => {
-      reproducePcieBench(pcieBenchReference(file), options);
+/** Reads what a measurement needs of a file, and all that can be wrong with it; what it gives runs. */
+type Prepare = (file: ReferenceFile, system: string | null) => Promise<Rerun>;
+
+const MEASUREMENTS: Readonly<Record<string, Prepare>> = {
+  'pcie-bench': async (file, system) => {
+    const { pcieBenchSystems, reproducePcieBench } = await import('./pcieBench.ts');
+    const systems = pcieBenchSystems(file, system);
+    return (options) => {
+      reproducePcieBench(systems, options);
     };
   },
-  fands: async () => {
+  fands: async (file) => {
     const { reproduceFands } = await import('./fands.ts');
-    return (file, options) => {
-      reproduceFands(fandsReference(file), options);
+    const reference = fandsReference(file);
+    return (options) => {
+      reproduceFands(reference, options);
     };
   },
-  'nvme-modes': async () => {
+  'nvme-modes': async (file) => {
     const { reproduceNvmeModes } = await import('./nvmeModes.ts');
-    return (file, options) => {
-      reproduceNvmeModes(nvmeModesReference(file), options);
+    const reference = nvmeModesReference(file);
+    return (options) => {
+      reproduceNvmeModes(reference, options);
     };
   },
-  'odp-faults': async () => {
+  'odp-faults': async (file) => {
     const { reproduceOdpFaults } = await import('./odpFaults.ts');
-    return (file, options) => {
-      reproduceOdpFaults(pageFaultsReference(file), options);
+    const reference = pageFaultsReference(file);
+    return (options) => {
+      reproduceOdpFaults(reference, options);
     };
   },
-  'smmu-scaling': async () => {
+  'smmu-scaling': async (file) => {
     const { reproduceSmmuScaling } = await import('./smmuScaling.ts');
-    return (file, options) => {
-      reproduceSmmuScaling(smmuScalingReference(file), options);
+    const reference = smmuScalingReference(file);
+    return (options) => {
+      reproduceSmmuScaling(reference, options);
     };
   },
 };
 
-const REPRODUCTION_NAMES: readonly string[] = Object.keys(RERUNS);
+export const REPRODUCTION_NAMES: readonly string[] = Object.keys(MEASUREMENTS);
 
-export async function reproduce(
+/** A measurement whose file is read and found sound; nothing has run yet. */
+export type PreparedReproduction = (
+  onSeries: (series: JudgedSeries) => void,
+  onProgress?: (run: string) => void,
+) => Reproduction;
+
+export async function prepareReproduction(
   name: string,
   file: ReferenceFile,
   system: string | null,
-  onSeries: (series: JudgedSeries) => void,
-  onProgress: (run: string) => void = () => undefined,
-): Promise<Reproduction> {
-  const load = Object.hasOwn(RERUNS, name) ? RERUNS[name] : undefined;
-  if (load === undefined) {
+): Promise<PreparedReproduction> {
+  const prepare = Object.hasOwn(MEASUREMENTS, name) ? MEASUREMENTS[name] : undefined;
+  if (prepare === undefined) {
     throw new LabError(name, 'there is no such measurement.', suggestNames(name, REPRODUCTION_NAMES));
   }
-  const rerun = await load();
-  const judged: JudgedSeries[] = [];
-  rerun(file, {
-    system,
-    onProgress,
-    onSeries: (series) => {
-      const one = judgeSeries(series);
-      judged.push(one);
-      onSeries(one);
-    },
-  });
-  if (judged.length === 0) {
-    throw new LabError(
-      system === null ? file.name : `--system ${system}`,
-      'nothing of this measurement is there to compare with.',
-      system === null ? 'Name a file that has points of it.' : 'Name the beginning of a system of the reference file.',
-    );
-  }
-  return reproduction(name, judged);
+  const rerun = await prepare(file, system);
+  return (onSeries, onProgress = () => undefined) => {
+    const judged: JudgedSeries[] = [];
+    rerun({
+      system,
+      onProgress,
+      onSeries: (series) => {
+        const one = judgeSeries(series);
+        judged.push(one);
+        onSeries(one);
+      },
+    });
+    if (judged.length === 0) {
+      throw new LabError(
+        system === null ? file.name : `--system ${system}`,
+        'nothing of this measurement is there to compare with.',
+        system === null
+          ? 'Name a file that has points of it.'
+          : 'Name the beginning of a system of the reference file.',
+      );
+    }
+    return reproduction(name, judged);
+  };
 }

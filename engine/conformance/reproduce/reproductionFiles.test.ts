@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { chartFileName, reproductionCsv, reproductionSvg } from './reproductionFiles.ts';
+import { chartFileNames, reproductionCsv, reproductionSvg } from './reproductionFiles.ts';
 import { judgeSeries, reproduction } from './report.ts';
 
 const SERIES = judgeSeries({
@@ -15,7 +15,16 @@ const SERIES = judgeSeries({
 
 describe('files of a reproduction', () => {
   it('have names without anything that a path could mean', () => {
-    expect(chartFileName(SERIES)).toBe('host-E5-v2-lat.svg');
+    expect(chartFileNames([SERIES])).toEqual(['host-E5-v2-lat.svg']);
+  });
+
+  it('have a name each, whatever their systems are called, and the same ones again', () => {
+    const names = ['a b', 'a-b', 'A B', 'a-b-2', '..', '', 'α', 'a b'];
+    const files = chartFileNames(names.map((name) => ({ ...SERIES, name })));
+    expect(new Set(files.map((file) => file.toLowerCase())).size).toBe(names.length);
+    expect(files.every((file) => /^[A-Za-z0-9][A-Za-z0-9.-]*\.svg$/.test(file))).toBe(true);
+    expect(files[0]).toBe('a-b.svg');
+    expect(chartFileNames(names.map((name) => ({ ...SERIES, name })))).toEqual(files);
   });
 
   it('hold every point, quoted as CSV asks', () => {

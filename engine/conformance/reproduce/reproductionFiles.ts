@@ -68,7 +68,17 @@ export function reproductionCsv({ series }: Reproduction): string {
   return csv(['series,x,model,reference,unit,error,counted', ...lines]);
 }
 
-/** A file name from a series' name. */
-export function chartFileName(series: JudgedSeries): string {
-  return `${series.name.replace(/[^A-Za-z0-9.-]+/g, '-').replace(/^[-.]+|-+$/g, '')}.svg`;
+/**
+ * A file name for each series, from its name. Where two would be the same (which file systems that do not tell capitals apart decide,
+ * too), the later ones are numbered, so that none is written over another; the same series get the same names.
+ */
+export function chartFileNames(series: readonly JudgedSeries[]): string[] {
+  const taken = new Set<string>();
+  return series.map(({ name }) => {
+    const plain = name.replace(/[^A-Za-z0-9.-]+/g, '-').replace(/^[-.]+|-+$/g, '') || 'series';
+    let free = plain;
+    for (let number = 2; taken.has(free.toLowerCase()); number += 1) free = `${plain}-${String(number)}`;
+    taken.add(free.toLowerCase());
+    return `${free}.svg`;
+  });
 }
