@@ -87,6 +87,27 @@ describe('time of a translation', () => {
     expect(counters.get('tableReads')).toBe(reads);
   });
 
+  test('a walk that begins at a table which another one is about to read of waits for that read', () => {
+    const { tables, iommu } = machine();
+    for (const page of [100, 101, 102, 700]) tables.leaf(page, 0, 7 + page, 3);
+    const cold = 2 * 75 + 2 + 2 + 150 + 4 * 75;
+    // pages 100 to 102 share the leaf table, 700 the table above it: the last reads of all four go side by side
+    expect([100, 101, 700].map((page) => latencyNs(iommu, page, 0))).toEqual([cold, cold, cold]);
+    // the leaf table is known after 529 ns, and this walk is ready to read it after 554
+    expect(latencyNs(iommu, 102, 400)).toBe(229);
+  });
+
+  test('an access waits for the entry of its device that is on its way', () => {
+    const { tables, iommu } = machine();
+    tables.leaf(100, 0, 7, 1);
+    latencyNs(iommu, 100, 0, true);
+    iommu.iotlb.invalidateAll();
+    expect(iommu.contextCache.readyAtOf(DEVICE, -1)).toBe(nanoseconds(150));
+    expect(iommu.contextCache.readyAtOf(DEVICE + 1, -1)).toBe(-1);
+    iommu.pagingCache.invalidateAll();
+    expect(latencyNs(iommu, 100, 100)).toBe(50 + 2 + 2 + 150 + 4 * 75);
+  });
+
   test('walks run in parallel up to the number of walkers; the next one waits', () => {
     const { tables, iommu } = machine(2);
     for (let page = 0; page < 4; page += 1) tables.leaf(page, 0, 7 + page, 3);

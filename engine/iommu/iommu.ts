@@ -1,8 +1,9 @@
 /**
  * The IOMMU: for every access of a device or one of its processes the device's entry, the IOTLB, the paging-structure caches and the page
  * walk through one stage or two, with the time that each takes (VT-d specification 3 and 6; the other vendors differ in what software
- * writes). Several walkers work in parallel; a lookup that finds a walk of its page under way waits for that walk. What a translation *is*
- * comes from walk/ and the bits in memory; this file says what was cached and how long it took.
+ * writes). Several walkers work in parallel; a lookup that finds a walk of its page under way waits for that walk, one that finds a table or a
+ * device's entry on its way waits for that. What a translation *is* comes from walk/ and the bits in memory; this file says what was cached
+ * and when it is there.
  * Leaves out: interrupt remapping; how often a second stage's paging-structure caches are hit is not counted.
  */
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
@@ -34,6 +35,7 @@ import type { QueueContention } from './smmu/queueContention.ts';
 import type { TableWrites } from './tables/tableWrites.ts';
 import { StageWalkers } from './walk/stageWalkers.ts';
 import { UNKNOWN_TABLE, type Walker } from './walk/walker.ts';
+import { WalkTiming, type WalkCosts } from './walk/walkTiming.ts';
 
 export interface IommuGeometry {
   readonly iotlb: IotlbGeometry;
@@ -49,15 +51,11 @@ export interface IommuGeometry {
 }
 
 /** All in picoseconds; defaults and their sources are cost presets. */
-export interface IommuCosts extends InvalidationCosts {
+export interface IommuCosts extends InvalidationCosts, WalkCosts {
   /** An IOTLB lookup, hit or miss. */
   readonly iotlbHit: Picoseconds;
   readonly contextCacheHit: Picoseconds;
   readonly pagingCacheLookup: Picoseconds;
-  /** One read of a page-table, root or context entry. */
-  readonly tableRead: Picoseconds;
-  /** Arbitration, queueing and fill of one walk. */
-  readonly walkOverhead: Picoseconds;
 }
 
 export interface IommuOptions {
@@ -132,11 +130,9 @@ export class Iommu implements Translator, AtsTranslator {
   private readonly contextWalkers: Walker[];
   private readonly context: DeviceContextReader;
   private readonly faults: FaultRecorder;
-  private readonly walkerFreeAt: Float64Array;
   private readonly cachingMode: boolean;
   private readonly memory: PhysicalMemory;
-  private readonly memoryPort: MemoryPort | null;
-  private readonly tableReadTiming: TableReadTiming | null;
+  private readonly timing: WalkTiming;
   private rootPage = -1;
   private answersRequest = false;
 
@@ -161,15 +157,15 @@ export class Iommu implements Translator, AtsTranslator {
     this.walkers = new StageWalkers(memory);
     this.contextWalkers = new Array<Walker>(geometry.contextCacheEntries).fill(this.walkers.of(this.context));
     this.faults = new FaultRecorder(options.name, counters, options.log, names);
-    this.walkerFreeAt = new Float64Array(geometry.walkers);
-    this.memoryPort = options.memoryPort ?? null;
-    this.tableReadTiming = options.tableReadTiming ?? null;
+    const { memoryPort = null, tableReadTiming = null } = options;
+    this.timing = new WalkTiming(costs, geometry.walkers, this.pagingCache, memoryPort, tableReadTiming);
     this.cachingMode = this.vendor === 'vtd' && options.cachingMode === true;
   }
 
   /** For whoever looks into it (look/): from there nothing may be changed. */
   get inside(): IommuInside {
-    const { memory, context, rootPage, walkerFreeAt, tableReadTiming } = this;
+    const { memory, context, rootPage } = this;
+    const { walkerFreeAt, tableReadTiming } = this.timing;
     return { memory, context, rootPage, walkerFreeAt, tableReadTiming };
   }
 
@@ -199,6 +195,7 @@ export class Iommu implements Translator, AtsTranslator {
     let time: number = at + costs.contextCacheHit;
     if (contextCache.find(sourceId, pasid)) {
       values[COUNTER.contextCacheHits]! += accesses;
+      if (contextCache.readyAt > time) time = contextCache.readyAt;
     } else {
       const known = this.context.read(this.rootPage, sourceId, pasid);
       values[COUNTER.contextCacheMisses]! += 1;
@@ -209,7 +206,7 @@ export class Iommu implements Translator, AtsTranslator {
         this.readyAt = picoseconds(time);
         return this.refuseDevice(sourceId, iovaPage, write, this.context.fault, 0);
       }
-      this.keepContext(sourceId, pasid);
+      this.keepContext(sourceId, pasid, time);
     }
     const { flags } = contextCache;
     const wanted = write ? WRITE : READ;
@@ -269,7 +266,7 @@ export class Iommu implements Translator, AtsTranslator {
     const wanted = write ? WRITE : READ;
     if (!contextCache.find(sourceId, NO_PASID)) {
       if (!this.context.read(this.rootPage, sourceId, NO_PASID)) return false;
-      this.keepContext(sourceId, NO_PASID);
+      this.keepContext(sourceId, NO_PASID, 0);
     }
     const { flags } = contextCache;
     if ((flags & wanted) === 0) return false;
@@ -278,9 +275,10 @@ export class Iommu implements Translator, AtsTranslator {
       return true;
     }
     const { owner } = contextCache;
-    if (iotlb.find(owner, iovaPage) && ((iotlb.permissions & wanted) !== 0 || (flags & NOTES_WRITES) === 0)) {
+    if (iotlb.find(owner, iovaPage)) {
       this.physPage = iotlb.physPage;
-      return (iotlb.permissions & wanted) !== 0;
+      if ((iotlb.permissions & wanted) !== 0) return true;
+      if ((flags & NOTES_WRITES) === 0) return false;
     }
     const walker = this.walkerOfContext();
     const { tablePage, levels, endPage } = contextCache;
@@ -305,6 +303,7 @@ export class Iommu implements Translator, AtsTranslator {
     let table = contextCache.tablePage;
     let level = levels - 1;
     let permissions = READ_WRITE;
+    pagingCache.beginWalk();
     if (pagingCache.find(owner, iovaPage)) {
       values[PAGING_CACHE_HITS[pagingCache.level]!]! += 1;
       table = pagingCache.table;
@@ -316,7 +315,7 @@ export class Iommu implements Translator, AtsTranslator {
     walker.topLevel = levels - 1;
     const mapped = walker.walk(owner, iovaPage, write, table, level, permissions, pagingCache);
     values[COUNTER.tableReads]! += walker.reads;
-    const end = this.timeOfWalk(walker, at + costs.pagingCacheLookup);
+    const end = this.timing.endOf(walker, at + costs.pagingCacheLookup);
     this.readyAt = picoseconds(end);
     if (!mapped) {
       values[COUNTER.iotlbMissesFaulted]! += accesses;
@@ -337,28 +336,8 @@ export class Iommu implements Translator, AtsTranslator {
     return true;
   }
 
-  /** Until when the walk takes that was just made: it begins when a walker is free, and the memory port lets it. */
-  private timeOfWalk(walker: Walker, at: number): number {
-    const { costs, walkerFreeAt, tableReadTiming } = this;
-    let free = 0;
-    for (let other = 1; other < walkerFreeAt.length; other += 1) {
-      if (walkerFreeAt[other]! < walkerFreeAt[free]!) free = other;
-    }
-    let start = Math.max(at, walkerFreeAt[free]!);
-    if (this.memoryPort !== null) start = this.memoryPort.walk(picoseconds(start));
-    let end = start + costs.walkOverhead;
-    if (tableReadTiming === null) end += walker.reads * costs.tableRead;
-    else {
-      for (let read = 0; read < walker.reads; read += 1) {
-        end = tableReadTiming.tableRead(walker.readTables[read]!, walker.readIndexes[read]! * 2, end);
-      }
-    }
-    walkerFreeAt[free] = end;
-    return end;
-  }
-
-  private keepContext(sourceId: number, pasid: number): void {
-    this.contextCache.fill(sourceId, pasid, this.context);
+  private keepContext(sourceId: number, pasid: number, readyAt: number): void {
+    this.contextCache.fill(sourceId, pasid, this.context, readyAt);
     this.contextWalkers[this.contextCache.entry] = this.walkers.of(this.context);
   }
 

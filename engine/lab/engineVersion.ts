@@ -1,2 +1,2 @@
 /** The version of the engine, part of the identity of every result: another version may count differently. */
-export const ENGINE_VERSION = '0.1.0';
+export const ENGINE_VERSION = '0.2.0';

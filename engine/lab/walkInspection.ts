@@ -139,7 +139,8 @@ export function inspectWalk(place: WalkPlace, { iova, write }: WalkRequest): Wal
   const { names } = iommu;
   spend(names.deviceCache, 'contextCacheHit');
   answer(names.deviceCache, held, held ? '' : `${context.lookupReads} entries read from memory`);
-  if (!held) spend(`${names.deviceEntries} read`, 'tableRead', context.lookupReads);
+  if (held) waitUntil('wait for the device entry on its way', iommu.contextCache.readyAtOf(sourceId, NO_PASID));
+  else spend(`${names.deviceEntries} read`, 'tableRead', context.lookupReads);
   const { domainId, space, format, levels, tablePage, passthrough, second } = context;
   const wanted = write ? WRITE : READ;
   const notAllowed = write ? FAULT_WRITE_NOT_ALLOWED : FAULT_READ_NOT_ALLOWED;

@@ -1,7 +1,7 @@
 /**
  * The context cache: what the hardware has read of devices and their processes, tagged by requester id and PASID (VT-d specification 6.2.2 to
  * 6.2.4, context and PASID caches in one; AMD's device table entries, Arm's configuration cache, RISC-V's directory caches likewise).
- * Fully associative with least-recently-used replacement.
+ * Fully associative with least-recently-used replacement. An entry is filled when its reads begin and carries the moment at which they end.
  * Leaves out: not-present entries, which are cached in caching mode only.
  */
 import type { DeviceContextReader } from '../deviceContext.ts';
@@ -35,6 +35,7 @@ export class ContextCache {
   private readonly secondTables: Float64Array;
   private readonly secondLevelCounts: Uint8Array;
   private readonly secondEnds: Float64Array;
+  private readonly readyTimes: Float64Array;
   private readonly stamps: Float64Array;
   private clock = 0;
 
@@ -50,6 +51,7 @@ export class ContextCache {
     this.secondTables = new Float64Array(entries);
     this.secondLevelCounts = new Uint8Array(entries);
     this.secondEnds = new Float64Array(entries);
+    this.readyTimes = new Float64Array(entries);
     this.stamps = new Float64Array(entries);
   }
 
@@ -94,6 +96,16 @@ export class ContextCache {
     return this.secondEnds[this.entry]!;
   }
 
+  /** When the last read that the entry stands on ends, or ended. */
+  get readyAt(): number {
+    return this.readyTimes[this.entry]!;
+  }
+
+  /** For looking: changes no order of use. When the entry of a device or process is there, see `readyAt`; -1: there is none. */
+  readyAtOf(sourceId: number, pasid: number): number {
+    return this.readyTimes[this.keys.indexOf(keyOf(sourceId, pasid))] ?? NOTHING;
+  }
+
   /** For looking: changes no order of use. */
   holds(sourceId: number, pasid: number): boolean {
     return this.keys.includes(keyOf(sourceId, pasid));
@@ -113,8 +125,8 @@ export class ContextCache {
     return false;
   }
 
-  /** Takes over what was read for a device, and makes it the found entry. */
-  fill(sourceId: number, pasid: number, context: DeviceContextReader): void {
+  /** Takes over what has been read for a device by `readyAt`, and makes it the found entry. */
+  fill(sourceId: number, pasid: number, context: DeviceContextReader, readyAt = 0): void {
     let victim = 0;
     for (let entry = 1; entry < this.keys.length; entry += 1) {
       if (this.stamps[entry]! < this.stamps[victim]!) victim = entry;
@@ -137,6 +149,7 @@ export class ContextCache {
     this.secondTables[victim] = second?.tablePage ?? 0;
     this.secondLevelCounts[victim] = second?.levels ?? 0;
     this.secondEnds[victim] = second?.endPage ?? Infinity;
+    this.readyTimes[victim] = readyAt;
     this.stamps[victim] = this.clock;
     this.entry = victim;
   }

@@ -13,7 +13,7 @@
  * that do not go together meets anything; here such a hint counts for nothing. DBM (51) gives a leaf a dirty state where hardware manages it.
  * Leaves out: 52-bit addresses.
  */
-import { addressLow, addressPage } from './pageTableFormat.ts';
+import { addressLow, addressPage, type UsualEntries } from './pageTableFormat.ts';
 
 export interface ArmGranule {
   readonly suffix: '4k' | '16k' | '64k';
@@ -60,6 +60,16 @@ const ADDRESS_SPACE_PAGES = 2 ** 36;
 const ADDRESS_HIGH = 0xffff;
 const VALID = 1;
 const TABLE_OR_PAGE = 2;
+
+/** Of tables of 4 KiB. */
+export const ARM_USUAL_ENTRIES: UsualEntries = {
+  tableMask: VALID | TABLE_OR_PAGE,
+  tableBits: VALID | TABLE_OR_PAGE,
+  leafMask: VALID | TABLE_OR_PAGE,
+  leafBits: VALID | TABLE_OR_PAGE,
+  pageShift: 12,
+  highLimit: 1 << 11,
+};
 
 export function armPagesPerEntry({ pages, indexBits, levels }: ArmGranule): readonly number[] {
   return Array.from({ length: levels.at(-1)! + 1 }, (_, level) => pages * 2 ** (indexBits * level));

@@ -31,6 +31,7 @@ import {
   armPageLimit,
   armPagesPerEntry,
   armTableLow,
+  ARM_USUAL_ENTRIES,
   armTarget,
   DIRTY_MODIFIER,
   isArmLeaf,
@@ -75,6 +76,7 @@ function armStage1(granule: ArmGranule): PageTableFormat {
     dirtyValue: 0,
     dirtyModifier: DIRTY_MODIFIER,
     hintsAtGroups: true,
+    usual: ARM_USUAL_ENTRIES,
     pageLimit: (levels) => armPageLimit(granule, levels),
     translates: (page, levels) => page < armPageLimit(granule, levels),
     permissions: (low, high, level) => {

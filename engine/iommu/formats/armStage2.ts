@@ -26,6 +26,7 @@ import {
   armLeafSizes,
   armPagesPerEntry,
   armTableLow,
+  ARM_USUAL_ENTRIES,
   armTarget,
   DIRTY_MODIFIER,
   isArmLeaf,
@@ -62,6 +63,7 @@ function armStage2(granule: ArmGranule): PageTableFormat {
     dirtyValue: WRITABLE,
     dirtyModifier: DIRTY_MODIFIER,
     hintsAtGroups: true,
+    usual: ARM_USUAL_ENTRIES,
     pageLimit: limit,
     translates: (page, levels) => page < limit(levels),
     permissions: (low, _high, level) => {

@@ -29,6 +29,22 @@ export type PageTableFormatName =
   | 'riscv-svx4'
   | `arm-stage${1 | 2}-${'4k' | '16k' | '64k'}`;
 
+/**
+ * What nearly all entries of a format look like, in bits of the low word; the high word has nothing but address bits then. Whoever walks
+ * many tables takes such entries at a glance, and leaves all others to the functions of the format.
+ */
+export interface UsualEntries {
+  /** An entry above level 0 with `tableBits` under `tableMask` is a valid pointer to a table of the level below, and allows everything. */
+  readonly tableMask: number;
+  readonly tableBits: number;
+  /** One of level 0 with `leafBits` under `leafMask` is a valid leaf of one page, if its permissions are not 0. */
+  readonly leafMask: number;
+  readonly leafBits: number;
+  /** Where page numbers begin, and the limit of the high word under which they are below 2^31. */
+  readonly pageShift: number;
+  readonly highLimit: number;
+}
+
 export interface PageTableFormat {
   readonly name: PageTableFormatName;
   /** 1: of a process or a domain, as processors have them. 2: of a machine or a guest. */
@@ -56,6 +72,8 @@ export interface PageTableFormat {
   readonly skipsLevels: boolean;
   /** Whether an entry may say that its neighbours lie side by side with it, as hints that caches may use or not. */
   readonly hintsAtGroups: boolean;
+  /** Null: the low word alone does not tell. */
+  readonly usual: UsualEntries | null;
   /** One past the last page that tables of so many levels map; of signed addresses, in the lower half. */
   pageLimit(levels: number): number;
   /** Whether tables of so many levels translate a page: one below the limit, or in the upper half of signed addresses. */
@@ -86,6 +104,7 @@ export const PLAIN_ENTRIES = {
   tableAccessedBit: 0,
   skipsLevels: false,
   hintsAtGroups: false,
+  usual: null,
   tableLevel: (_low: number, level: number): number => level - 1,
   groupPages: (): number => 1,
 } as const satisfies Partial<PageTableFormat>;

@@ -67,6 +67,14 @@ export const RISCV_DESCRIPTION: PageTableFormat = {
   accessedBit: ACCESSED,
   dirtyBit: DIRTY,
   dirtyValue: DIRTY,
+  usual: {
+    tableMask: VALID | READ_BIT | WRITE_BIT | EXECUTE | USER | ACCESSED | DIRTY,
+    tableBits: VALID,
+    leafMask: VALID | READ_BIT | USER,
+    leafBits: VALID | READ_BIT | USER,
+    pageShift: PPN_SHIFT,
+    highLimit: 1 << 9,
+  },
   pageLimit: (levels) => PAGES_PER_ENTRY[levels]! / 2,
   translates: (page, levels) => isSignExtended(page, PAGES_PER_ENTRY[levels]! / 2),
   permissions: (low) => {

@@ -57,6 +57,14 @@ export const FIRST_STAGE_DESCRIPTION: PageTableFormat = {
   dirtyBit: DIRTY,
   dirtyValue: DIRTY,
   tableAccessedBit: ACCESSED,
+  usual: {
+    tableMask: USER_PRESENT | READ_WRITE_BIT | PAGE_SIZE_BIT,
+    tableBits: USER_PRESENT | READ_WRITE_BIT,
+    leafMask: 0,
+    leafBits: 0,
+    pageShift: 12,
+    highLimit: 1 << 11,
+  },
   pageLimit: (levels) => PAGES_PER_ENTRY[levels]! / 2,
   translates: (page, levels) => isSignExtended(page, PAGES_PER_ENTRY[levels]! / 2),
   permissions: (low) => {
