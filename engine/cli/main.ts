@@ -9,6 +9,7 @@ import { ENGINE_VERSION } from '../lab/engineVersion.ts';
 import { fontFilesBeside } from './fonts.ts';
 import { EXIT, printFailure, reportFailure, type ExitStatus } from './output.ts';
 import type { InspectVerbOptions } from './verbs/inspect.ts';
+import type { ReportVerbOptions } from './verbs/report.ts';
 
 interface JsonOption {
   readonly json?: true;
@@ -35,6 +36,23 @@ function program(finish: (status: ExitStatus) => void): Command {
     .action(async (path: string, options: { set: string[]; seed?: string; out?: string } & JsonOption) => {
       const { runVerb } = await import('./verbs/run.ts');
       finish(await runVerb(path, { ...options, fontFiles: fontFilesBeside(import.meta.url) }));
+    });
+
+  lab
+    .command('report <lab>')
+    .description(
+      'write one page about a lab and its runs: figures, charts, what each column could not do, how sure each figure is',
+    )
+    .requiredOption('-o, --output <file>', 'the HTML file to write')
+    .option('--metric <name>', 'what to rank the columns by, as in ioLatencyP99; left out: throughput')
+    .option(
+      '--sensitivity',
+      'run again with each assumed parameter halved and doubled, and say whether the order changes',
+    )
+    .option('--json', 'print one JSON object')
+    .action(async (path: string, options: ReportVerbOptions) => {
+      const { reportVerb } = await import('./verbs/report.ts');
+      finish(await reportVerb(path, options));
     });
 
   lab
