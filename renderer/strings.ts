@@ -90,6 +90,8 @@ export const strings = {
     virtualFunctions: 'Virtual functions',
     ats: 'Device TLB (ATS)',
     levels: 'Table levels',
+    superpages: 'Superpages',
+    rangeInvalidation: 'Range invalidation',
     iotlbEntries4K: 'IOTLB, 4 KiB pages',
     iotlbEntries2M: 'IOTLB, 2 MiB pages',
     iotlbEntries1G: 'IOTLB, 1 GiB pages',

@@ -3,7 +3,7 @@
  * domain begins. Every DMA API of devices behind that IOMMU stands on the same. Leaves out: detaching.
  */
 import { architectureOf, type IommuVendor } from '../iommu/architectures.ts';
-import type { PageTableFormat } from '../iommu/formats/pageTableFormat.ts';
+import { withSmallestLeaves, type PageTableFormat } from '../iommu/formats/pageTableFormat.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
 import type { Cpu } from '../time/cpu.ts';
@@ -37,13 +37,20 @@ export class DeviceDomains {
   private root = -1;
   private nextDomainId: number;
 
-  /** `levels`: of the tables, where they do not grow; AMD's begin with three and grow. */
-  constructor(memory: PhysicalMemory, frames: FrameAllocator, iommu: RemappingHardware, levels?: number) {
+  /** `levels`: of the tables, where they do not grow; AMD's begin with three and grow. `superpages`: whether leaves may be larger than 4 KiB. */
+  constructor(
+    memory: PhysicalMemory,
+    frames: FrameAllocator,
+    iommu: RemappingHardware,
+    levels?: number,
+    superpages = true,
+  ) {
     this.iommu = iommu;
     const { vendor, scalableMode } = iommu;
     this.tables = new TABLES[vendor]({ memory, frames, scalableMode });
     this.nextDomainId = this.tables.firstDomainId;
-    this.format = architectureOf(vendor, scalableMode).format;
+    const { format } = architectureOf(vendor, scalableMode);
+    this.format = superpages ? format : withSmallestLeaves(format);
     const fewest = this.format.levels[0]!;
     this.firstLevels = this.format.dynamicTop ? fewest : Math.max(fewest, levels ?? DEFAULT_LEVELS);
   }

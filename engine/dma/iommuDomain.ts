@@ -90,7 +90,7 @@ export class IommuDomain implements TableWatcher {
     this.deviceName = options.deviceName;
     const { format, levels } = options;
     // the older code knows VT-d's tables only
-    this.legacyTables = options.profile.pageTableCode === 'intel_legacy' && format === VTD_SECOND_STAGE;
+    this.legacyTables = options.profile.pageTableCode === 'intel_legacy' && format.name === VTD_SECOND_STAGE.name;
     this.apertureEnd = format.pageLimit(format.dynamicTop ? format.levels.at(-1)! : levels) * PAGE_SIZE;
     const Code = this.legacyTables ? LegacyPageTable : GenericPageTable;
     const { tableWrites = null, vendor } = options.iommu;

@@ -75,7 +75,8 @@ export function buildHosts(
     const iommu = iommuPart === null ? null : buildIommu(iommuPart, costs, own, metrics);
     const cached = memorySystem !== null && placed.part.lastLevelCache !== undefined;
     const cpuMemory = cached ? new CpuMemory(memory, memorySystem, node) : memory;
-    const domains = iommu === null ? null : new DeviceDomains(memory, frames, iommu, iommuPart?.levels);
+    const domains =
+      iommu === null ? null : new DeviceDomains(memory, frames, iommu, iommuPart?.levels, iommuPart?.superpages);
     return { placed, node, memoryPart, frames, cpuMemory, cpus, iommuPart, iommu, domains };
   });
   return { memory, memorySystem, hosts };
@@ -137,8 +138,9 @@ function buildIommu(
     contextCacheEntries: part.contextCacheEntries,
     walkers: part.walkers,
   };
-  const { id, vendor = 'vtd', cachingMode = false, scalableMode = false } = part;
-  return new Iommu({ ...own, name: id, geometry, costs, counters, log, vendor, cachingMode, scalableMode });
+  const { id, vendor = 'vtd', cachingMode = false, scalableMode = false, rangeInvalidation = false } = part;
+  const kind = { vendor, cachingMode, scalableMode, rangeInvalidation };
+  return new Iommu({ ...own, ...kind, name: id, geometry, costs, counters, log });
 }
 
 function childOf<Kind extends 'memory' | 'iommu'>(

@@ -2,6 +2,7 @@
  * What one place of a lab demands of another: parents that exist, an IOMMU where a domain translates, a device for every
  * workload, a kernel that has the API of the scheme. Runs on a document that the schema has accepted.
  */
+import { architectureOf } from '../iommu/architectures.ts';
 import { kernelProfile, kernelProfileTitle } from '../dma/kernels/profiles.ts';
 import { DRIVER_FAULTS, type DriverFault } from '../dma/checker/driverFaults.ts';
 import { isOfNoKernel, needsTwoStep } from '../schemes/schemes.ts';
@@ -268,8 +269,23 @@ function iommuProblems(parts: readonly Part[]): LabProblem[] {
         const who = part.vendor === 'amd' ? "AMD's walkers look" : "Linux takes it that RISC-V's walkers look";
         refuse('coherent', `${who} into CPU caches, always.`, 'Use the vendor vtd or smmuv3, or leave the field out.');
       }
-    } else if (part.scalableMode === true && part.levels === 3) {
-      refuse('levels', 'first-stage tables have four levels.', 'Use 4, or leave scalableMode out.');
+    }
+    if (part.vendor !== 'smmuv3' && part.rangeInvalidation === true) {
+      const remedy = 'Use the vendor smmuv3, or leave the field out.';
+      refuse('rangeInvalidation', "commands for ranges of any length are the SMMU's.", remedy);
+    }
+    if ((part.vendor === 'smmuv3' || part.vendor === 'riscv') && part.superpages === false) {
+      const remedy = 'Use the vendor vtd or amd, or leave the field out.';
+      refuse('superpages', 'every page-table walker of this vendor knows large leaves.', remedy);
+    }
+    const { levels, dynamicTop } = architectureOf(part.vendor ?? 'vtd', part.scalableMode === true).format;
+    if (!dynamicTop && !levels.includes(part.levels)) {
+      const whose = part.scalableMode === true ? 'first-stage tables' : `tables of the vendor ${part.vendor ?? 'vtd'}`;
+      refuse(
+        'levels',
+        `${whose} have ${levels.join(' or ')} levels, not ${part.levels}.`,
+        `Use ${levels.join(' or ')}.`,
+      );
     }
     return problems;
   });

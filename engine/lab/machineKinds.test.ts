@@ -14,8 +14,15 @@ function topologyWith(fields: Fields): Record<string, unknown> {
   return { parts: parts.map((part) => ({ ...part, ...fields[part.id] })) };
 }
 
-function run(fields: Fields, domain: 'strict' | 'passthrough' = 'strict', scheme = 'two_step'): Metrics {
-  const lab = sampleLab({ topology: topologyWith(fields), comparison: [{ id: 'only', scheme, domain }] });
+function run(
+  fields: Fields,
+  domain: 'strict' | 'passthrough' = 'strict',
+  scheme = 'two_step',
+  workload: Record<string, unknown> = {},
+): Metrics {
+  const [reads] = sampleDocument()['workloads'] as readonly Record<string, unknown>[];
+  const workloads = [{ ...reads, ...workload }];
+  const lab = sampleLab({ topology: topologyWith(fields), workloads, comparison: [{ id: 'only', scheme, domain }] });
   const machine = buildMachine(lab, lab.comparison[0]!, new Map());
   for (const workload of machine.workloads) workload.start();
   while (machine.events.step());
@@ -32,6 +39,20 @@ describe('optional fields of a topology', () => {
     expect(new Set(ids).size).toBe(2);
   });
 
+  test('two parts with equal values make the same run, whatever preset they come from', () => {
+    const ids = ['intel-modern', undefined].map((preset) => {
+      const parsed = sampleLab({ topology: topologyWith({ iommu0: preset === undefined ? {} : { preset } }) });
+      const { preset: _name, ...values } = parsed.topology.parts.find(({ id }) => id === 'iommu0') as Record<
+        string,
+        unknown
+      > & { preset?: string };
+      const byHand = sampleLab({ topology: topologyWith({ iommu0: values }) });
+      return [parsed, byHand].map((each) => runId(each, each.comparison[0]!, new Map()));
+    });
+    for (const [named, byHand] of ids) expect(named).toBe(byHand);
+    expect(ids[0]![0]).not.toBe(ids[1]![0]);
+  });
+
   test.each(['map_sg', 'two_step'])("AMD's IOMMU carries a whole workload without a fault, %s", (scheme) => {
     const { counters } = run({ iommu0: { vendor: 'amd' } }, 'strict', scheme);
     expect([counters.get('faults'), counters.get('staleWindowAccesses')]).toEqual([0, 0]);
@@ -43,6 +64,8 @@ describe('optional fields of a topology', () => {
     ['smmuv3', 3],
     ['riscv', 4],
     ['riscv', 3],
+    ['riscv', 5],
+    ['vtd', 5],
   ])('an IOMMU of vendor %s with %i levels carries a whole workload without a fault', (vendor, levels) => {
     for (const scheme of ['map_sg', 'two_step']) {
       const { counters } = run({ iommu0: { vendor, levels } }, 'strict', scheme);
@@ -61,6 +84,43 @@ describe('optional fields of a topology', () => {
       for (const name of ['iotlbLookups', 'iommuMaps', 'pteWrites', 'invalidationsPage'] as const) {
         expect(counters.get(name)).toBe(usual.get(name));
       }
+    },
+  );
+
+  test.each([{}, { scalableMode: true }, { vendor: 'riscv' }])(
+    'a fifth level is one more entry for each walk from the root, %o',
+    (fields) => {
+      const [four, five] = [4, 5].map((levels) => {
+        const noCaches = { pagingCache512G: 0, pagingCache1G: 0, pagingCache2M: 0 };
+        return run({ iommu0: { ...fields, ...noCaches, levels } }).counters;
+      });
+      expect(five!.get('faults')).toBe(0);
+      const walks = five!.get('iotlbMisses4K') + five!.get('iotlbMisses2M');
+      expect(four!.get('iotlbMisses4K') + four!.get('iotlbMisses2M')).toBe(walks);
+      expect(five!.get('tableReads') - four!.get('tableReads')).toBe(walks);
+    },
+  );
+
+  test('a range of pages is one command to an SMMU that knows ranges, and a command for each page to others', () => {
+    const [pages, ranges] = [false, true].map(
+      (rangeInvalidation) => run({ iommu0: { vendor: 'smmuv3', rangeInvalidation } }, 'strict', 'two_step').counters,
+    );
+    expect(ranges!.get('faults')).toBe(0);
+    expect(ranges!.get('invalidationsPage')).toBeLessThan(pages!.get('invalidationsPage'));
+    expect(ranges!.get('iotlbSyncs')).toBe(pages!.get('iotlbSyncs'));
+  });
+
+  test.each([{}, { scalableMode: true }, { vendor: 'amd' }])(
+    'without superpages every page of huge buffers that stay mapped has a leaf, %o',
+    (fields) => {
+      const hugeBuffers = { contiguity: 'contiguous', blockSize: 2 ** 21, ioCount: 20 };
+      const of = (superpages: boolean) =>
+        run({ iommu0: { ...fields, superpages }, nvme0: { maxTransferKiB: 4096 } }, 'strict', 'premapped', hugeBuffers)
+          .counters;
+      const [large, small] = [of(true), of(false)];
+      expect(small.get('faults')).toBe(0);
+      expect(small.get('iotlbMisses2M')).toBe(0);
+      expect(small.get('pteWrites') - large.get('pteWrites')).toBe(20 * 511);
     },
   );
 
@@ -105,6 +165,9 @@ describe('what these fields demand', () => {
     [{ iommu0: { vendor: 'amd', cachingMode: true } }, 'strict', 'topology.parts[iommu0].cachingMode'],
     [{ iommu0: { vendor: 'amd', scalableMode: true } }, 'strict', 'topology.parts[iommu0].scalableMode'],
     [{ iommu0: { levels: 3, scalableMode: true } }, 'strict', 'topology.parts[iommu0].levels'],
+    [{ iommu0: { levels: 5, vendor: 'smmuv3' } }, 'strict', 'topology.parts[iommu0].levels'],
+    [{ iommu0: { rangeInvalidation: true } }, 'strict', 'topology.parts[iommu0].rangeInvalidation'],
+    [{ iommu0: { superpages: false, vendor: 'riscv' } }, 'strict', 'topology.parts[iommu0].superpages'],
     [{ dram0: { sizeGiB: 1, swiotlb: { sizeMiB: 1024 } } }, 'strict', 'topology.parts[dram0].swiotlb.sizeMiB'],
   ])('%o with %s is refused at %s', (fields: Fields, domain, path) => {
     expect(problems(fields, domain)).toEqual([path]);

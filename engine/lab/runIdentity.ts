@@ -43,7 +43,7 @@ export function runInputs(
 
 /** A part without what it is called, and without where its values come from. */
 function withoutNames({ label: _label, ...part }: Part): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(part).filter(([field]) => field !== 'measured'));
+  return Object.fromEntries(Object.entries(part).filter(([field]) => field !== 'measured' && field !== 'preset'));
 }
 
 export function runId(

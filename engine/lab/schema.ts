@@ -111,14 +111,27 @@ const iommuPart = z
     scalableMode: z
       .boolean()
       .optional()
-      .describe('VT-d walks first-stage tables, of four levels. Left out: second-stage tables.'),
+      .describe('VT-d walks first-stage tables, of four levels or five. Left out: second-stage tables.'),
     coherent: z
       .boolean()
       .optional()
       .describe(
         'Walkers look into CPU caches (ECAP.C, IDR0.COHACC). Left out: they do. False: the kernel cleans the cache lines of what it writes.',
       ),
-    levels: z.union([z.literal(3), z.literal(4)]).default(4),
+    levels: z
+      .union([z.literal(3), z.literal(4), z.literal(5)])
+      .default(4)
+      .describe("Of the page tables: 39, 48 or 57 bits of address. Five are VT-d's and RISC-V's; AMD's tables grow."),
+    superpages: z
+      .boolean()
+      .optional()
+      .describe(
+        "Leaves of 2 MiB and more where memory allows them. Left out: yes. False: VT-d without them (intel_iommu=sp_off), or AMD's (nohugepages).",
+      ),
+    rangeInvalidation: z
+      .boolean()
+      .optional()
+      .describe('One command of an SMMU invalidates a whole range (IDR3.RIL). Left out: a command for each page.'),
     iotlbEntries4K: count(1, 65_536).default(128),
     iotlbEntries2M: count(1, 65_536).default(32),
     iotlbEntries1G: count(1, 65_536).default(4),

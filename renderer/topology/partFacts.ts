@@ -105,6 +105,10 @@ export function partFacts(part: Part): Fact[] {
         ...(part.scalableMode === undefined ? [] : [fact('scalableMode', part.scalableMode ? words.yes : words.no)]),
         ...(part.coherent === undefined ? [] : [fact('coherent', part.coherent ? words.yes : words.no)]),
         fact('levels', count(part.levels)),
+        ...(part.superpages === undefined ? [] : [fact('superpages', part.superpages ? words.yes : words.no)]),
+        ...(part.rangeInvalidation === undefined
+          ? []
+          : [fact('rangeInvalidation', part.rangeInvalidation ? words.yes : words.no)]),
         fact('iotlbEntries4K', withUnit(part.iotlbEntries4K, words.entries)),
         fact('iotlbEntries2M', withUnit(part.iotlbEntries2M, words.entries)),
         fact('iotlbEntries1G', withUnit(part.iotlbEntries1G, words.entries)),

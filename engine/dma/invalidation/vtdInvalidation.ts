@@ -8,7 +8,6 @@
  */
 import { COUNTER, type Counters } from '../../metrics/counters.ts';
 import type { PageTableFormat } from '../../iommu/formats/pageTableFormat.ts';
-import { VTD_FIRST_STAGE } from '../../iommu/formats/vtdFirstStage.ts';
 import type { Cpu } from '../../time/cpu.ts';
 import type { DmaCosts } from '../kernels/costs.ts';
 import { DEVICE_QUEUE_DEPTH, type DomainInvalidation } from './domainInvalidation.ts';
@@ -69,7 +68,7 @@ export class VtdInvalidation implements DomainInvalidation {
     this.counters = options.counters;
     this.trace = options.trace;
     this.domainId = options.domainId;
-    this.firstStage = options.format === VTD_FIRST_STAGE;
+    this.firstStage = options.format.stage === 1;
     this.descriptorWords = options.iommu.scalableMode ? SCALABLE_DESCRIPTOR_WORDS : DESCRIPTOR_WORDS;
     this.batch = new Uint32Array(BATCH_DESCRIPTORS * this.descriptorWords);
     this.cachingMode = options.cachingMode ?? false;

@@ -123,6 +123,14 @@ export function pageTableFormat(description: PageTableFormat): PageTableFormat {
   return Object.assign(Object.create(functions), data) as PageTableFormat;
 }
 
+/** The same with leaves of the smallest size only, as on hardware that has no larger ones, or under a kernel that is told not to use them. */
+export function withSmallestLeaves(format: PageTableFormat): PageTableFormat {
+  const functions = Object.getPrototypeOf(format) as object;
+  return Object.assign(Object.create(functions), format, {
+    leafSizes: format.leafSizes.slice(0, 1),
+  }) as PageTableFormat;
+}
+
 /** Index of a page's entry in its table at this level. */
 export function tableIndex(page: number, level: number): number {
   return (page / PAGES_PER_ENTRY[level]!) & (ENTRIES_PER_TABLE - 1);

@@ -54,14 +54,14 @@ describe('leaf sizes (drivers/iommu/iommu.c, iommu_pgsize)', () => {
 
   test('make batches of one size: up to the next boundary, the large leaves, the rest', () => {
     // iova 0x1ff000, phys 0x3ff000, 0x402000 bytes: 4K x 1, 2M x 2, 4K x 1
-    expect(batchPages(0x1ff, 0x3ff, 0x402)).toBe(1);
-    expect(batchPages(0x200, 0x400, 0x401)).toBe(0x400);
-    expect(batchPages(0x600, 0x800, 1)).toBe(1);
+    expect(batchPages(VTD_SECOND_STAGE, 0x1ff, 0x3ff, 0x402)).toBe(1);
+    expect(batchPages(VTD_SECOND_STAGE, 0x200, 0x400, 0x401)).toBe(0x400);
+    expect(batchPages(VTD_SECOND_STAGE, 0x600, 0x800, 1)).toBe(1);
     // not congruent: 4K x 1024
-    expect(batchPages(0x200, 0x401, 0x400)).toBe(0x400);
+    expect(batchPages(VTD_SECOND_STAGE, 0x200, 0x401, 0x400)).toBe(0x400);
     // 1G x 1, 2M x 1, 4K x 1
-    expect(batchPages(GIGA, 2 * GIGA, GIGA + MEGA + 1)).toBe(GIGA);
-    expect(batchPages(2 * GIGA, 3 * GIGA, MEGA + 1)).toBe(MEGA);
+    expect(batchPages(VTD_SECOND_STAGE, GIGA, 2 * GIGA, GIGA + MEGA + 1)).toBe(GIGA);
+    expect(batchPages(VTD_SECOND_STAGE, 2 * GIGA, 3 * GIGA, MEGA + 1)).toBe(MEGA);
   });
 });
 

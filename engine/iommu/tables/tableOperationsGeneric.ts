@@ -111,7 +111,8 @@ export class GenericPageTable extends PageTable {
     const { memory, format } = this;
     const first = tableIndex(iovaPage, 0);
     // `&` takes a number modulo 2^32, which the second size divides: exact, and much faster than `%`
-    const untilLarger = format.leafSizes[1]! - (iovaPage & (format.leafSizes[1]! - 1));
+    const larger = format.leafSizes[1] ?? ENTRIES_PER_TABLE;
+    const untilLarger = larger - (iovaPage & (larger - 1));
     const count = Math.min(pages, ENTRIES_PER_TABLE - first, untilLarger);
     const base = memory.locateForWriting(table) + first * 2;
     const { words } = memory;

@@ -4,21 +4,23 @@
  * the core (drivers/iommu/iommu.c: `iommu_pgsize`, `__iommu_map`, `__iommu_unmap`). It never refuses to map, does not stop at
  * holes, and clears what a large leaf replaces.
  */
-import { ENTRIES_PER_TABLE, PAGES_PER_ENTRY, READ, tableIndex } from '../formats/pageTableFormat.ts';
+import {
+  ENTRIES_PER_TABLE,
+  PAGES_PER_ENTRY,
+  READ,
+  tableIndex,
+  type PageTableFormat,
+} from '../formats/pageTableFormat.ts';
 import { largestLeaf, levelOfLeaf, PageTable } from './tableOperations.ts';
-import { VTD_SECOND_STAGE } from '../formats/vtdSecondStage.ts';
 
 const PAGE_BYTES = 4096;
 const LAST_INDEX = ENTRIES_PER_TABLE - 1;
-/** 1 GiB. */
-const HIGHEST_LEAF_LEVEL = 2;
 
 /** `iommu_pgsize`: pages of the next batch, all of one page size. */
-export function batchPages(iovaPage: number, physPage: number, pages: number): number {
-  const span = largestLeaf(VTD_SECOND_STAGE, iovaPage, physPage, pages);
-  const level = levelOfLeaf(span);
-  if (level < HIGHEST_LEAF_LEVEL) {
-    const next = PAGES_PER_ENTRY[level + 1]!;
+export function batchPages(format: PageTableFormat, iovaPage: number, physPage: number, pages: number): number {
+  const span = largestLeaf(format, iovaPage, physPage, pages);
+  const next = format.leafSizes[levelOfLeaf(span) + 1];
+  if (next !== undefined) {
     if (pages >= next && iovaPage % next === physPage % next) {
       const toBoundary = next - (iovaPage % next);
       if (toBoundary + next <= pages) return toBoundary;
@@ -35,7 +37,7 @@ export class LegacyPageTable extends PageTable {
     this.linesCleaned = 0;
     let done = 0;
     while (done < pages) {
-      const batch = batchPages(iovaPage + done, physPage + done, pages - done);
+      const batch = batchPages(this.format, iovaPage + done, physPage + done, pages - done);
       // `DMA_FL_PTE_PRESENT`, meant for the first stage, is set in every leaf; in the second stage the same bit permits reads.
       this.mapBatch(iovaPage + done, physPage + done, batch, permissions | READ);
       done += batch;
@@ -50,7 +52,7 @@ export class LegacyPageTable extends PageTable {
     let done = 0;
     while (done < pages) {
       const at = iovaPage + done;
-      const batch = Math.max(batchPages(at, at, pages - done), PAGES_PER_ENTRY[this.levelFound(at)]!);
+      const batch = Math.max(batchPages(this.format, at, at, pages - done), PAGES_PER_ENTRY[this.levelFound(at)]!);
       this.clearRange(this.rootPage, this.levels - 1, at, at + batch - 1, true);
       this.watcher.rangeUnmapped(at, batch);
       done += batch;
