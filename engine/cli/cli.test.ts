@@ -82,6 +82,31 @@ describe('lab inspect', () => {
   });
 });
 
+describe('lab report', () => {
+  it('writes one page from the runs that the lab holds, or makes them, the same each time', async () => {
+    const first = await lab('report', 'lab.json', '-o', 'report.html', '--sensitivity', '--json');
+    expect(first).toMatchObject({ status: 0, stderr: '' });
+    const said = JSON.parse(first.stdout) as { metric: string; order: { id: string }[]; sensitivity: unknown[] };
+    expect(said.metric).toBe('throughput');
+    expect(said.order.map(({ id }) => id).sort()).toEqual(['sg-strict', 'two-strict']);
+    expect(said.sensitivity.length).toBeGreaterThan(3);
+    const page = await readFile(join(folder, 'report.html'), 'utf8');
+    expect(page).toContain('If an assumed parameter is wrong');
+    await lab('run', 'lab.json', '--out', 'kept');
+    const again = await lab('report', 'kept/lab.iovalab', '-o', 'again.html', '--metric', 'ioLatencyP99');
+    expect(again.stdout).toMatch(/^again\.html: "Sample", by I\/O latency p99: /);
+    expect(await readFile(join(folder, 'again.html'), 'utf8')).toContain('kept in the lab');
+  }, 60_000);
+
+  it('refuses, before anything runs, what it cannot rank by or must not write over', async () => {
+    expect((await lab('report', 'lab.json', '-o', 'x.html', '--metric', 'speed')).stderr).toMatch(
+      /^lab: --metric speed: the summary has no such metric\./,
+    );
+    expect(await lab('report', 'lab.json', '-o', 'lab.json')).toMatchObject({ status: 2, stdout: '' });
+    expect((await lab('report', 'lab.json', '-o', '.')).stderr).toMatch(/^lab: \.: this is a folder/);
+  });
+});
+
 describe('lab run with the API checker', () => {
   it('tells of misuses with the calls before them, and ends with status 1 where it is to stop', async () => {
     const document = { ...sampleDocument(), apiChecker: 'report' };

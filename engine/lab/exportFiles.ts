@@ -53,9 +53,9 @@ export async function exportChart(
  */
 export async function prepareExportFolder(folder: string, name: string, input: string): Promise<void> {
   const target = join(folder, `${name}${FILE_EXTENSION}`);
-  if (await isSame(target, input))
+  if (await isSameFile(target, input))
     throw new LabError(target, 'this is the lab itself, which would be written over.', 'Choose another folder.');
-  if (await isSame(folder, input))
+  if (await isSameFile(folder, input))
     throw new LabError(folder, 'this folder is the lab itself.', 'Choose another folder.');
   await makeFolder(folder);
   const probe = join(folder, `.${name}-${process.pid}.tmp`);
@@ -64,7 +64,7 @@ export async function prepareExportFolder(folder: string, name: string, input: s
 }
 
 /** One and the same file, whatever links lead to it. */
-async function isSame(one: string, other: string): Promise<boolean> {
+export async function isSameFile(one: string, other: string): Promise<boolean> {
   const [first, second] = await Promise.all([one, other].map((path) => stat(path).catch(() => null)));
   return !!first && !!second && first.ino === second.ino && first.dev === second.dev;
 }

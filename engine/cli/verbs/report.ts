@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { atomicWrite } from '../../lab/atomicWrite.ts';
 import { checkRecordings } from '../../lab/checkRuns.ts';
+import { isSameFile } from '../../lab/exportFiles.ts';
 import { readRecording } from '../../lab/recording.ts';
 import { reportColumns } from '../../lab/report/columns.ts';
 import { chosenMetric } from '../../lab/report/ranking.ts';
@@ -55,10 +56,10 @@ function refuseUnknownMetric({ lab, recordings }: LabFile, metric: string): void
 }
 
 async function refuseOverwriting(path: string, output: string): Promise<void> {
-  const [lab, there] = await Promise.all([path, output].map((name) => stat(name).catch(() => null)));
+  const there = await stat(output).catch(() => null);
   if (there?.isDirectory() === true)
     throw new LabError(output, 'this is a folder, and a file is to be written.', 'Name a file, such as report.html.');
-  if (lab && there && lab.ino === there.ino && lab.dev === there.dev)
+  if (await isSameFile(path, output))
     throw new LabError(output, 'this is the lab itself, which would be written over.', 'Choose another file.');
 }
 

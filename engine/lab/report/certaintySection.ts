@@ -9,7 +9,7 @@ import type { ReportColumn } from './columns.ts';
 import { figure, labelOf } from './figuresSection.ts';
 import { html, type Html } from './html.ts';
 import { isAssumed, type ReportParameter } from './parameters.ts';
-import type { Ranked } from './ranking.ts';
+import { changedPlaces, type Ranked } from './ranking.ts';
 import type { ParameterSensitivity, Sensitivity, UsedParameters, Variation } from './sensitivity.ts';
 
 export interface Certainty {
@@ -96,8 +96,8 @@ function parameterRow({ name, value, unit, mark, source, help, range }: ReportPa
   return html`<tr class="${mark}">
     <th scope="row">${name}<span class="help">${help}</span></th>
     <td class="figure">${String(value)}${between}</td>
-    <td>${unit}</td>
-    <td>${MARKS[mark]}</td>
+    <td class="short">${unit}</td>
+    <td class="short mark">${MARKS[mark]}</td>
     <td>${source}</td>
   </tr>`;
 }
@@ -124,19 +124,21 @@ function sensitivityPart({ columns, metric, order }: Shown, sensitivity: Sensiti
   const { base, parameters, requests } = sensitivity;
   const label = (id: string): string => labelOf(columns, id);
   const turning = parameters.filter(({ variations }) => variations.some(changesOrder));
-  const alike = base.map(({ id }) => id).join() === order.map(({ id }) => id).join();
+  const alike = changedPlaces(order, base).length === 0;
+  const otherOrder = html`<strong>The whole runs have another order</strong>: ${orderText(order, metric, label)}. The
+    table speaks for the first requests only.`;
   const rows = parameters.flatMap((one) => variationRows(one, base, metric, label));
   return html`<h3>If an assumed parameter is wrong</h3>
     <p>
       ${turning.length} of ${parameters.length} assumed parameters change the order by ${metric.label} when they are
       halved or
-      doubled${turning.length === 0 ? null : html`: ${turning.map(({ parameter }) => parameter.name).join(', ')}`}. Each
-      was changed alone, and every column was run again for its first ${requests} requests. Columns within 0.1 % of each
-      other count as level.
+      doubled${turning.length === 0 ? null : `: ${turning.map(({ parameter }) => parameter.name).join(', ')}`}. Each was
+      changed alone, and every column was run again for its first ${requests} requests. Columns within 0.1 % of each
+      other count as level. What is measured or derived was not changed, nor were two parameters at once.
     </p>
     <p>
-      Those first requests alone, nothing changed: ${orderText(base, metric, label)}.
-      ${alike ? 'The whole runs have the same order.' : html`<strong>The whole runs have another order</strong>: ${orderText(order, metric, label)}; the table speaks for the first requests only.`}
+      With nothing changed, those first requests alone give ${orderText(base, metric, label)}.
+      ${alike ? 'The whole runs have the same order.' : otherOrder}
     </p>
     <table>
       <caption>
@@ -149,6 +151,7 @@ function sensitivityPart({ columns, metric, order }: Shown, sensitivity: Sensiti
           <th scope="col">instead of</th>
           <th scope="col">largest change of a figure</th>
           <th scope="col">order</th>
+          <th scope="col">best first</th>
         </tr>
       </thead>
       <tbody>
@@ -173,7 +176,8 @@ function variationRows(
       (variation) => html`<tr${changesOrder(variation) ? html` class="turns"` : null}><th scope="row">${name}</th>
         <td class="figure">${variation.value} ${unit}</td><td class="figure">${String(value)}</td>
         <td class="figure">${(100 * variation.largestChange).toFixed(1)} %</td>
-        <td>${changesOrder(variation) ? changeText(variation, base, metric, label) : 'unchanged'}</td></tr>`,
+        <td class="short">${changesOrder(variation) ? html`<strong>changes</strong>` : 'unchanged'}</td>
+        <td>${changesOrder(variation) ? changeText(variation, base, metric, label) : null}${orderText(variation.order, metric, label)}</td></tr>`,
     ),
     ...notTried.map(
       (reason) =>
@@ -182,7 +186,8 @@ function variationRows(
           <td class="figure">–</td>
           <td class="figure">${String(value)}</td>
           <td class="figure">–</td>
-          <td>not tried: ${reason}</td>
+          <td class="short">not tried</td>
+          <td>${reason}</td>
         </tr>`,
     ),
   ];
@@ -204,10 +209,9 @@ function changeText(
       </li>`,
   );
   const gone = lost.map((id) => html`<li>${label(id)} cannot run with it</li>`);
-  return html`<strong>changes</strong>
-    <ul>
-      ${swaps}${gone}
-    </ul>`;
+  return html`<ul>
+    ${swaps}${gone}
+  </ul>`;
 }
 
 function orderText(order: readonly Ranked[], metric: SummaryRow, label: (id: string) => string): Html {

@@ -19,11 +19,13 @@ caption { text-align: left; color: #48515a; padding: .2rem 0; }
 th, td { border-bottom: 1px solid #d8dde2; padding: .25rem .5rem; text-align: left; vertical-align: top; }
 thead th { border-bottom: 2px solid #6b7682; }
 tbody th { font-weight: 500; }
-.figure { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+.figure { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.short { white-space: nowrap; }
+thead th { min-width: 4.5rem; }
 .help { display: block; color: #5b6570; font-weight: 400; font-size: .8rem; }
 .aside { color: #48515a; font-size: .87rem; }
 .chosen th, .chosen td, .turns th, .turns td { background: #fff3d6; }
-.assumed td:nth-of-type(3), .lab td:nth-of-type(3) { font-weight: 700; }
+.assumed .mark, .lab .mark { font-weight: 700; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: .6rem 0; }
 dt { font-weight: 600; grid-column: 1; }
 dd { margin: 0; grid-column: 2; }

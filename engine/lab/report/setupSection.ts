@@ -56,7 +56,8 @@ export function setupSection(lab: LabDocument, columns: readonly ReportColumn[],
     </dl>
     <table>
       <caption>
-        Machine. These values are the lab's own: no preset guesses them, and none of them was varied.
+        Machine, as the lab describes it. The values of an IOMMU stand with their sources above; the others are the
+        lab's own, and none of them was varied.
       </caption>
       <thead>
         <tr>
