@@ -5,6 +5,7 @@
  * wrappers have no cost of their own.
  */
 import type { DmaDirection } from '../dma/attributes.ts';
+import type { DmaDevice } from '../dma/device.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
@@ -14,14 +15,9 @@ export class IovaExportScheme extends IommuRangeScheme {
   readonly name = 'iova_export';
 
   protected override accepts(_request: MappingRequest, mapped: MappedRequest): boolean {
-    const { device } = this;
-    if (device.coherent && !device.untrusted && !device.forceUnencrypted) return true;
-    const reason = !device.coherent
-      ? 'is not coherent, and thin wrappers clean no caches'
-      : device.untrusted
-        ? 'is untrusted, and thin wrappers bounce no edges'
-        : 'belongs to a confidential guest, and thin wrappers copy nothing into shared memory';
-    mapped.refuse(`${device.name} ${reason}. Use a scheme of the DMA API for it.`);
+    const reason = whyNotByWrappers(this.device);
+    if (reason === '') return true;
+    mapped.refuse(reason);
     return false;
   }
 
@@ -40,4 +36,15 @@ export class IovaExportScheme extends IommuRangeScheme {
     }
     iommu.freeIova(cpu, start, pagesOf(mapped, mapped.iova.size).bytes);
   }
+}
+
+/** Why thin wrappers cannot serve a device, for people; empty: they can. */
+export function whyNotByWrappers(device: DmaDevice): string {
+  if (device.coherent && !device.untrusted && !device.forceUnencrypted) return '';
+  const reason = !device.coherent
+    ? 'is not coherent, and thin wrappers clean no caches'
+    : device.untrusted
+      ? 'is untrusted, and thin wrappers bounce no edges'
+      : 'belongs to a confidential guest, and thin wrappers copy nothing into shared memory';
+  return `${device.name} ${reason}. Use a scheme of the DMA API for it.`;
 }

@@ -13,6 +13,18 @@ import type { Cpu } from '../time/cpu.ts';
 import type { MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
 
+const IN_WORDS = {
+  none: 'ordinary memory',
+  bus_addr: 'a peer’s memory behind a common switch',
+  thru_host_bridge: 'a peer’s memory through the host bridge',
+  not_supported: 'a peer’s memory out of reach',
+} as const;
+
+/** What the memory is that is reached in a way, for people. */
+export function inWords(way: P2pdmaMapType): string {
+  return IN_WORDS[way];
+}
+
 /** What the mapping call of a vector gets besides the caller's own attributes. */
 export function attributesOf(way: P2pdmaMapType): number {
   return way === 'thru_host_bridge' ? DMA_ATTR_MMIO : 0;

@@ -38,7 +38,7 @@ export function isOfNoKernel(name: SchemeName): boolean {
 }
 
 /** Throws a LabError when the kernel of `profile` has no such scheme. */
-function checkScheme(name: SchemeName, profile: KernelProfile, where: string): void {
+export function checkScheme(name: SchemeName, profile: KernelProfile, where: string): void {
   if (!needsTwoStep(name) || profile.twoStepAvailable) return;
   throw new LabError(
     where,

@@ -5,15 +5,8 @@
  */
 import type { MappedRequest } from './mappedRequest.ts';
 import type { MappingRequest } from './mappingRequest.ts';
-import { wayOf } from './peerVectors.ts';
+import { inWords, wayOf } from './peerVectors.ts';
 import { TwoStepScheme } from './twoStep.ts';
-
-const IN_WORDS = {
-  none: 'ordinary memory',
-  bus_addr: 'a peer’s memory behind a common switch',
-  thru_host_bridge: 'a peer’s memory through the host bridge',
-  not_supported: 'a peer’s memory out of reach',
-} as const;
 
 export class UniformOnlyScheme extends TwoStepScheme {
   override readonly name = 'uniform_only';
@@ -21,8 +14,8 @@ export class UniformOnlyScheme extends TwoStepScheme {
   protected override accepts(request: MappingRequest, mapped: MappedRequest): boolean {
     const boundary = firstBoundary(request, mapped);
     if (boundary === -1) return true;
-    const before = IN_WORDS[wayOf(mapped, boundary - 1)];
-    const after = IN_WORDS[wayOf(mapped, boundary)];
+    const before = inWords(wayOf(mapped, boundary - 1));
+    const after = inWords(wayOf(mapped, boundary));
     mapped.refuse(
       `Vector ${boundary}, at physical address 0x${request.vectorPhys[boundary]!.toString(16)}, is ${after}, and what lies before it is ` +
         `${before}: an API for memory of one kind cannot map both at once. Register a region for each kind, or map in transactions.`,
