@@ -173,7 +173,9 @@ function variationRows(
   const { name, value, unit } = parameter;
   return [
     ...variations.map(
-      (variation) => html`<tr${changesOrder(variation) ? html` class="turns"` : null}><th scope="row">${name}</th>
+      (
+        variation,
+      ) => html`<tr${changesOrder(variation) ? html` class="turns"` : null}><th scope="row" class="short">${name}</th>
         <td class="figure">${variation.value} ${unit}</td><td class="figure">${String(value)}</td>
         <td class="figure">${(100 * variation.largestChange).toFixed(1)} %</td>
         <td class="short">${changesOrder(variation) ? html`<strong>changes</strong>` : 'unchanged'}</td>
@@ -182,7 +184,7 @@ function variationRows(
     ...notTried.map(
       (reason) =>
         html`<tr>
-          <th scope="row">${name}</th>
+          <th scope="row" class="short">${name}</th>
           <td class="figure">–</td>
           <td class="figure">${String(value)}</td>
           <td class="figure">–</td>

@@ -21,7 +21,7 @@ thead th { border-bottom: 2px solid #6b7682; }
 tbody th { font-weight: 500; }
 .figure { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .short { white-space: nowrap; }
-thead th { min-width: 4.5rem; }
+thead th { min-width: 5.5rem; }
 .help { display: block; color: #5b6570; font-weight: 400; font-size: .8rem; }
 .aside { color: #48515a; font-size: .87rem; }
 .chosen th, .chosen td, .turns th, .turns td { background: #fff3d6; }

@@ -21,7 +21,7 @@ export interface ChangedPlaces {
 
 const DEFAULT_METRICS = ['throughput', 'requestRate', 'mapLatencyP50'];
 /** Of these more is better, and of all others less. A drive's own rows end in its id. */
-const MORE_IS_BETTER = /^(throughput|requestRate|requests|bytes|deviceTlbHits)(\.|$)/;
+const MORE_IS_BETTER = /^(requests|bytes|\w*([tT]hroughput|Rate|PerSecond|Hits))(\.|$)/;
 const LEVEL = 1e-3;
 
 export function moreIsBetter(metric: string): boolean {

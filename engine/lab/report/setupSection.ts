@@ -17,7 +17,7 @@ export function setupSection(lab: LabDocument, columns: readonly ReportColumn[],
       <th scope="row">${part.id}</th>
       <td>${part.kind}${part.label === undefined ? null : html` (${part.label})`}</td>
       <td>${'parent' in part ? part.parent : ''}</td>
-      <td>${address}</td>
+      <td class="short">${address}</td>
       <td>${settings(part)}</td>
     </tr>`;
   });
