@@ -39,6 +39,7 @@ function lab(change: Record<string, unknown> = {}): LabDocument {
 describe('a report', () => {
   const hostile = lab({
     name: HOSTILE,
+    workloads: [{ id: 'reads', kind: 'bio', device: 'nvme0', ioCount: 40, queueDepth: 8, regionMiB: 64 }],
     question: HOSTILE,
     description: HOSTILE,
     notes: HOSTILE,
