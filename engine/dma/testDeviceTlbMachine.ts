@@ -101,10 +101,10 @@ export class DeviceTlbMachine {
       maxReadRequestSize: 512,
       propagation: NS(LINK_PROPAGATION),
     });
-    const { link } = rootPort;
+    const { way } = rootPort;
     const agent = new TranslationAgent({
       translator: this.iommu,
-      link,
+      way,
       rootComplex: NS(ROOT_COMPLEX),
       answerOf: answerOfFaultReason,
     });
@@ -119,7 +119,7 @@ export class DeviceTlbMachine {
       invalidation: NS(DEVICE_INVALIDATION),
     });
     if (ats)
-      this.iommu.deviceTlbs.add(SOURCE, { tlb: this.deviceTlb, link, rootComplex: NS(ROOT_COMPLEX), queueDepth: 0 });
+      this.iommu.deviceTlbs.add(SOURCE, { tlb: this.deviceTlb, way, rootComplex: NS(ROOT_COMPLEX), queueDepth: 0 });
     this.port = rootPort.addFunction(SOURCE, null, ats ? this.deviceTlb : null);
     this.device = createDmaDevice({ name: '0000:00:03.0', sourceId: SOURCE, ats });
     this.api = new DmaApi({

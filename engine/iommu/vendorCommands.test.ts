@@ -9,6 +9,7 @@ import { FrameAllocator } from '../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../memory/physicalMemory.ts';
 import { Counters } from '../metrics/counters.ts';
 import { Link } from '../pcie/link.ts';
+import { Way } from '../pcie/way.ts';
 import { NO_PASID } from '../pcie/translator.ts';
 import { nanoseconds, picoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import { AmdCommandBuffer } from './amd/amdCommandBuffer.ts';
@@ -86,7 +87,7 @@ function check(Queue: typeof InvalidationQueue | typeof AmdCommandBuffer, comman
   const deviceTlbs = new DeviceTlbs();
   const tlbs = new Map(SOURCES.map((source) => [source, new ListedTlb()]));
   for (const [source, tlb] of tlbs) {
-    deviceTlbs.add(source, { tlb, link: new Link(LINK), rootComplex: nanoseconds(1), queueDepth: 0 });
+    deviceTlbs.add(source, { tlb, way: new Way(new Link(LINK)), rootComplex: nanoseconds(1), queueDepth: 0 });
   }
   const iotlb = new Iotlb({ entries4K: 64, entries2M: 64, entries1G: 1, ways: 64 });
   const pagingCache = new PagingStructureCache({ entries512G: 1, entries1G: 1, entries2M: 64 }, PAGES_PER_ENTRY);

@@ -6,7 +6,7 @@ import { DeviceTlb } from '../iommu/ats/deviceTlb.ts';
 import { answerOfFaultReason, answerOfRiscvCause, TranslationAgent } from '../iommu/ats/translationAgent.ts';
 import type { Iommu } from '../iommu/iommu.ts';
 import type { FabricCosts } from '../pcie/fabric.ts';
-import type { Link } from '../pcie/link.ts';
+import type { Way } from '../pcie/way.ts';
 import { nanoseconds, picoseconds } from '../time/picoseconds.ts';
 import type { PartOf } from './schema.ts';
 
@@ -16,7 +16,7 @@ export function buildDeviceTlb(
   options: NonNullable<PartOf<'nvme'>['ats']>,
   sourceId: number,
   iommu: Iommu,
-  link: Link,
+  way: Way,
   costs: FabricCosts,
 ): DeviceTlb {
   const { entries4K, entries2M, ways, entriesPerRequest, lookupNs, invalidationNs, queueDepth } = options;
@@ -28,15 +28,15 @@ export function buildDeviceTlb(
   ];
   const tlb = new DeviceTlb({
     sourceId,
-    agent: new TranslationAgent({ translator: iommu, link, rootComplex, answerOf }),
+    agent: new TranslationAgent({ translator: iommu, way, rootComplex, answerOf }),
     untranslated: iommu,
     arrays: arrays.filter(({ entries }) => entries > 0),
     entriesPerRequest,
     lookup: nanoseconds(lookupNs),
     // a read that has just been translated: there and back, and its data
-    useTime: picoseconds(2 * (link.propagation + rootComplex) + memoryRead),
+    useTime: picoseconds(2 * (way.downTime(0) + rootComplex) + memoryRead),
     invalidation: nanoseconds(invalidationNs),
   });
-  iommu.deviceTlbs.add(sourceId, { tlb, link, rootComplex, queueDepth });
+  iommu.deviceTlbs.add(sourceId, { tlb, way, rootComplex, queueDepth });
   return tlb;
 }

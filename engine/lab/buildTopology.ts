@@ -54,7 +54,7 @@ export function buildTopology(
         const deviceTlb =
           part.ats === undefined || iommu === null || !deviceTlbs
             ? null
-            : buildDeviceTlb(part.ats, node.sourceId, iommu, above.link, options.costs);
+            : buildDeviceTlb(part.ats, node.sourceId, iommu, above.way, options.costs);
         const port = above.addFunction(node.sourceId, null, deviceTlb);
         slots.push({ id, part, host, node, port, deviceTlb, group: groupOf(node) });
       });

@@ -67,7 +67,7 @@ export class Fabric {
 export class FabricPort {
   readonly link: Link;
   private readonly fabric: FabricOptions;
-  private readonly way: Way;
+  readonly way: Way;
 
   constructor(fabric: FabricOptions, way: Way, node: PortNode | null) {
     this.fabric = fabric;

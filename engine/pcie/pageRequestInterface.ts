@@ -8,7 +8,8 @@
 import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
 import { picoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import { codeOfResponse, groupOfResponse, PAGE_REQUEST_GROUPS, PageRequest, RESPONSE_FAILURE } from './atsMessages.ts';
-import { REQUEST_OVERHEAD_BYTES, type Link } from './link.ts';
+import { REQUEST_OVERHEAD_BYTES } from './link.ts';
+import type { Way } from './way.ts';
 
 /** The root complex's side: a message, in two words, has arrived. */
 export interface PageRequestTarget {
@@ -18,7 +19,7 @@ export interface PageRequestTarget {
 export interface PageRequestInterfaceOptions {
   readonly sourceId: number;
   readonly events: EventQueue;
-  readonly link: Link;
+  readonly way: Way;
   readonly rootComplex: Picoseconds;
   readonly target: PageRequestTarget;
   /** Page requests that may be outstanding. */
@@ -87,8 +88,8 @@ export class PageRequestInterface implements EventHandler {
 
   /** The root complex sends a response, which leaves it at `at`. */
   respond(word: number, at: Picoseconds): void {
-    const { link, rootComplex, events } = this.options;
-    const arrives = at + rootComplex + link.downstream.duration(REQUEST_OVERHEAD_BYTES) + link.propagation;
+    const { way, rootComplex, events } = this.options;
+    const arrives = at + rootComplex + way.downTime(REQUEST_OVERHEAD_BYTES);
     events.schedule(picoseconds(arrives), this, RESPONSE_ARRIVES, word);
   }
 
@@ -147,7 +148,7 @@ export class PageRequestInterface implements EventHandler {
   }
 
   private send(index: number, { pasid, firstPage, pages, access }: Group): void {
-    const { link, rootComplex, events } = this.options;
+    const { way, rootComplex, events } = this.options;
     const { message } = this;
     message.group = index;
     message.access = access;
@@ -156,10 +157,10 @@ export class PageRequestInterface implements EventHandler {
       message.last = offset === pages - 1;
       const words = new Uint32Array(2);
       message.encode(words, 0);
-      const left = link.upstream.reserve(REQUEST_OVERHEAD_BYTES, events.now);
+      const arrives = way.messageUp(REQUEST_OVERHEAD_BYTES, events.now) + rootComplex;
       this.underWay.set(this.nextMessage, { pasid, words });
       this.requests += 1;
-      events.schedule(picoseconds(left + link.propagation + rootComplex), this, MESSAGE_ARRIVES, this.nextMessage);
+      events.schedule(picoseconds(arrives), this, MESSAGE_ARRIVES, this.nextMessage);
       this.nextMessage += 1;
     }
   }

@@ -112,6 +112,42 @@ describe('below switches', () => {
     expect(gigabytesPerSecond(4)).toBeCloseTo(full, 1);
   });
 
+  /** Answers for page A only after 5 us, and for all others at once. */
+  class SlowForOne extends Shifted {
+    override translate(sourceId: number, page: number, write: boolean, accesses: number, at: Picoseconds): boolean {
+      super.translate(sourceId, page, write, accesses, at);
+      if (page === SLOW_PAGE) this.readyAt = picoseconds(at + nanoseconds(5000));
+      return true;
+    }
+  }
+  const SLOW_PAGE = 3;
+
+  test('behind a device TLB writes leave in the order of their calls, however long each translation takes (2.4.1)', () => {
+    const fabric = options();
+    const below = new Fabric(fabric).addRootPort(WIDE).addSwitch().addDownstreamPort(LINK);
+    const port = below.addFunction(0x300, null, new SlowForOne());
+    const order: number[] = [];
+    const done = { handleEvent: (_kind: number, which: number) => order.push(which, fabric.events.now) };
+    const bytes = new Uint8Array(64);
+    port.write(dmaAddr(SLOW_PAGE * PAGE_SIZE), 64, bytes, 0, done, 0, 1);
+    port.write(dmaAddr(9 * PAGE_SIZE), 64, bytes, 0, done, 0, 2);
+    while (fabric.events.step());
+    expect([order[0], order[2]]).toEqual([1, 2]);
+    expect(order[3]! - order[1]!).toBe(x8(88));
+  });
+
+  test('an interrupt from below a switch does not arrive before a write whose translation is slow (2.4.1)', () => {
+    const fabric = options(new SlowForOne());
+    const port = new Fabric(fabric).addRootPort(WIDE).addSwitch().addDownstreamPort(LINK).addFunction(0x300);
+    const at: number[] = [];
+    const done = { handleEvent: () => at.push(fabric.events.now) };
+    port.write(dmaAddr(SLOW_PAGE * PAGE_SIZE), 64, new Uint8Array(64), 0, done, 0, 0);
+    port.raiseInterrupt(done, 0, 0);
+    while (fabric.events.step());
+    expect(at[0]).toBeGreaterThan(nanoseconds(5000));
+    expect(at[1]).toBe(at[0]);
+  });
+
   test('a bottleneck makes its users wait in the order in which they come, and nobody else', () => {
     const fabric = options();
     const bridge = new Fabric(fabric);

@@ -43,10 +43,31 @@ export class Way {
     this.above = above;
   }
 
+  /**
+   * When a message, no longer than a header, that leaves the function at `at` is at the root complex, and one that leaves there at the
+   * function. It takes its place on the function's own link, and the time of those that the function shares.
+   */
+  messageUp(wire: number, at: number): number {
+    const sent = this.link.upstream.reserve(wire, at) + this.link.propagation;
+    return this.above === null ? sent : sent + (this.joins?.latency ?? 0) + this.above.upTime(wire);
+  }
+
+  messageDown(wire: number, at: number): number {
+    const { link, joins, above } = this;
+    const here = above === null ? at : at + above.downTime(wire) + (joins?.latency ?? 0);
+    return link.downstream.reserve(wire, here) + link.propagation;
+  }
+
   /** How long a TLP takes from the root complex down to the end of this step, where every link is free. */
   downTime(wire: number): number {
     const { link, joins, above } = this;
     const here = link.downstream.duration(wire) + link.propagation;
     return above === null ? here : here + (joins?.latency ?? 0) + above.downTime(wire);
+  }
+
+  private upTime(wire: number): number {
+    const { link, joins, above } = this;
+    const here = link.upstream.duration(wire) + link.propagation;
+    return above === null ? here : here + (joins?.latency ?? 0) + above.upTime(wire);
   }
 }

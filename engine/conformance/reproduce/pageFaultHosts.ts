@@ -213,9 +213,9 @@ export function onDemandPaging(bytes: number, pagesPerFault: number): FaultsOfMe
 export function pageRequests(bytes: number, pagesPerRequest: number): FaultsOfMessage {
   const machine = new Machine('vtd');
   const { memory, frames, events, iommu, rootPort } = machine;
-  const { link } = rootPort;
+  const { way } = rootPort;
   const rootComplex = nanoseconds(parameters.rootComplex.value);
-  const agent = new TranslationAgent({ translator: iommu, link, rootComplex, answerOf: answerOfFaultReason });
+  const agent = new TranslationAgent({ translator: iommu, way, rootComplex, answerOf: answerOfFaultReason });
   const deviceTlb = new DeviceTlb({
     sourceId: SOURCE_ID,
     agent,
@@ -228,12 +228,12 @@ export function pageRequests(bytes: number, pagesPerRequest: number): FaultsOfMe
   });
   const records = parameters.pageRequestRecords.value;
   const queue = new PageRequestQueue({ memory, frames, events, layout: 'vtd', records });
-  iommu.deviceTlbs.add(SOURCE_ID, { tlb: deviceTlb, link, rootComplex, queueDepth: 0 });
+  iommu.deviceTlbs.add(SOURCE_ID, { tlb: deviceTlb, way, rootComplex, queueDepth: 0 });
   const allocation = parameters.pageRequestAllocation.value;
   const requests = new PageRequestInterface({
     sourceId: SOURCE_ID,
     events,
-    link,
+    way,
     rootComplex,
     target: queue,
     allocation,

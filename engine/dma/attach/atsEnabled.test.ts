@@ -8,6 +8,7 @@ import { FrameAllocator } from '../../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { Counters } from '../../metrics/counters.ts';
 import { Link } from '../../pcie/link.ts';
+import { Way } from '../../pcie/way.ts';
 import { NO_PASID } from '../../pcie/translator.ts';
 import { nanoseconds, picoseconds } from '../../time/picoseconds.ts';
 import { FREE_IOMMU_COSTS } from '../../iommu/freeCosts.ts';
@@ -50,13 +51,15 @@ test.each([
     const domains = new DeviceDomains(memory, frames, iommu);
     const agent = new TranslationAgent({
       translator: iommu,
-      link: new Link({
-        generation: 3,
-        lanes: 4,
-        maxPayloadSize: 256,
-        maxReadRequestSize: 512,
-        propagation: nanoseconds(100),
-      }),
+      way: new Way(
+        new Link({
+          generation: 3,
+          lanes: 4,
+          maxPayloadSize: 256,
+          maxReadRequestSize: 512,
+          propagation: nanoseconds(100),
+        }),
+      ),
       rootComplex: nanoseconds(10),
       answerOf: answerOfFaultReason,
     });

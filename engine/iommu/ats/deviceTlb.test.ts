@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { InvalidateRange, PageRequest, TranslationEntry } from '../../pcie/atsMessages.ts';
 import { Link } from '../../pcie/link.ts';
+import { Way } from '../../pcie/way.ts';
 import { NO_PASID, type AtsTranslator, type Translator } from '../../pcie/translator.ts';
 import { nanoseconds, picoseconds, type Picoseconds } from '../../time/picoseconds.ts';
 import { FAULT_READ_NOT_ALLOWED } from '../faults.ts';
@@ -61,16 +62,18 @@ function cacheOver(
   iommu: ListedTranslations,
   options: { arrays?: readonly DeviceTlbArray[]; entriesPerRequest?: number; useTime?: number } = {},
 ): { tlb: DeviceTlb; agent: TranslationAgent } {
-  const link = new Link({
-    generation: 3,
-    lanes: 8,
-    maxPayloadSize: 256,
-    maxReadRequestSize: 512,
-    propagation: nanoseconds(120),
-  });
+  const way = new Way(
+    new Link({
+      generation: 3,
+      lanes: 8,
+      maxPayloadSize: 256,
+      maxReadRequestSize: 512,
+      propagation: nanoseconds(120),
+    }),
+  );
   const agent = new TranslationAgent({
     translator: iommu,
-    link,
+    way,
     rootComplex: nanoseconds(90),
     answerOf: answerOfFaultReason,
   });

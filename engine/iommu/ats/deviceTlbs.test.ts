@@ -9,6 +9,7 @@ import { FrameAllocator } from '../../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { Counters } from '../../metrics/counters.ts';
 import { Link } from '../../pcie/link.ts';
+import { SwitchTiming, Way } from '../../pcie/way.ts';
 import { NO_PASID } from '../../pcie/translator.ts';
 import { nanoseconds, picoseconds, type Picoseconds } from '../../time/picoseconds.ts';
 import { AmdCommandBuffer, ILLEGAL_COMMAND_ERROR, IOTLB_INV_TIMEOUT } from '../amd/amdCommandBuffer.ts';
@@ -75,7 +76,7 @@ test('at most as many requests are under way as the device takes, 32 at the most
         const registry = new DeviceTlbs();
         const devices = depths.map((queueDepth, index) => {
           const tlb = new SlowTlb(durations);
-          registry.add(index, { tlb, link: new Link(LINK), rootComplex: ROOT_COMPLEX, queueDepth });
+          registry.add(index, { tlb, way: new Way(new Link(LINK)), rootComplex: ROOT_COMPLEX, queueDepth });
           const wire = new Link(LINK);
           // the naive model: when each earlier request was answered, and the same wire
           return { tlb, wire, limit: queueDepth === 0 ? 32 : queueDepth, answered: [] as number[] };
@@ -111,8 +112,8 @@ test('at most as many requests are under way as the device takes, 32 at the most
 
 test('where nobody answers each request takes its minute, 32 of them together, and the next submission begins anew', () => {
   const registry = new DeviceTlbs();
-  const link = new Link(LINK);
-  registry.add(1, { tlb: new SlowTlb([0]), link, rootComplex: ROOT_COMPLEX, queueDepth: 0, answers: false });
+  const way = new Way(new Link(LINK));
+  registry.add(1, { tlb: new SlowTlb([0]), way, rootComplex: ROOT_COMPLEX, queueDepth: 0, answers: false });
   registry.begin(NOW);
   for (let request = 0; request < 32; request += 1) registry.invalidate(1, NO_PASID, request, 1, false);
   expect([registry.end(), registry.lost, registry.timeOuts]).toEqual([NOW + MINUTE, true, 32]);
@@ -137,7 +138,7 @@ function machine<Q extends CommandQueue>(build: Build<Q>, answers: boolean): Mac
   const memory = new PhysicalMemory(64 * 4096);
   const devices = new DeviceTlbs();
   const tlb = new SlowTlb([0]);
-  devices.add(SOURCE, { tlb, link: new Link(LINK), rootComplex: ROOT_COMPLEX, queueDepth: 0, answers });
+  devices.add(SOURCE, { tlb, way: new Way(new Link(LINK)), rootComplex: ROOT_COMPLEX, queueDepth: 0, answers });
   const caches = {
     iotlb: new Iotlb({ entries4K: 4, entries2M: 4, entries1G: 4, ways: 4 }),
     pagingCache: new PagingStructureCache({ entries512G: 1, entries1G: 1, entries2M: 1 }, PAGES_PER_ENTRY),
@@ -279,4 +280,23 @@ describe('a command that is none', () => {
     expect(send(queue, SOURCE, 0x5000_0000, 0, 0, SOURCE, 0x6000_0000, 0, 0)).toBe(NOW);
     expect(queue.events).toBe(0);
   });
+});
+
+test('every link and switch on the way adds its time to an invalidation and to a translation request, there and back (10.2, 10.3)', () => {
+  const latency = nanoseconds(110);
+  const wayOf = (switches: number): Way =>
+    switches === 0
+      ? new Way(new Link(LINK))
+      : new Way(new Link(LINK), new SwitchTiming({ latency }), wayOf(switches - 1));
+  const answered = (switches: number): number => {
+    const registry = new DeviceTlbs();
+    registry.add(1, { tlb: new SlowTlb([0]), way: wayOf(switches), rootComplex: ROOT_COMPLEX, queueDepth: 0 });
+    registry.begin(picoseconds(0));
+    registry.invalidate(1, NO_PASID, 5, 1, false);
+    return registry.end();
+  };
+  const link = new Link(LINK);
+  const step = 2 * (latency + link.propagation) + link.upstream.duration(24) + link.downstream.duration(32);
+  expect(answered(1) - answered(0)).toBe(step);
+  expect(answered(2) - answered(1)).toBe(step);
 });

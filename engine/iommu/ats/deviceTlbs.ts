@@ -6,7 +6,8 @@
  * Leaves out: answers that arrive in several parts, by traffic class.
  */
 import { InvalidateRange } from '../../pcie/atsMessages.ts';
-import { REQUEST_OVERHEAD_BYTES, type Link } from '../../pcie/link.ts';
+import { REQUEST_OVERHEAD_BYTES } from '../../pcie/link.ts';
+import type { Way } from '../../pcie/way.ts';
 import { PICOSECONDS_PER_MICROSECOND, picoseconds, type Picoseconds } from '../../time/picoseconds.ts';
 
 /** ITags. */
@@ -22,7 +23,7 @@ export interface InvalidatedTlb {
 
 export interface DeviceTlbPlace {
   readonly tlb: InvalidatedTlb;
-  readonly link: Link;
+  readonly way: Way;
   /** One way through the root complex. */
   readonly rootComplex: Picoseconds;
   /** Invalidate requests that the device takes before it answers: ATS capability, Invalidate Queue Depth; 0 stands for 32. */
@@ -87,7 +88,7 @@ export class DeviceTlbs implements InvalidatedDevices {
     const device = this.devices.get(sourceId);
     if (device === undefined) return;
     const { range, words } = this;
-    const { tlb, link, rootComplex, answers = true } = device.place;
+    const { tlb, way, rootComplex, answers = true } = device.place;
     const tag = earliest(device.answeredAt);
     const start = Math.max(this.sentAt, device.answeredAt[tag]!);
     range.firstPage = firstPage;
@@ -95,11 +96,11 @@ export class DeviceTlbs implements InvalidatedDevices {
     range.global = global;
     range.encode(words, 0);
     this.requests += 1;
-    const left = link.downstream.reserve(REQUEST_OVERHEAD_BYTES + BODY_BYTES, start + rootComplex);
+    const arrives = way.messageDown(REQUEST_OVERHEAD_BYTES + BODY_BYTES, start + rootComplex);
     let answered: number = start + TIME_OUT;
     if (answers) {
-      const done = tlb.invalidate(words, 0, pasid, picoseconds(left + link.propagation));
-      answered = link.upstream.reserve(REQUEST_OVERHEAD_BYTES, done) + link.propagation + rootComplex;
+      const done = tlb.invalidate(words, 0, pasid, picoseconds(arrives));
+      answered = way.messageUp(REQUEST_OVERHEAD_BYTES, done) + rootComplex;
     } else {
       this.timeOuts += 1;
       this.timedOut = true;

@@ -8,6 +8,7 @@ import { FrameAllocator } from '../../memory/frameAllocator.ts';
 import { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { ATS_READ, ATS_WRITE, RESPONSE_FAILURE, RESPONSE_INVALID, RESPONSE_SUCCESS } from '../../pcie/atsMessages.ts';
 import { Link } from '../../pcie/link.ts';
+import { Way } from '../../pcie/way.ts';
 import { PageRequestInterface } from '../../pcie/pageRequestInterface.ts';
 import { NO_PASID } from '../../pcie/translator.ts';
 import { EventQueue } from '../../time/eventQueue.ts';
@@ -23,7 +24,14 @@ function build(layout: PageRequestLayout, records: number, allocation: number, d
   const queue = new PageRequestQueue({ memory, frames, events, layout, records });
   const interfaces = Array.from({ length: devices }, (_, index) => {
     const sourceId = 0x100 * (index + 1);
-    const options = { sourceId, events, link: new Link(LINK), rootComplex: nanoseconds(50), target: queue, allocation };
+    const options = {
+      sourceId,
+      events,
+      way: new Way(new Link(LINK)),
+      rootComplex: nanoseconds(50),
+      target: queue,
+      allocation,
+    };
     const device = new PageRequestInterface(options);
     queue.connect(device);
     queue.enable(sourceId);

@@ -3,12 +3,13 @@
  * entries of eight bytes, the IOMMU is asked for each, and the entries go back in a completion, encoded. What is not mapped is a
  * successful completion without R and W, so that the device may make a page request; what the IOMMU cannot do at all is an
  * Unsupported Request, what it finds broken a Completer Abort (RISC-V IOMMU specification 1.0, 3.6; VT-d specification 4.1.3).
- * A request takes the upstream link, twice the way through the root complex, and the way back.
+ * A request takes every link up to the root complex, twice the way through that, and the links down.
  * Leaves out: completions cut in two, execute permission; an answer takes its time on the downstream link but not its place.
  */
 import { TranslationEntry } from '../../pcie/atsMessages.ts';
-import { COMPLETION_OVERHEAD_BYTES, REQUEST_OVERHEAD_BYTES, type Link } from '../../pcie/link.ts';
+import { COMPLETION_OVERHEAD_BYTES, REQUEST_OVERHEAD_BYTES } from '../../pcie/link.ts';
 import type { AtsTranslator } from '../../pcie/translator.ts';
+import type { Way } from '../../pcie/way.ts';
 import { picoseconds, type Picoseconds } from '../../time/picoseconds.ts';
 import { FAULT_ADDRESS_BEYOND_WIDTH, FAULT_READ_NOT_ALLOWED, FAULT_WRITE_NOT_ALLOWED } from '../faults.ts';
 
@@ -50,7 +51,8 @@ export function answerOfFaultReason(reason: number): number {
 
 export interface TranslationAgentOptions {
   readonly translator: AtsTranslator;
-  readonly link: Link;
+  /** Of the device to the root complex. */
+  readonly way: Way;
   /** One way through the root complex. */
   readonly rootComplex: Picoseconds;
   readonly answerOf: FaultAnswer;
@@ -79,9 +81,8 @@ export class TranslationAgent {
    * where the first one is missing.
    */
   request(sourceId: number, pasid: number, iovaPage: number, count: number, write: boolean, at: Picoseconds): number {
-    const { translator, link, rootComplex, answerOf } = this.options;
-    const left = link.upstream.reserve(REQUEST_OVERHEAD_BYTES, at);
-    const arrived = picoseconds(left + link.propagation + rootComplex);
+    const { translator, way, rootComplex, answerOf } = this.options;
+    const arrived = picoseconds(way.messageUp(REQUEST_OVERHEAD_BYTES, at) + rootComplex);
     this.requests += 1;
     this.entries = 0;
     let known: number = arrived;
@@ -104,7 +105,7 @@ export class TranslationAgent {
       page += sizePages - (page % sizePages);
     }
     const wire = COMPLETION_OVERHEAD_BYTES + this.entries * ENTRY_BYTES;
-    this.readyAt = picoseconds(known + rootComplex + link.downstream.duration(wire) + link.propagation);
+    this.readyAt = picoseconds(known + rootComplex + way.downTime(wire));
     return status;
   }
 
