@@ -30,7 +30,7 @@ export function reportColumns(
   return file.lab.comparison.map((comparison) => {
     const label = comparison.label ?? `${comparison.scheme} ${comparison.domain}`;
     const stored = file.runs.get(runId(file.lab, comparison, file.recordings));
-    if (stored !== undefined && !stored.partial)
+    if (stored?.partial === false && stored.comparisonId === comparison.id)
       return { comparison, label, result: stored, stored: true, refusal: null };
     try {
       const run = prepareRun(file.lab, comparison.id, file.recordings, where);

@@ -8,7 +8,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { parseLab } from '../check.ts';
 import type { LabFile } from '../container.ts';
 import { LabRun } from '../run.ts';
-import type { RunSummary } from '../runTypes.ts';
+import type { RunResult, RunSummary } from '../runTypes.ts';
 import type { LabDocument } from '../schema.ts';
 import { sampleDocument } from '../testing/sampleLab.ts';
 import { LabError } from '../../time/labError.ts';
@@ -115,6 +115,13 @@ describe('a report', () => {
     const kept = new Map(columns.map(({ result }) => [result!.id, result!]));
     const again = reportColumns({ ...file, runs: kept }, 'test');
     expect(again.map(({ stored }) => stored)).toEqual([true, true]);
+    // A run that calls itself another column's, or was cancelled, is made again.
+    const [first, second] = [...kept.values()] as [RunResult, RunResult];
+    const odd = new Map([
+      [first.id, { ...first, comparisonId: second.comparisonId }],
+      [second.id, { ...second, partial: true }],
+    ]);
+    expect(reportColumns({ ...file, runs: odd }, 'test').map(({ stored }) => stored)).toEqual([false, false]);
     const repeated = await labReport(file, reportColumns(file, 'test'), { metric: 'ioLatencyP99', sensitivity: false });
     expect(repeated.markup).toBe(report.markup);
   }, 60_000);
