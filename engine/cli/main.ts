@@ -44,7 +44,10 @@ function program(finish: (status: ExitStatus) => void): Command {
       'write one page about a lab and its runs: figures, charts, what each column could not do, how sure each figure is',
     )
     .requiredOption('-o, --output <file>', 'the HTML file to write')
-    .option('--metric <name>', 'what to rank the columns by, as in ioLatencyP99; left out: throughput')
+    .option(
+      '--metric <name>',
+      'what to rank the columns by, as in ioLatencyP99; left out: throughput, or what tells them apart',
+    )
     .option(
       '--sensitivity',
       'run again with each assumed parameter halved and doubled, and say whether the order changes',

@@ -9,7 +9,7 @@ import type { ReportColumn } from './columns.ts';
 import { figure, labelOf } from './figuresSection.ts';
 import { html, type Html } from './html.ts';
 import { isAssumed, type ReportParameter } from './parameters.ts';
-import { changedPlaces, type Ranked } from './ranking.ts';
+import { allLevel, changedPlaces, type Ranked } from './ranking.ts';
 import type { ParameterSensitivity, Sensitivity, UsedParameters, Variation } from './sensitivity.ts';
 
 export interface Certainty {
@@ -138,7 +138,7 @@ function sensitivityPart({ columns, metric, order }: Shown, sensitivity: Sensiti
     </p>
     <p>
       With nothing changed, those first requests alone give ${orderText(base, metric, label)}.
-      ${alike ? 'The whole runs have the same order.' : otherOrder}
+      ${allLevel(base) ? 'There is no order among them that could change.' : alike ? 'The whole runs have the same order.' : otherOrder}
     </p>
     <table>
       <caption>

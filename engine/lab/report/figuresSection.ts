@@ -3,7 +3,7 @@ import { formatQuantity } from '../quantity.ts';
 import type { SummaryRow, SummaryUnit } from '../runTypes.ts';
 import type { ReportColumn } from './columns.ts';
 import { html, type Html } from './html.ts';
-import { areLevel, moreIsBetter, type Ranked } from './ranking.ts';
+import { allLevel, areLevel, moreIsBetter, type Ranked } from './ranking.ts';
 
 const UNITS: Readonly<Record<SummaryUnit, string>> = {
   count: 'number',
@@ -12,7 +12,12 @@ const UNITS: Readonly<Record<SummaryUnit, string>> = {
   'bytes/s': 'bytes per second',
 };
 
-export function figuresSection(columns: readonly ReportColumn[], metric: SummaryRow, order: readonly Ranked[]): Html {
+export function figuresSection(
+  columns: readonly ReportColumn[],
+  metric: SummaryRow,
+  passedOver: readonly SummaryRow[],
+  order: readonly Ranked[],
+): Html {
   // Runs that a lab keeps may be of a time when it had other drives.
   const rows = new Map(
     columns.flatMap(({ result }) => (result?.summary.rows ?? []).map((row) => [row.key, row] as const)),
@@ -27,6 +32,7 @@ export function figuresSection(columns: readonly ReportColumn[], metric: Summary
   );
   return html`<section>
     <h2>Figures</h2>
+    ${passedOver.length === 0 ? null : html`<p>All columns are level by ${passedOver.map(({ label }) => label).join(' and by ')}.</p>`}
     ${orderParagraph(columns, metric, order)}
     <table class="figures">
       <caption>
@@ -59,6 +65,7 @@ function cell(row: SummaryRow | undefined): Html {
 function orderParagraph(columns: readonly ReportColumn[], metric: SummaryRow, order: readonly Ranked[]): Html {
   const best = order[0];
   if (best === undefined) return html`<p>No column has a figure for ${metric.label}.</p>`;
+  const none = html`<p>All columns are level by ${metric.label}: it does not tell them apart here.</p>`;
   const places = order.map(({ id, value }, index) => {
     const before = order[index - 1];
     const level = before !== undefined && areLevel(before.value, value);
@@ -67,7 +74,8 @@ function orderParagraph(columns: readonly ReportColumn[], metric: SummaryRow, or
       ${figure(value, metric.unit)}${shareOf(value, best.value)}${level ? ', level with the one before' : null}
     </li>`;
   });
-  return html`<p>By ${metric.label} (${moreIsBetter(metric.key) ? 'more' : 'less'} is better):</p>
+  return html`${order.length > 1 && allLevel(order) ? none : null}
+    <p>By ${metric.label} (${moreIsBetter(metric.key) ? 'more' : 'less'} is better):</p>
     <ol>
       ${places}
     </ol>`;

@@ -64,8 +64,9 @@ function counterEntries({ counters }: RunResult): Html[] {
 /** Equal messages once, with how often the log has them. */
 function logEntries({ log }: RunResult): Html[] {
   const counts = new Map<string, number>();
-  for (const { severity, source, message } of log) {
-    if (severity === 'info') continue;
+  for (const { severity, source, message, misuse } of log) {
+    // Misuses are counted by their kinds.
+    if (severity === 'info' || misuse !== undefined) continue;
     const text = `${severity}, ${source}: ${message}`;
     counts.set(text, (counts.get(text) ?? 0) + 1);
   }

@@ -56,9 +56,25 @@ describe('the order of columns', () => {
   });
 
   it('is by the metric that was asked for, or by the first of the usual ones', () => {
-    expect(chosenMetric([summary({ faults: 0, requestRate: 1 })], null).key).toBe('requestRate');
-    expect(chosenMetric([summary({ faults: 0 })], null).key).toBe('faults');
-    expect(chosenMetric([summary({ faults: 0 }), summary({ bounces: 0 })], 'bounces').key).toBe('bounces');
+    const chosen = (figures: readonly Readonly<Record<string, number>>[], wanted: string | null = null): string[] => {
+      const { metric, passedOver } = chosenMetric(figures.map(summary), wanted);
+      return [...passedOver, metric].map(({ key }) => key);
+    };
+    expect(chosen([{ faults: 0, requestRate: 1 }])).toEqual(['requestRate']);
+    expect(chosen([{ faults: 0 }])).toEqual(['faults']);
+    expect(chosen([{ faults: 0 }, { bounces: 0 }], 'bounces')).toEqual(['bounces']);
+    expect(
+      chosen([
+        { throughput: 5, requestRate: 5, ioLatencyP50: 1 },
+        { throughput: 5.001, requestRate: 5, ioLatencyP50: 2 },
+      ]),
+    ).toEqual(['throughput', 'requestRate', 'ioLatencyP50']);
+    expect(
+      chosen([
+        { throughput: 5, requestRate: 5 },
+        { throughput: 5, requestRate: 5 },
+      ]),
+    ).toEqual(['throughput']);
     expect(() => chosenMetric([summary({ faults: 0 })], 'fault')).toThrow(/--metric fault: .* Did you mean faults\?/);
   });
 });

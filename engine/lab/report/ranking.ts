@@ -19,7 +19,7 @@ export interface ChangedPlaces {
   readonly after: string;
 }
 
-const DEFAULT_METRICS = ['throughput', 'requestRate', 'mapLatencyP50'];
+const DEFAULT_METRICS = ['throughput', 'requestRate', 'ioLatencyP50', 'mapLatencyP50', 'unmapLatencyP50'];
 /** Of these more is better, and of all others less. A drive's own rows end in its id. */
 const MORE_IS_BETTER = /^(requests|bytes|\w*([tT]hroughput|Rate|PerSecond|Hits))(\.|$)/;
 const LEVEL = 1e-3;
@@ -28,21 +28,27 @@ export function moreIsBetter(metric: string): boolean {
   return MORE_IS_BETTER.test(metric);
 }
 
-/** The row that columns are ranked by. `wanted` null: the first of the usual ones that any column has a figure of. */
-export function chosenMetric(summaries: readonly RunSummary[], wanted: string | null): SummaryRow {
+/** The row that columns are ranked by. */
+export interface ChosenMetric {
+  readonly metric: SummaryRow;
+  /** Rows that come before it and do not tell the columns apart. */
+  readonly passedOver: readonly SummaryRow[];
+}
+
+/** `wanted` null: the first of the usual rows that tells the columns apart, or the first of them all where none does. */
+export function chosenMetric(summaries: readonly RunSummary[], wanted: string | null): ChosenMetric {
   const rows = new Map(summaries.flatMap(({ rows: all }) => all.map((row) => [row.key, row] as const)));
-  const keys = wanted === null ? DEFAULT_METRICS : [wanted];
-  for (const key of keys) {
-    const row = rows.get(key);
-    if (row !== undefined) return row;
+  if (wanted !== null) {
+    const metric = rows.get(wanted);
+    if (metric !== undefined) return { metric, passedOver: [] };
+    throw new LabError(`--metric ${wanted}`, 'the summary has no such metric.', suggestNames(wanted, [...rows.keys()]));
   }
-  const [first] = rows.values();
-  if (wanted === null && first !== undefined) return first;
-  throw new LabError(
-    `--metric ${wanted ?? ''}`,
-    'the summary has no such metric.',
-    suggestNames(wanted ?? '', [...rows.keys()]),
-  );
+  const usual = DEFAULT_METRICS.flatMap((key) => rows.get(key) ?? []);
+  const byColumn = new Map(summaries.map((summary, index) => [String(index), summary]));
+  const telling = usual.findIndex(({ key }) => !allLevel(ranking(byColumn, key)));
+  const metric = usual[Math.max(0, telling)] ?? [...rows.values()][0];
+  if (metric === undefined) throw new LabError('summary', 'it has no rows to rank columns by.', 'Run the lab again.');
+  return { metric, passedOver: usual.slice(0, Math.max(0, telling)) };
 }
 
 /** Best first; columns with equal figures in the order of the lab. */
@@ -56,6 +62,12 @@ export function ranking(summaries: ReadonlyMap<string, RunSummary>, metric: stri
 
 export function areLevel(one: number, other: number): boolean {
   return Math.abs(one - other) <= LEVEL * Math.max(Math.abs(one), Math.abs(other));
+}
+
+/** There is no order to speak of. */
+export function allLevel(order: readonly Ranked[]): boolean {
+  const [first, last] = [order[0], order.at(-1)];
+  return first === undefined || last === undefined || areLevel(first.value, last.value);
 }
 
 /** Pairs that were apart in `base` and are apart the other way round in `other`. */

@@ -21,7 +21,7 @@ import { setupSection } from './setupSection.ts';
 import { SmallForm } from './smallForm.ts';
 
 export interface ReportOptions {
-  /** A key of the summary; null: throughput, or the first that there is. */
+  /** A key of the summary; null: throughput, or where that is the same in all columns the next that is not. */
   readonly metric: string | null;
   readonly sensitivity: boolean;
   readonly onParameter?: OnParameter;
@@ -42,18 +42,21 @@ export async function labReport(
   options: ReportOptions,
 ): Promise<LabReport> {
   const results = columns.flatMap(({ result }) => result ?? []);
-  const metric = chosenMetric(
+  const { metric, passedOver } = chosenMetric(
     results.map(({ summary }) => summary),
     options.metric,
   );
-  const order = ranking(new Map(results.map(({ comparisonId, summary }) => [comparisonId, summary])), metric.key);
+  const summaries = columns.flatMap(({ comparison, result }) =>
+    result === null ? [] : [[comparison.id, result.summary] as const],
+  );
+  const order = ranking(new Map(summaries), metric.key);
   const small = new SmallForm(lab, recordings);
   const parameters = findUsed(lab, small, reportParameters(lab), options.onParameter);
   const varied = options.sensitivity ? sensitivity(lab, small, parameters.used, metric.key, options.onParameter) : null;
   const shown = { lab, columns, metric, order };
   const markup = page(lab.name, [
     introduction(lab),
-    figuresSection(columns, metric, order),
+    figuresSection(columns, metric, passedOver, order),
     await chartsSection(lab, results),
     limitsSection(columns),
     certaintySection(shown, { parameters, requests: small.requests, sensitivity: varied }),

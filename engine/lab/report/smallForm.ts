@@ -62,8 +62,9 @@ export class SmallForm {
 function advance(run: LabRun, requests: number): number {
   let { completed } = run.progress();
   for (let events = 0; completed < requests && events < MOST_EVENTS; events += 1) {
-    if (run.advance(1) === 'done') break;
+    const state = run.advance(1);
     ({ completed } = run.progress());
+    if (state === 'done') break;
   }
   return completed;
 }
