@@ -267,15 +267,19 @@ export class PathCarrier implements Carrier, EventHandler {
 
   private atPeer(part: Part): void {
     const { memory, costs } = this.options.fabric;
-    const { operation, from, bytes } = part;
-    const phys = part.page * PAGE_SIZE + ((operation.address + from) & PAGE_OFFSET_MASK);
+    const { operation, from, bytes, owner } = part;
+    const offset = (operation.address + from) & PAGE_OFFSET_MASK;
+    const phys = part.page * PAGE_SIZE + offset;
+    const timing = owner?.memoryTiming ?? null;
     if (operation.request === WRITE_REQUEST) {
       memory.writeBytes(phys, operation.bytes, operation.offset + from, bytes);
-      this.partFinished(part, this.events.now + part.behind);
+      const arrived = this.events.now + part.behind;
+      this.partFinished(part, timing === null ? arrived : timing.dataWrite(part.page, offset, bytes, arrived));
       return;
     }
     memory.readBytes(phys, operation.bytes, operation.offset + from, bytes);
-    const answered = this.events.now + (costs.peerRead ?? costs.memoryRead);
+    const { now } = this.events;
+    const answered = timing?.dataRead(part.page, offset, bytes, now) ?? now + (costs.peerRead ?? costs.memoryRead);
     this.events.schedule(picoseconds(answered), this, ANSWERED, part.index);
   }
 

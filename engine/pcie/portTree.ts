@@ -6,6 +6,7 @@
  * Leaves out: bus numbers as routing ids, bridges to conventional PCI; links are way.ts's.
  */
 import { PAGE_SIZE } from '../memory/addresses.ts';
+import type { DataTiming } from '../memory/memoryTiming.ts';
 import { LabError } from '../time/labError.ts';
 import type { Way } from './way.ts';
 
@@ -59,6 +60,8 @@ export interface PortNode {
   readonly physicalFunction: PortNode | null;
   /** From below this port to the root complex; null: no fabric has said. */
   way: Way | null;
+  /** What its own memory takes when peers read and write it; null: what the fabric's costs say. */
+  memoryTiming: DataTiming | null;
 }
 
 /** A window and whose it is. */
@@ -152,12 +155,19 @@ export class PortTree {
     return [...this.nodes.values()];
   }
 
-  private add(node: Omit<PortNode, 'name' | 'egressVector' | 'buses' | 'way'>): PortNode {
+  private add(node: Omit<PortNode, 'name' | 'egressVector' | 'buses' | 'way' | 'memoryTiming'>): PortNode {
     const name = pciName(node.sourceId);
     if (this.nodes.has(node.sourceId)) {
       throw new LabError(name, 'two functions of the topology have this address.', 'Give each its own.');
     }
-    const added: PortNode = { ...node, name, egressVector: EVERY_PEER, buses: new Set(), way: null };
+    const added: PortNode = {
+      ...node,
+      name,
+      egressVector: EVERY_PEER,
+      buses: new Set(),
+      way: null,
+      memoryTiming: null,
+    };
     for (let port = node.upstream; port !== null; port = port.upstream) port.buses.add(node.sourceId >>> 8);
     this.nodes.set(node.sourceId, added);
     return added;
