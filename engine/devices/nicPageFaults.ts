@@ -3,8 +3,9 @@
  * addresses, and messages that read and write by the process's addresses (on-demand paging: Lesokhin et al., "Page Fault Support for
  * Network Controllers", ASPLOS'17; Linux drivers/infiniband/hw/mlx5/odp.c). A missing entry stops the message; firmware tells the
  * driver which pages, up to so many at once; the driver fills them in and lets the message go on. None of this uses ATS or PRI.
- * An entry taken away while a message is under way may cost it an access that the IOMMU refuses: that part is done again.
- * Leaves out: the network itself, receiver-not-ready answers, keys that point to keys, prefetch hints.
+ * A key may point to other keys, one for each piece of its addresses (KSM). Entries that are zapped are out of use when `zap` returns: the
+ * adapter lets what is under way by them arrive first. An access that the IOMMU refuses ends its message in failure.
+ * Leaves out: the network itself, receiver-not-ready answers; an entry that is written holds at once, only its time is the work request's.
  */
 import { PAGE_SIZE, dmaAddr } from '../memory/addresses.ts';
 import type { DmaPort } from '../pcie/dmaPort.ts';
@@ -50,15 +51,20 @@ class NicRegion {
   readonly firstPage: number;
   readonly addresses: Float64Array;
   readonly access: Uint8Array;
-  /** How often each entry was changed. */
-  readonly changes: Uint32Array;
 
   constructor(firstPage: number, pages: number) {
     this.firstPage = firstPage;
     this.addresses = new Float64Array(pages);
     this.access = new Uint8Array(pages);
-    this.changes = new Uint32Array(pages);
   }
+}
+
+/** A key that points to others. */
+interface NicIndirectRegion {
+  /** Pages of each piece. */
+  readonly piece: number;
+  /** By number of the piece. */
+  readonly keys: Map<number, number>;
 }
 
 interface Message {
@@ -67,17 +73,18 @@ interface Message {
   readonly bytes: Uint8Array;
   readonly write: boolean;
   readonly done: (ok: boolean) => void;
-  /** Offsets of parts that have to be done (again), the next one last. */
+  /** Offsets of parts that have to be done, the next one last. */
   readonly parts: number[];
   inFlight: number;
   faultedAt: number;
   failed: boolean;
 }
 
+/** An access that is under way. */
 interface Part {
   readonly message: number;
-  readonly offset: number;
-  readonly changes: number;
+  readonly region: NicRegion;
+  readonly entry: number;
 }
 
 const FAULT_RAISED = 0;
@@ -96,9 +103,12 @@ export class NicPageFaults implements EventHandler {
   private readonly costs: NicFaultCosts;
   private readonly pagesPerFault: number;
   private readonly regions = new Map<number, NicRegion>();
+  private readonly indirect = new Map<number, NicIndirectRegion>();
   private readonly messages = new Map<number, Message>();
   private readonly parts = new Map<number, Part>();
+  /** Faults of messages that stand still. */
   private readonly raised = new Map<number, NicPageFault>();
+  private readonly answered = new Set<number>();
   private nextMessage = 0;
   private nextPart = 0;
 
@@ -116,12 +126,26 @@ export class NicPageFaults implements EventHandler {
 
   /** A region without any entry. */
   addRegion(key: number, firstPage: number, pages: number): void {
-    if (this.regions.has(key)) throw new Error(`the adapter has a region with key ${String(key)}`);
+    this.checkFree(key);
     this.regions.set(key, new NicRegion(firstPage, pages));
   }
 
+  /** A key over all addresses, of which no piece has a key yet. */
+  addIndirectRegion(key: number, piecePages: number): void {
+    this.checkFree(key);
+    this.indirect.set(key, { piece: piecePages, keys: new Map() });
+  }
+
+  /** Which key a piece of an indirect region points to; null: none, so that whoever comes there faults. */
+  pointTo(key: number, piece: number, target: number | null): void {
+    const region = this.indirect.get(key);
+    if (region === undefined) throw new Error(`the adapter has no indirect region with key ${String(key)}`);
+    if (target === null) region.keys.delete(piece);
+    else region.keys.set(piece, target);
+  }
+
   removeRegion(key: number): void {
-    this.regions.delete(key);
+    if (!this.regions.delete(key)) this.indirect.delete(key);
   }
 
   /** Of an entry: its access bits; 0 where it is absent. */
@@ -130,14 +154,24 @@ export class NicPageFaults implements EventHandler {
     return region?.access[page - region.firstPage] ?? 0;
   }
 
-  /** The driver writes an entry; access 0 takes it away. When it is in force, `updateTime` says. */
-  setEntry(key: number, page: number, address: number, access: number): void {
-    const region = this.regions.get(key);
-    if (region === undefined) throw new Error(`the adapter has no region with key ${String(key)}`);
-    const index = page - region.firstPage;
-    region.addresses[index] = address;
-    region.access[index] = access;
-    region.changes[index]! += 1;
+  /** The driver writes the first `count` entries of a list, from `firstPage` on; access 0: absent. When they are in force, `updateTime` says. */
+  writeEntries(key: number, firstPage: number, addresses: Float64Array, access: Uint8Array, count: number): void {
+    const region = this.regionOf(key);
+    const first = firstPage - region.firstPage;
+    region.addresses.set(addresses.subarray(0, count), first);
+    region.access.set(access.subarray(0, count), first);
+  }
+
+  /** Takes entries away, and returns when no access by them is under way any more. */
+  zap(key: number, firstPage: number, count: number): void {
+    const region = this.regionOf(key);
+    const first = firstPage - region.firstPage;
+    region.access.fill(0, first, first + count);
+    const waiting: number[] = [];
+    for (const [index, part] of this.parts) {
+      if (part.region === region && part.entry >= first && part.entry < first + count) waiting.push(index);
+    }
+    while (waiting.some((index) => this.parts.has(index)) && this.events.step());
   }
 
   updateTime(entries: number): Picoseconds {
@@ -162,7 +196,8 @@ export class NicPageFaults implements EventHandler {
   resume(fault: NicPageFault, served: boolean, at: Picoseconds): void {
     const message = this.messages.get(fault.message);
     if (message === undefined) throw new Error(`message ${String(fault.message)} is resumed, and there is none`);
-    if (!this.raised.delete(fault.message)) throw new Error(`message ${String(fault.message)} is resumed twice`);
+    if (this.answered.has(fault.message)) throw new Error(`message ${String(fault.message)} is resumed twice`);
+    this.answered.add(fault.message);
     if (!served) message.failed = true;
     const goesOn = Math.max(at, this.events.now) + this.costs.resume;
     this.events.schedule(picoseconds(goesOn), this, RESUMED, fault.message);
@@ -174,6 +209,8 @@ export class NicPageFaults implements EventHandler {
     } else if (kind === RESUMED) {
       const message = this.messages.get(argument)!;
       this.stalled += this.events.now - message.faultedAt;
+      this.raised.delete(argument);
+      this.answered.delete(argument);
       this.goOn(argument, message);
     } else {
       const fault = this.raised.get(argument);
@@ -196,33 +233,36 @@ export class NicPageFaults implements EventHandler {
   private issue(index: number, message: Message, offset: number): boolean {
     const at = message.address + offset;
     const page = Math.floor(at / PAGE_SIZE);
-    const region = this.regions.get(message.key);
+    const region = this.find(message.key, page);
+    if (region === 'missing') {
+      this.fault(index, message, page, Infinity);
+      return false;
+    }
     const entry = page - (region?.firstPage ?? 0);
-    if (region === undefined || entry < 0 || entry >= region.access.length) {
+    if (region === null || entry < 0 || entry >= region.access.length) {
       message.failed = true;
       return true;
     }
     if ((region.access[entry]! & (message.write ? MTT_WRITE : MTT_READ)) === 0) {
-      this.fault(index, message, page, region);
+      this.fault(index, message, page, region.firstPage + region.access.length);
       return false;
     }
     const length = Math.min(message.bytes.length - offset, PAGE_SIZE - (at % PAGE_SIZE));
     const address = dmaAddr(region.addresses[entry]! + (at % PAGE_SIZE));
     const part = this.nextPart;
     this.nextPart += 1;
-    this.parts.set(part, { message: index, offset, changes: region.changes[entry]! });
+    this.parts.set(part, { message: index, region, entry });
     message.inFlight += 1;
     if (message.write) this.port.write(address, length, message.bytes, offset, this, PART_DONE, part);
     else this.port.read(address, length, message.bytes, offset, this, PART_DONE, part);
     return true;
   }
 
-  private fault(index: number, message: Message, page: number, region: NicRegion): void {
+  private fault(index: number, message: Message, page: number, end: number): void {
     if (this.raised.has(index)) return;
     const { key, address, bytes, write } = message;
     const lastPage = Math.floor((address + bytes.length - 1) / PAGE_SIZE);
-    const regionEnd = region.firstPage + region.access.length;
-    const pages = Math.min(lastPage - page + 1, this.pagesPerFault, regionEnd - page);
+    const pages = Math.min(lastPage - page + 1, this.pagesPerFault, end - page);
     message.faultedAt = this.events.now;
     this.faults += 1;
     this.pagesAsked += pages;
@@ -231,17 +271,34 @@ export class NicPageFaults implements EventHandler {
   }
 
   private partDone(argument: number): void {
-    const { message: index, offset, changes } = this.parts.get(argument)!;
+    const { message: index } = this.parts.get(argument)!;
     this.parts.delete(argument);
     const message = this.messages.get(index)!;
     message.inFlight -= 1;
-    if (this.port.lastStatus !== 0) {
-      const region = this.regions.get(message.key);
-      const page = Math.floor((message.address + offset) / PAGE_SIZE);
-      if (region === undefined || region.changes[page - region.firstPage] === changes) message.failed = true;
-      else message.parts.push(offset);
-    }
+    if (this.port.lastStatus !== 0) message.failed = true;
     // a message that stands still goes on when it is resumed
     if (!this.raised.has(index)) this.goOn(index, message);
+  }
+
+  /** The region that holds a page; `missing`: of a piece that points nowhere; null: there is no such key. */
+  private find(key: number, page: number): NicRegion | 'missing' | null {
+    const region = this.regions.get(key);
+    if (region !== undefined) return region;
+    const indirect = this.indirect.get(key);
+    if (indirect === undefined) return null;
+    const target = indirect.keys.get(Math.floor(page / indirect.piece));
+    return target === undefined ? 'missing' : (this.regions.get(target) ?? 'missing');
+  }
+
+  private regionOf(key: number): NicRegion {
+    const region = this.regions.get(key);
+    if (region === undefined) throw new Error(`the adapter has no region with key ${String(key)}`);
+    return region;
+  }
+
+  private checkFree(key: number): void {
+    if (this.regions.has(key) || this.indirect.has(key)) {
+      throw new Error(`the adapter has a region with key ${String(key)}`);
+    }
   }
 }

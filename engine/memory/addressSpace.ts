@@ -2,15 +2,17 @@
  * A process's address space: areas, page table, the notifiers that follow its changes, and what the CPU reads and writes through
  * it (Linux struct mm_struct, mm/mmap.c, mm/mprotect.c, mm/memory.c). Every change of entries stands between start and end of
  * an invalidation, as in the kernel. Faults are mmFault.ts; pages that move, pageMovement.ts; addresses are page numbers.
- * Leaves out: locks (one thread), swap, NUMA hinting, userfaultfd, protection keys.
+ * Pages that are swapped out are swapArea.ts.
+ * Leaves out: locks (one thread), NUMA hinting, userfaultfd, protection keys.
  */
 import { LabError } from '../time/labError.ts';
 import { PAGE_SIZE } from './addresses.ts';
-import { CpuPageTable, PTE_DIRTY, PTE_MIGRATION, PTE_WRITE } from './cpuPageTable.ts';
+import { CpuPageTable, PTE_DIRTY, PTE_MIGRATION, PTE_SWAP, PTE_WRITE } from './cpuPageTable.ts';
 import { IntervalNotifiers, type InvalidationEvent } from './intervalNotifier.ts';
 import type { MappedFile } from './mappedFile.ts';
 import { EFAULT, EINVAL, ENOMEM } from './memoryErrors.ts';
 import { handleMmFault } from './mmFault.ts';
+import { SwapArea } from './swapArea.ts';
 import type { UserPages } from './userPages.ts';
 import { VmAreas, type VmAreaKind } from './vmAreas.ts';
 
@@ -53,6 +55,7 @@ export class AddressSpace {
   readonly areas = new VmAreas();
   readonly table = new CpuPageTable();
   readonly notifiers = new IntervalNotifiers();
+  readonly swap = new SwapArea();
   /** By page of addresses. */
   readonly migrations = new Map<number, PageMigration>();
   readonly lockedPagesLimit: number;
@@ -60,6 +63,8 @@ export class AddressSpace {
   pinnedPages = 0;
   /** Faults handled, of all kinds. */
   faults = 0;
+  /** Of them, those that read the page from the swap area. */
+  majorFaults = 0;
   /** False after exit. */
   alive = true;
 
@@ -162,6 +167,11 @@ export class AddressSpace {
       // whoever is moving the page finds its place gone if it is let end first
       if ((table.flagsOf(page) & PTE_MIGRATION) !== 0) this.migrations.get(page)!.finish();
       const frame = table.pageOf(page);
+      if ((table.flagsOf(page) & PTE_SWAP) !== 0) {
+        this.swap.free(frame);
+        table.clear(page);
+        continue;
+      }
       if ((table.flagsOf(page) & PTE_DIRTY) !== 0) pages.markDirty(frame);
       table.clear(page);
       pages.release(frame);

@@ -12,6 +12,8 @@ export const PTE_WRITE = 2;
 export const PTE_DIRTY = 4;
 /** Not present: the page is on its way to another frame. The entry still names the old one. */
 export const PTE_MIGRATION = 8;
+/** Not present: the page lies in the swap area, and the entry names its slot. */
+export const PTE_SWAP = 16;
 
 class Region {
   readonly pages = new Float64Array(HUGE_PAGES);

@@ -4,10 +4,10 @@
  * on where it stopped: entries before that place are results already, the rest are still requests.
  * Errors are those of the function's documentation: -EINVAL for an area of a device, -ENOMEM when memory has run out; kernels
  * have been seen to make -EFAULT of both.
- * Leaves out: device-private and swap entries, hugetlb, 1 GiB entries.
+ * Leaves out: device-private entries, hugetlb, 1 GiB entries.
  */
 import type { AddressSpace } from './addressSpace.ts';
-import { PTE_MIGRATION, PTE_WRITE } from './cpuPageTable.ts';
+import { PTE_MIGRATION, PTE_PRESENT, PTE_WRITE } from './cpuPageTable.ts';
 import { HMM_PFN_ERROR, HMM_PFN_STICKY, HMM_PFN_VALID, HMM_PFN_WRITE, type HmmPfnList } from './hmmPfn.ts';
 import type { IntervalNotifier } from './intervalNotifier.ts';
 import { EBUSY, EFAULT, EINVAL, ENOMEM, EPERM } from './memoryErrors.ts';
@@ -125,7 +125,8 @@ class Walk {
     const { mm } = this.range;
     const entry = mm.table.flagsOf(page);
     const migrating = (entry & PTE_MIGRATION) !== 0;
-    const cpuFlags = entry === 0 || migrating ? 0 : this.cpuFlags(entry);
+    // a page in the swap area is as absent as one that never was
+    const cpuFlags = (entry & PTE_PRESENT) === 0 ? 0 : this.cpuFlags(entry);
     const required = this.needFault(page, cpuFlags);
     if (required === 0) {
       this.answer(page, cpuFlags === 0 ? 0 : mm.table.pageOf(page), cpuFlags);

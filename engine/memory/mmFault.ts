@@ -2,11 +2,13 @@
  * Page faults: what a process finds at an address that has no entry, or none that allows what it wants (Linux mm/memory.c:
  * `handle_mm_fault`, `do_anonymous_page`, `do_wp_page`, `do_fault`, `wp_page_copy`). Reading untouched anonymous memory finds the
  * zero page; writing finds a page of its own; writing what others share copies it, and that replacement is an invalidation.
- * Leaves out: swap, NUMA hinting, the huge zero page, soft-dirty and accessed bits.
+ * A page that was swapped out comes back (`do_swap_page`).
+ * Leaves out: NUMA hinting, the huge zero page, soft-dirty and accessed bits.
  */
 import type { AddressSpace } from './addressSpace.ts';
-import { PTE_DIRTY, PTE_MIGRATION, PTE_PRESENT, PTE_WRITE } from './cpuPageTable.ts';
+import { PTE_DIRTY, PTE_MIGRATION, PTE_PRESENT, PTE_SWAP, PTE_WRITE } from './cpuPageTable.ts';
 import { EFAULT, ENOMEM } from './memoryErrors.ts';
+import { swapIn } from './swapArea.ts';
 import { HUGE_PAGES } from './userPages.ts';
 import type { VmArea } from './vmAreas.ts';
 
@@ -24,6 +26,7 @@ export function handleMmFault(mm: AddressSpace, page: number, write: boolean, un
     mm.faults += 1;
     return populate(mm, area, page, write || (unshare && copiesOnWrite(area)));
   }
+  if ((flags & PTE_SWAP) !== 0) return swapIn(mm, area, page);
   if (write && (flags & PTE_WRITE) === 0) {
     mm.faults += 1;
     return allowWrite(mm, area, page);

@@ -6,7 +6,7 @@
  */
 import { AddressSpace, type PageMigration } from './addressSpace.ts';
 import { convertPages } from './confidentialMemory.ts';
-import { PTE_DIRTY, PTE_MIGRATION, PTE_PRESENT, PTE_WRITE } from './cpuPageTable.ts';
+import { PTE_DIRTY, PTE_MIGRATION, PTE_PRESENT, PTE_SWAP, PTE_WRITE } from './cpuPageTable.ts';
 import { EAGAIN, EFAULT, EINVAL, ENOMEM } from './memoryErrors.ts';
 import { HUGE_PAGES } from './userPages.ts';
 
@@ -117,6 +117,7 @@ function shareEntries(parent: AddressSpace, child: AddressSpace, start: number, 
   const { table, pages, migrations } = parent;
   for (let page = table.next(start, end); page < end; page = table.next(page + 1, end)) {
     migrations.get(page)?.finish();
+    if ((table.flagsOf(page) & PTE_SWAP) !== 0 && parent.fault(page, false) !== 0) return false;
     const frame = table.pageOf(page);
     const flags = table.flagsOf(page);
     if (pages.pinCount(frame) > 0 && !shared) {

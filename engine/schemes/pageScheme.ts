@@ -20,6 +20,8 @@ export interface PageScheme {
   readonly name: SchemeName;
   /** Requests and answers of `hmm_range_fault`, with the bits of the mapping in them. Empty before `reserve`. */
   readonly pfns: HmmPfnList;
+  /** Pages that have an address for the device. */
+  readonly mapped: number;
   /** Memory that is held for the region beyond its pages and the adapter's table. */
   readonly bookkeepingBytes: number;
   /** Why the last call was refused, for people; empty: it was not. */

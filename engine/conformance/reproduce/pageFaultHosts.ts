@@ -14,7 +14,7 @@ import { IommuDomain } from '../../dma/iommuDomain.ts';
 import { IoPageFaultHandler, type IoPageFaultSource } from '../../dma/ioPageFaults.ts';
 import { kernelProfile, type KernelProfileName } from '../../dma/kernels/profiles.ts';
 import { ProcessMirror } from '../../dma/processMirror.ts';
-import { OdpDriver } from '../../drivers/odpFaults.ts';
+import { OdpDriver } from '../../drivers/rdma/odpDriver.ts';
 import type { IommuVendor } from '../../iommu/architectures.ts';
 import { AtsFaultPath } from '../../iommu/ats/atsFaultPath.ts';
 import { DeviceTlb } from '../../iommu/ats/deviceTlb.ts';
@@ -188,13 +188,16 @@ export function onDemandPaging(bytes: number, pagesPerFault: number): FaultsOfMe
   const driver = new OdpDriver({
     api,
     device,
-    nic,
+    adapter: nic,
     events,
     cpu,
     costs: {
       faultEntry: microseconds(parameters.odpFaultEntry.value),
       rangeFaultPerPage: nanoseconds(parameters.odpRangeFaultPerPage.value),
       minorFault: nanoseconds(parameters.odpMinorFault.value),
+      majorFault: microseconds(parameters.odpMajorFault.value),
+      advise: nanoseconds(parameters.odpAdvise.value),
+      createKey: microseconds(parameters.odpCreateKey.value),
     },
   });
   const start = machine.touchedMemory(bytes);

@@ -28,12 +28,12 @@ export class MapSgPages implements PageScheme {
   readonly name = 'map_sg';
   pfns = new HmmPfnList(0);
   refusal = '';
+  mapped = 0;
   /** Pages that lost their address because a neighbour of their batch went. */
   lostWithNeighbours = 0;
   private readonly dma: DmaApi;
   private readonly device: DmaDevice;
   private batchOf: (Batch | undefined)[] = [];
-  private listed = 0;
 
   constructor(dma: DmaApi, device: DmaDevice) {
     this.dma = dma;
@@ -41,7 +41,7 @@ export class MapSgPages implements PageScheme {
   }
 
   get bookkeepingBytes(): number {
-    return this.pfns.length * 8 + this.listed * SCATTERLIST_ENTRY_BYTES;
+    return this.pfns.length * 8 + this.mapped * SCATTERLIST_ENTRY_BYTES;
   }
 
   reserve(_cpu: Cpu, entries: number): number {
@@ -98,14 +98,14 @@ export class MapSgPages implements PageScheme {
         flags[entry]! &= ~HMM_PFN_STICKY;
         this.batchOf[entry] = undefined;
       }
-      this.listed -= batch.entries.length;
+      this.mapped -= batch.entries.length;
       unmapped += batch.entries.length;
     }
     return unmapped;
   }
 
   release(): void {
-    if (this.listed > 0) throw new Error('a region is released while lists of it are mapped');
+    if (this.mapped > 0) throw new Error('a region is released while lists of it are mapped');
     this.pfns = new HmmPfnList(0);
     this.batchOf = [];
   }
@@ -132,7 +132,7 @@ export class MapSgPages implements PageScheme {
       flags[index]! |= HMM_PFN_DMA_MAPPED;
       this.batchOf[index] = batch;
     }
-    this.listed += entries.length;
+    this.mapped += entries.length;
     return 0;
   }
 }

@@ -149,7 +149,8 @@ describe('what a scheme cannot do', () => {
   test('uniform_split makes three of a region whose page 5 flips, and one again', () => {
     for (const place of [NEAR, FAR]) {
       const region = new Region('uniform_split');
-      const scheme = region.scheme as UniformSplitPages;
+      const { scheme } = region;
+      if (!(scheme instanceof UniformSplitPages)) throw new Error('another scheme was made');
       region.reserve();
       region.fault(0, frames(PAGES));
       expect(scheme.transactions).toBe(1);

@@ -31,13 +31,12 @@ export abstract class PagesByKind implements PageScheme {
   abstract readonly name: SchemeName;
   pfns = NO_PAGES;
   refusal = '';
+  mapped = 0;
   protected readonly dma: DmaApi;
   protected readonly device: DmaDevice;
   protected readonly peers = new P2pdmaMapState();
   /** Addresses for the unmap of pages that were mapped each by itself. */
   private addressList: Float64Array | null = null;
-  /** Pages that are mapped. */
-  protected mapped = 0;
   /** Of the last page that could not be mapped. */
   private error = 0;
 

@@ -8,7 +8,7 @@ import { ENOMEM } from '../../dma/errno.ts';
 import { hmmDmaMapAlloc, hmmDmaMapFree, HmmDmaMap, hmmDmaMapPfn, hmmDmaUnmapPfn } from '../../dma/hmmDma.ts';
 import { P2pdmaMapState } from '../../dma/p2pdmaState.ts';
 import { DMA_MAPPING_ERROR, PAGE_SIZE } from '../../memory/addresses.ts';
-import { HMM_PFN_VALID, type HmmPfnList } from '../../memory/hmmPfn.ts';
+import { HMM_PFN_DMA_MAPPED, HMM_PFN_VALID, type HmmPfnList } from '../../memory/hmmPfn.ts';
 import type { Cpu } from '../../time/cpu.ts';
 import { DMA_IOVA_STATE_BYTES } from '../mappedRequest.ts';
 import type { PageScheme } from '../pageScheme.ts';
@@ -16,6 +16,7 @@ import type { PageScheme } from '../pageScheme.ts';
 export class TwoStepPerPagePages implements PageScheme {
   readonly name = 'two_step_per_page';
   refusal = '';
+  mapped = 0;
   private readonly dma: DmaApi;
   private readonly device: DmaDevice;
   private readonly map = new HmmDmaMap();
@@ -49,13 +50,15 @@ export class TwoStepPerPagePages implements PageScheme {
     this.refusal = '';
     for (let index = first; index < first + count; index += 1) {
       addresses[index - first] = DMA_MAPPING_ERROR;
-      if ((map.pfns.flags[index]! & HMM_PFN_VALID) === 0) continue;
+      const had = map.pfns.flags[index]!;
+      if ((had & HMM_PFN_VALID) === 0) continue;
       const address = hmmDmaMapPfn(cpu, dma, device, map, index, peers);
       if (dma.dmaMappingError(device, address)) {
         this.refusal = `Page ${index} of the region could not be mapped: no memory for tables, a peer out of reach, or a page to be copied.`;
         return ENOMEM;
       }
       addresses[index - first] = address;
+      if ((had & HMM_PFN_DMA_MAPPED) === 0) this.mapped += 1;
     }
     return 0;
   }
@@ -69,6 +72,7 @@ export class TwoStepPerPagePages implements PageScheme {
     for (let index = first; index < end; index += 1) {
       if (hmmDmaUnmapPfn(cpu, this.dma, this.device, this.map, index)) unmapped += 1;
     }
+    this.mapped -= unmapped;
     return unmapped;
   }
 
