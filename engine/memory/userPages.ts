@@ -21,6 +21,8 @@ interface PageState {
   dirty: boolean;
   /** Its frame is ours. */
   readonly owned: boolean;
+  /** Of a device's page: told when nobody holds it any more. */
+  readonly freed: ((page: number) => void) | null;
 }
 
 export class UserPages {
@@ -55,7 +57,7 @@ export class UserPages {
   /** A zeroed page with one reference, or -1. */
   allocate(): number {
     const page = this.take(1);
-    if (page >= 0) this.states.set(page, { references: 1, pins: 0, dirty: false, owned: true });
+    if (page >= 0) this.states.set(page, { references: 1, pins: 0, dirty: false, owned: true, freed: null });
     return page;
   }
 
@@ -64,15 +66,21 @@ export class UserPages {
     const first = this.take(HUGE_PAGES);
     if (first < 0) return -1;
     for (let page = first; page < first + HUGE_PAGES; page += 1) {
-      this.states.set(page, { references: 1, pins: 0, dirty: false, owned: true });
+      this.states.set(page, { references: 1, pins: 0, dirty: false, owned: true, freed: null });
     }
     return first;
+  }
+
+  /** A page of a device's memory, with one reference: its driver takes it back when the last one goes (`page_free` of a dev_pagemap). */
+  adopt(page: number, freed: (page: number) => void): void {
+    if (this.states.has(page)) throw new Error(`page 0x${page.toString(16)} is held already`);
+    this.states.set(page, { references: 1, pins: 0, dirty: false, owned: false, freed });
   }
 
   hold(page: number): void {
     if (page === this.zeroPage) return;
     const state = this.states.get(page);
-    if (state === undefined) this.states.set(page, { references: 1, pins: 0, dirty: false, owned: false });
+    if (state === undefined) this.states.set(page, { references: 1, pins: 0, dirty: false, owned: false, freed: null });
     else state.references += 1;
   }
 
@@ -84,6 +92,7 @@ export class UserPages {
     state.references -= 1;
     if (state.references > 0) return;
     this.states.delete(page);
+    state.freed?.(page);
     if (!state.owned) return;
     this.kinds?.setPrivate(page, 1, true);
     this.frames.freePage(page);

@@ -194,7 +194,8 @@ test('the decision agrees with a naive one over random trees', () => {
           egressVector: 0,
           buses: new Set(),
           physicalFunction: null,
-          way: null, memoryTiming: null,
+          way: null,
+          memoryTiming: null,
         });
       });
       const provider = nodes[one % nodes.length]!;

@@ -51,8 +51,8 @@ class Bench {
     const switched = fabric.addRootPort(LINK, rootPort).addSwitch();
     const [left, right] = [0x200, 0x208].map((id) => tree.addBelow(inner, 'switch_downstream', id));
     const [nicNode, gpuNode] = [tree.addBelow(left!, 'endpoint', 0x300), tree.addBelow(right!, 'endpoint', 0x400)];
-    this.nic = switched.addDownstreamPort(LINK, left!).addFunction(0x300, new PeerRoute(tree, nicNode));
-    const port = switched.addDownstreamPort(LINK, right!).addFunction(0x400, new PeerRoute(tree, gpuNode));
+    this.nic = switched.addDownstreamPort(LINK, left).addFunction(0x300, new PeerRoute(tree, nicNode));
+    const port = switched.addDownstreamPort(LINK, right).addFunction(0x400, new PeerRoute(tree, gpuNode));
     const parameters = gpuParameters(replaced);
     this.gpu = new Gpu({ port, events, memory }, { node: gpuNode, firstPage: GPU_PAGE, pages: GPU_PAGES, parameters });
     this.gpu.publish(tree, new PageKinds());

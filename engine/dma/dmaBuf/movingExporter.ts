@@ -2,7 +2,8 @@
  * The exporter whose buffer moves: pages lie in RAM or in the device's own memory, in any mixture, and migrate while others
  * have them mapped, as a GPU's do (Linux drivers/gpu/drm/amd/amdgpu/amdgpu_dma_buf.c, drivers/gpu/drm/ttm). A move tells
  * importers, waits for the fences, and copies; old pages stay until the last mapping of them is gone. An importer that can't
- * reach the device's memory, or that pins, finds the buffer in RAM.
+ * reach the device's memory, or that pins, finds the buffer in RAM; where asked, a buffer that all importers reach is pinned where it
+ * is. The copy is the CPU's, or that of whoever the driver names.
  * Leaves out: eviction by pressure, tiling and compression, links between GPUs that are not PCI Express.
  */
 import { PAGE_SIZE } from '../../memory/addresses.ts';
@@ -23,17 +24,31 @@ import { RESERVATION_USAGE } from './reservation.ts';
 
 export type Placement = 'system' | 'local';
 
+/** Where pages come from. */
+export interface PageSource {
+  readonly freePages: number;
+  allocatePage(): number;
+  freePage(page: number): void;
+}
+
+/** Who copies pages: 0, and `done` is called from an event when the bytes lie there; or a negative errno. */
+export type PageCopier = (cpu: Cpu, from: readonly number[], to: readonly number[], done: () => void) => number;
+
 export interface MovingExporterOptions {
   readonly name: string;
   readonly pages: number;
   /** Where RAM comes from. */
   readonly system: FrameAllocator;
   /** The device's memory behind its BAR, and how peers know it. */
-  readonly local: { readonly frames: FrameAllocator; readonly provider: P2pdmaProvider };
+  readonly local: { readonly frames: PageSource; readonly provider: P2pdmaProvider };
   readonly memory: PhysicalMemory;
   readonly events: EventQueue | null;
   /** How long a copy takes; null: it is done when the call returns. Otherwise a kernel fence stands for it. */
   readonly copyTime?: Picoseconds | null;
+  /** Copies instead of the CPU, and takes its own time; needs `events`. */
+  readonly copier?: PageCopier;
+  /** A pin leaves the buffer in the device's memory as long as all importers reach it there. */
+  readonly pinsLocal?: boolean;
 }
 
 interface Page {
@@ -104,7 +119,8 @@ export class MovingExporter implements DmaBufExporter, EventHandler {
   }
 
   pin(cpu: Cpu): number {
-    const error = this.leaveLocalMemory(cpu);
+    const stays = this.options.pinsLocal === true && this.buffer.attachments.every(({ peer2peer }) => peer2peer);
+    const error = stays ? 0 : this.leaveLocalMemory(cpu);
     if (error === 0) this.pins += 1;
     return error;
   }
@@ -148,12 +164,17 @@ export class MovingExporter implements DmaBufExporter, EventHandler {
     return this.buffer.reservation.withLock(() => this.migrateLocked(cpu, first, count, placement));
   }
 
-  /** The copy of a move has ended. */
+  /** The copy of a move has ended, which the CPU makes at its end. */
   handleEvent(_kind: number, index: number): void {
     const copy = this.copies.get(index);
     if (copy === undefined) return;
-    this.copies.delete(index);
     this.copyPages(copy.from, copy.to);
+    this.copied(index);
+  }
+
+  private copied(index: number): void {
+    const copy = this.copies.get(index)!;
+    this.copies.delete(index);
     copy.fence.signal(this.options.events!.now);
     copy.generation.retired!.copying = false;
     this.freeRetired();
@@ -181,6 +202,12 @@ export class MovingExporter implements DmaBufExporter, EventHandler {
     if (error !== 0) return error;
     const from = moving.map((index) => pages[index]!);
     const to = moving.map(() => ({ number: frames.allocatePage(), placement }));
+    const index = this.nextCopy;
+    const failed = this.copyByDevice(cpu, from, to, index);
+    if (failed !== 0) {
+      for (const page of to) this.freePage(page);
+      return failed;
+    }
     for (const [position, index] of moving.entries()) pages[index] = to[position]!;
     const generation = this.generations.at(-1)!;
     generation.retired = { pages: from, copying: true };
@@ -189,9 +216,15 @@ export class MovingExporter implements DmaBufExporter, EventHandler {
     return 0;
   }
 
+  private copyByDevice(cpu: Cpu, from: readonly Page[], to: readonly Page[], index: number): number {
+    const numbers = (pages: readonly Page[]): number[] => pages.map(({ number }) => number);
+    return this.options.copier?.(cpu, numbers(from), numbers(to), () => this.copied(index)) ?? 0;
+  }
+
   private startCopy(cpu: Cpu, from: readonly Page[], to: readonly Page[], generation: Generation): void {
-    const { events, copyTime } = this.options;
-    if (events === null || copyTime === undefined || copyTime === null) {
+    const { events, copyTime, copier } = this.options;
+    const timed = copyTime !== undefined && copyTime !== null;
+    if (events === null || (!timed && copier === undefined)) {
       this.copyPages(from, to);
       generation.retired!.copying = false;
       this.freeRetired();
@@ -202,7 +235,8 @@ export class MovingExporter implements DmaBufExporter, EventHandler {
     const fence = new DmaFence(0, index, `copy ${String(index)} of ${this.buffer.name}`);
     this.buffer.reservation.addFence(fence, RESERVATION_USAGE.kernel);
     this.copies.set(index, { fence, from, to, generation });
-    events.schedule((Math.max(cpu.now, events.now) + copyTime) as Picoseconds, this, 0, index);
+    if (copier !== undefined) return;
+    events.schedule((Math.max(cpu.now, events.now) + copyTime!) as Picoseconds, this, 0, index);
   }
 
   /** Brings all pages to RAM; the lock is held. */
@@ -252,7 +286,7 @@ export class MovingExporter implements DmaBufExporter, EventHandler {
     }
   }
 
-  private framesOf(placement: Placement): FrameAllocator {
+  private framesOf(placement: Placement): PageSource {
     return placement === 'system' ? this.options.system : this.options.local.frames;
   }
 
