@@ -132,12 +132,12 @@ export class OdpDriver implements EventHandler {
       this.nextAdvice += 1;
       return 0;
     }
-    let result: number | null = null;
+    const results: number[] = [];
     this.populate(key, request, (ret) => {
-      result = ret;
+      results.push(ret);
     });
-    while (result === null && events.step());
-    return Math.min(result ?? EFAULT, 0);
+    while (results.length === 0 && events.step());
+    return Math.min(results[0] ?? EFAULT, 0);
   }
 
   /** The work queue comes to an advice. */
@@ -210,7 +210,7 @@ export class OdpDriver implements EventHandler {
     return OdpRegion.create({ key: this.takeKey(), adapter, events, cpu, umem: memory });
   }
 
-  private takeKey(): number {
+  protected takeKey(): number {
     const key = this.nextKey;
     this.nextKey += 1;
     return key;

@@ -9,7 +9,14 @@
 import { EAGAIN, EBUSY, EFAULT, EINVAL } from '../../memory/memoryErrors.ts';
 import { PAGE_SIZE } from '../../memory/addresses.ts';
 import type { AddressSpace } from '../../memory/addressSpace.ts';
-import { HMM_PFN_ORDER_MASK, HMM_PFN_VALID, HMM_PFN_WRITE } from '../../memory/hmmPfn.ts';
+import {
+  HMM_PFN_DMA_MAPPED,
+  HMM_PFN_ORDER_MASK,
+  HMM_PFN_STICKY,
+  HMM_PFN_VALID,
+  HMM_PFN_WRITE,
+  HmmPfnList,
+} from '../../memory/hmmPfn.ts';
 import { HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE, hmmRangeFault } from '../../memory/hmmRangeFault.ts';
 import { READ_MUST_WAIT, type IntervalNotifier, type Invalidate } from '../../memory/intervalNotifier.ts';
 import type { EntryRange, PageScheme } from '../../schemes/pageScheme.ts';
@@ -49,6 +56,8 @@ export interface OdpWalk {
   readonly pages: number;
   readonly deadline: number;
   sequence: number;
+  /** What the first half found, on its way into the region's list. */
+  readonly found: HmmPfnList;
 }
 
 export class UmemOdp {
@@ -118,16 +127,17 @@ export class UmemOdp {
     const entry = 2 ** pageShift;
     const first = Math.max(start, (Math.floor(address / entry) * entry) / PAGE_SIZE);
     const end = Math.min(start + pages, (Math.ceil((address + bytes) / entry) * entry) / PAGE_SIZE);
-    return { request, firstPage: first, pages: end - first, deadline: cpu.now + TIMEOUT, sequence: 0 };
+    const found = new HmmPfnList(end - first);
+    return { request, firstPage: first, pages: end - first, deadline: cpu.now + TIMEOUT, sequence: 0, found };
   }
 
   /**
-   * The first half: reads the process's page tables into the list. 0; -EAGAIN: an invalidation is under way, and the caller comes again
+   * The first half: reads the process's page tables. 0; -EAGAIN: an invalidation is under way, and the caller comes again
    * when it has settled; -EBUSY: so for a second already; else what hmm_range_fault says.
    */
   read(cpu: Cpu, walk: OdpWalk): number {
-    const { mm, notifier, scheme, start } = this;
-    const { request, firstPage, pages } = walk;
+    const { mm, notifier } = this;
+    const { request, firstPage, pages, found } = walk;
     if (!mm.alive) return EINVAL;
     for (;;) {
       walk.sequence = notifier.readBegin();
@@ -139,8 +149,7 @@ export class UmemOdp {
           notifierSequence: walk.sequence,
           start: firstPage,
           end: firstPage + pages,
-          pfns: scheme.pfns,
-          firstEntry: firstPage - start,
+          pfns: found,
           defaultFlags: request.fault ? HMM_PFN_REQ_FAULT | (request.write ? HMM_PFN_REQ_WRITE : 0) : 0,
           pfnFlagsMask: 0,
         });
@@ -152,8 +161,9 @@ export class UmemOdp {
   }
 
   /**
-   * The second half: takes the mutex. Pages, with the mutex held; -EAGAIN: what was read is stale, the mutex is free, and the caller begins
-   * again with the first half; -EINVAL: the process maps less than an entry's worth at once, and the mutex is free.
+   * The second half: takes the mutex, and writes what was found into the region's list if it still holds. Pages, with the mutex held;
+   * -EAGAIN: it is stale, the mutex is free, and the caller begins again with the first half; -EINVAL: the process maps less than an
+   * entry's worth at once, and the mutex is free. (The kernel's walk writes the list as it goes, without the mutex.)
    */
   lockIfCurrent(walk: OdpWalk): number {
     this.lock();
@@ -161,9 +171,12 @@ export class UmemOdp {
       this.unlock();
       return EAGAIN;
     }
-    if (this.entriesAreWhole(walk)) return walk.pages;
-    this.unlock();
-    return EINVAL;
+    if (!this.entriesAreWhole(walk)) {
+      this.unlock();
+      return EINVAL;
+    }
+    this.list(walk);
+    return walk.pages;
   }
 
   /**
@@ -173,13 +186,13 @@ export class UmemOdp {
   unmapPages(cpu: Cpu, range: EntryRange, first: number, end: number): void {
     const { scheme, mm } = this;
     if (!this.held) throw new Error('pages of a region are unmapped without its mutex');
-    scheme.unmapPages(cpu, range.first, range.end);
     const { flags, pages } = scheme.pfns;
-    for (let index = first; index < end; index += 1) {
-      if ((flags[index]! & HMM_PFN_VALID) === 0) continue;
-      if ((flags[index]! & HMM_PFN_WRITE) !== 0) mm.pages.markDirty(pages[index]!);
-      scheme.pfns.set(index, 0, 0);
+    const written = HMM_PFN_DMA_MAPPED | HMM_PFN_WRITE;
+    for (let index = range.first; index < range.end; index += 1) {
+      if ((flags[index]! & written) === written) mm.pages.markDirty(pages[index]!);
     }
+    scheme.unmapPages(cpu, range.first, range.end);
+    for (let index = first; index < end; index += 1) scheme.pfns.set(index, 0, 0);
   }
 
   /** `ib_umem_odp_release`; every page must be unmapped. */
@@ -188,12 +201,20 @@ export class UmemOdp {
     this.scheme.release(cpu);
   }
 
+  /** What DMA mapping noted of a page stays. */
+  private list({ found, firstPage }: OdpWalk): void {
+    const { pfns } = this.scheme;
+    const first = firstPage - this.start;
+    for (let index = 0; index < found.length; index += 1) {
+      const sticky = pfns.flags[first + index]! & HMM_PFN_STICKY;
+      pfns.set(first + index, found.pages[index]!, found.flags[index]! | sticky);
+    }
+  }
+
   /** Whether each entry of the adapter is covered by one of the process that is at least as large. */
   private entriesAreWhole(walk: OdpWalk): boolean {
     if (this.pageShift === PAGE_SHIFT) return true;
-    const { flags } = this.scheme.pfns;
-    for (let index = walk.firstPage - this.start; index < walk.firstPage - this.start + walk.pages; index += 1) {
-      const had = flags[index]!;
+    for (const had of walk.found.flags) {
       if ((had & HMM_PFN_VALID) !== 0 && (had & HMM_PFN_ORDER_MASK) + PAGE_SHIFT < this.pageShift) return false;
     }
     return true;
