@@ -4,10 +4,12 @@
  */
 import { EduDevice } from '../../devices/eduDevice.ts';
 import { addGpuBar, Gpu } from '../../devices/gpu/gpu.ts';
+import { gpuParameters, type GpuParameters } from '../../devices/gpu/gpuParameters.ts';
 import { NvmeDrive } from '../../devices/nvmeDrive.ts';
 import { createDmaDevice, type DmaDevice, type DomainType } from '../../dma/device.ts';
 import { TestMachine } from '../../dma/testMachine.ts';
 import { dmaAddr, PAGE_SIZE } from '../../memory/addresses.ts';
+import { FrameAllocator } from '../../memory/frameAllocator.ts';
 import { PageKinds } from '../../memory/pageKinds.ts';
 import { AddressWindows } from '../../pcie/addressWindows.ts';
 import type { DmaPort } from '../../pcie/dmaPort.ts';
@@ -30,6 +32,7 @@ export interface GpuMachineOptions {
   readonly cpu?: CpuIdentity;
   readonly domain?: DomainType;
   readonly gpuPages?: number;
+  readonly parameters?: Partial<GpuParameters>;
 }
 
 const LINK = { generation: 4, lanes: 8, maxPayloadSize: 256, maxReadRequestSize: 512, propagation: nanoseconds(20) };
@@ -40,6 +43,7 @@ const APERTURES = [
 ] as const;
 export const SKYLAKE = { vendorId: 0x8086, deviceId: 0x2020 };
 const QUEUE_ENTRIES = 16;
+export const SYSTEM_PAGES = 0x4000;
 
 export class GpuMachine {
   readonly events = new EventQueue();
@@ -49,6 +53,9 @@ export class GpuMachine {
   readonly gpu: Gpu;
   readonly driver: GpuDriver;
   readonly nic: EduDevice;
+  readonly nicPort: DmaPort;
+  /** RAM of buffers and processes, apart from that of page tables. */
+  readonly systemFrames: FrameAllocator;
   readonly nicDevice: DmaDevice;
   readonly drive: NvmeDrive;
   readonly driveDevice: DmaDevice;
@@ -67,7 +74,9 @@ export class GpuMachine {
     this.domain = options.domain ?? 'strict';
     const p2pdma = new P2pdmaDistances(tree, options.cpu ?? { vendor: 'intel', family: 6 });
     this.machine = new TestMachine({ pageKinds: kinds, p2pdma, timers: events });
-    const { memory, iommu, counters, api, frames, log } = this.machine;
+    const { memory, iommu, counters, api, log } = this.machine;
+    this.systemFrames = new FrameAllocator(memory, 0x1000, SYSTEM_PAGES);
+    const frames = this.systemFrames;
     const bridges: HostBridge[] = [0, 1].map((id) => ({ name: `pci0000:${id === 0 ? '00' : '80'}`, identity }));
     const fabrics = bridges.map(() => new Fabric({ events, memory, translator: iommu, costs: COSTS, counters }));
     const windows = new AddressWindows(tree);
@@ -108,8 +117,12 @@ export class GpuMachine {
     this.driveDevice = this.attach(driveNode);
     this.gpuDevice = this.attach(gpuNode);
     const firstPage = bar.register.address / PAGE_SIZE;
-    this.gpu = new Gpu({ port: gpuPort, events, memory }, { node: gpuNode, firstPage, pages: gpuPages });
+    this.gpu = new Gpu(
+      { port: gpuPort, events, memory },
+      { node: gpuNode, firstPage, pages: gpuPages, parameters: gpuParameters(options.parameters) },
+    );
     this.driver = new GpuDriver(this.gpu, this.gpuDevice, { api, memory, frames, tree, kinds, log });
+    this.nicPort = nicPort;
     this.nic = new EduDevice(nicPort);
     this.drive = new NvmeDrive(
       { port: drivePort, events, counters, log },
