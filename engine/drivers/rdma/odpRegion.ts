@@ -4,6 +4,7 @@
  * in blocks of entries as a work request writes them, and from the IOMMU after it: else the adapter would use addresses that are gone.
  * Leaves out: blocks of more than a work request holds (1 MiB of entries).
  */
+import { MTT_READ, MTT_WRITE } from '../../devices/nicPageFaults.ts';
 import { ENOMEM } from '../../dma/errno.ts';
 import type { Invalidate, InvalidationRange } from '../../memory/intervalNotifier.ts';
 import { HMM_PFN_VALID, HMM_PFN_WRITE } from '../../memory/hmmPfn.ts';
@@ -13,9 +14,6 @@ import type { EventQueue } from '../../time/eventQueue.ts';
 import type { OdpAdapter } from './odpAdapter.ts';
 import { UmemOdp, type OdpWalk, type UmemOdpOptions } from './umemOdp.ts';
 
-/** Bits of a table entry (MTT). */
-const MTT_READ = 1;
-const MTT_WRITE = 2;
 /** Entries of 8 bytes in the 64 that a work request writes at least (`MLX5_UMR_MTT_ALIGNMENT`). */
 const ENTRIES_PER_BLOCK = 8;
 
