@@ -33,6 +33,7 @@ export interface OdpPopulateOptions {
 }
 
 const LOCK = 0;
+const READ = 1;
 
 export class OdpPopulate implements EventHandler {
   /** Times that a second half found that the pages had changed. */
@@ -73,13 +74,14 @@ export class OdpPopulate implements EventHandler {
     new OdpPopulate(options, region, walk, finish).read();
   }
 
-  handleEvent(): void {
+  handleEvent(kind: number): void {
     this.options.cpu.begin(this.options.events.now);
-    this.lock();
+    if (kind === LOCK) this.lock();
+    else this.read();
   }
 
   private read(): void {
-    const { cpu, costs, events } = this.options;
+    const { cpu, costs } = this.options;
     const { umem } = this.region;
     const { mm } = umem;
     const faults = mm.faults;
@@ -88,27 +90,25 @@ export class OdpPopulate implements EventHandler {
     const major = mm.majorFaults - majorFaults;
     const minor = mm.faults - faults - major;
     if (ret === EAGAIN) {
+      // who is woken runs when whoever woke it has finished
       mm.notifiers.whenSettled(() => {
-        cpu.begin(events.now);
-        this.read();
+        this.goOn(READ);
       });
       return;
     }
     cpu.spend(
       picoseconds(this.walk.pages * costs.rangeFaultPerPage + minor * costs.minorFault + major * costs.majorFault),
     );
-    if (ret === 0) events.schedule(picoseconds(Math.max(cpu.now, events.now)), this, LOCK);
+    if (ret === 0) this.goOn(LOCK);
     else this.done(ret);
   }
 
   private lock(): void {
     const { region, walk } = this;
     const { umem } = region;
-    const { cpu, events } = this.options;
     if (umem.locked) {
       umem.whenUnlocked(() => {
-        cpu.begin(events.now);
-        this.lock();
+        this.goOn(LOCK);
       });
       return;
     }
@@ -125,5 +125,10 @@ export class OdpPopulate implements EventHandler {
     const ret = region.fill(walk);
     umem.unlock();
     this.done(ret === 0 ? pages : ret);
+  }
+
+  private goOn(kind: number): void {
+    const { cpu, events } = this.options;
+    events.schedule(picoseconds(Math.max(cpu.now, events.now)), this, kind);
   }
 }

@@ -11,7 +11,7 @@ import { takeWork, work, type Work } from '../../dma/testMeter.ts';
 import { AddressSpace } from '../../memory/addressSpace.ts';
 import { EFAULT, EINVAL, EPERM } from '../../memory/memoryErrors.ts';
 import { PageKinds } from '../../memory/pageKinds.ts';
-import { movePageToPeer } from '../../memory/pageMovement.ts';
+import { beginMigration, movePageToPeer } from '../../memory/pageMovement.ts';
 import { swapOut } from '../../memory/swapArea.ts';
 import { UserPages } from '../../memory/userPages.ts';
 import { P2pdmaDistances } from '../../pcie/p2pdmaDistance.ts';
@@ -296,11 +296,27 @@ describe('what is refused', () => {
     bench.adapter.onFault!({ message: 0, key, firstPage: bench.start, pages: 1, write: true });
     bench.machine.cpu.spend(nanoseconds(later));
     notifiers.invalidateRangeEnd();
+    bench.run();
     expect(bench.adapter.answers).toEqual(waits ? [] : [false]);
     notifiers.invalidateRangeEnd();
     bench.run();
     expect(bench.adapter.answers).toEqual([waits]);
   });
+});
+
+test('a fault that comes while its page begins to move finds it when it has arrived', () => {
+  const bench = new Bench();
+  const key = bench.register();
+  bench.fault(key, 0, 1);
+  const before = bench.frameOf(0);
+  bench.adapter.onZap = () => {
+    bench.adapter.onFault!({ message: 0, key, firstPage: bench.start, pages: 1, write: true });
+  };
+  expect(beginMigration(bench.mm, bench.start)).toBeInstanceOf(Object);
+  bench.run();
+  expect(bench.adapter.answers).toEqual([true]);
+  expect(bench.frameOf(0)).not.toBe(before);
+  expect(bench.machine.deviceSees(bench.addressOf(0), true)).toBe(bench.frameOf(0));
 });
 
 describe('advice (ibv_advise_mr)', () => {
