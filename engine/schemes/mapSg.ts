@@ -23,7 +23,7 @@ export class MapSgScheme extends RequestScheme {
     for (let index = 0; index < request.vectorCount; index += 1) {
       list.add(physAddr(request.vectorPhys[index]!), request.vectorLength[index]!);
     }
-    const result = this.dma.dmaMapSg(cpu, this.device, list, request.direction, DMA_ATTR_NO_WARN);
+    const result = this.dma.dmaMapSg(cpu, this.device, list, request.direction, DMA_ATTR_NO_WARN | request.attributes);
     if (result <= 0) {
       if (result === EREMOTEIO) {
         mapped.refuse(

@@ -22,6 +22,8 @@ export class MappingRequest {
   singleSegment = false;
   /** Whoever built it knows that all its memory is of one kind: the block layer always does. */
   uniform = false;
+  /** Of every mapping call (`DMA_ATTR_*`), besides what each vector's kind of memory asks for. */
+  attributes = 0;
   /** Physically contiguous vectors. */
   vectorCount = 0;
   vectorPhys: Float64Array;
@@ -39,21 +41,29 @@ export class MappingRequest {
     this.gapMask = 0;
     this.singleSegment = false;
     this.uniform = false;
+    this.attributes = 0;
     this.vectorCount = 0;
   }
 
   /** Appends memory; joins it to the previous vector when it follows it physically (`biovec_phys_mergeable`). */
   addVector(phys: number, length: number): void {
     const last = this.vectorCount - 1;
-    this.payloadBytes += length;
     if (last >= 0) {
       const end = this.vectorPhys[last]! + this.vectorLength[last]!;
       if (end === phys && phys % SEGMENT_BOUNDARY_BYTES !== 0) {
+        this.payloadBytes += length;
         this.vectorLength[last]! += length;
         return;
       }
-      this.gapMask |= (end | phys) & 0xfff_ffff;
     }
+    this.addSeparateVector(phys, length);
+  }
+
+  /** Appends memory of another kind than what lies before it, wherever that ends. */
+  addSeparateVector(phys: number, length: number): void {
+    const last = this.vectorCount - 1;
+    this.payloadBytes += length;
+    if (last >= 0) this.gapMask |= ((this.vectorPhys[last]! + this.vectorLength[last]!) | phys) & 0xfff_ffff;
     if (this.vectorCount === this.vectorPhys.length) this.grow();
     this.vectorPhys[this.vectorCount] = phys;
     this.vectorLength[this.vectorCount] = length;
@@ -67,6 +77,7 @@ export class MappingRequest {
     this.gapMask = other.gapMask;
     this.singleSegment = other.singleSegment;
     this.uniform = other.uniform;
+    this.attributes = other.attributes;
     this.vectorCount = other.vectorCount;
     while (this.vectorPhys.length < other.vectorCount) this.grow();
     for (let index = 0; index < other.vectorCount; index += 1) {

@@ -73,7 +73,7 @@ export abstract class RangeScheme extends RequestScheme {
         mapped.addRange(busAddressOf(this.dma, phys), length);
         continue;
       }
-      error = this.enter(cpu, request, mapped, phys, entered, length, attributesOf(way));
+      error = this.enter(cpu, request, mapped, phys, entered, length, request.attributes | attributesOf(way));
       if (error !== 0) break;
       mapped.extendRange(mapped.iova.address + entered, length);
       entered += length;

@@ -19,7 +19,7 @@ export function mapSingle(
   mapped: MappedRequest,
 ): BlockStatus {
   const phys = physAddr(request.vectorPhys[0]!);
-  const address = dma.dmaMapPhys(cpu, device, phys, request.payloadBytes, request.direction, 0);
+  const address = dma.dmaMapPhys(cpu, device, phys, request.payloadBytes, request.direction, request.attributes);
   if (dma.dmaMappingError(device, address)) {
     mapped.status = 'resource';
     return 'resource';

@@ -48,6 +48,7 @@ export class UniformSplitScheme extends RequestScheme {
     const piece = new MappingRequest(next - first);
     piece.reset(request.direction);
     piece.uniform = true;
+    piece.attributes = request.attributes;
     for (let index = first; index < next; index += 1) {
       piece.addVector(request.vectorPhys[index]!, request.vectorLength[index]!);
     }

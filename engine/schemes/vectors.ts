@@ -28,7 +28,7 @@ export function mapNextVector(
   const isBusAddress = way === 'bus_addr';
   const address = isBusAddress
     ? dmaAddr(busAddressOf(dma, phys))
-    : dma.dmaMapPhys(cpu, device, phys, length, request.direction, attributesOf(way));
+    : dma.dmaMapPhys(cpu, device, phys, length, request.direction, request.attributes | attributesOf(way));
   if (!isBusAddress && dma.dmaMappingError(device, address)) {
     mapped.status = 'resource';
     return false;
