@@ -33,6 +33,8 @@ export interface NicPageFaultsOptions {
   readonly costs: NicFaultCosts;
   /** The most pages that one fault asks for. */
   readonly pagesPerFault: number;
+  /** The most pages behind those that a fault hints at, as far as its message goes; default: none. */
+  readonly pagesHinted?: number;
 }
 
 /** What the driver is told; it answers with `resume`. */
@@ -41,6 +43,8 @@ export interface NicPageFault {
   readonly key: number;
   readonly firstPage: number;
   readonly pages: number;
+  /** Pages behind them that the message will want next. */
+  readonly hinted: number;
   readonly write: boolean;
 }
 
@@ -102,6 +106,7 @@ export class NicPageFaults implements EventHandler {
   private readonly events: EventQueue;
   private readonly costs: NicFaultCosts;
   private readonly pagesPerFault: number;
+  private readonly pagesHinted: number;
   private readonly regions = new Map<number, NicRegion>();
   private readonly indirect = new Map<number, NicIndirectRegion>();
   private readonly messages = new Map<number, Message>();
@@ -117,6 +122,7 @@ export class NicPageFaults implements EventHandler {
     this.events = options.events;
     this.costs = options.costs;
     this.pagesPerFault = options.pagesPerFault;
+    this.pagesHinted = options.pagesHinted ?? 0;
   }
 
   /** Messages that have not ended. */
@@ -262,11 +268,13 @@ export class NicPageFaults implements EventHandler {
     if (this.raised.has(index)) return;
     const { key, address, bytes, write } = message;
     const lastPage = Math.floor((address + bytes.length - 1) / PAGE_SIZE);
-    const pages = Math.min(lastPage - page + 1, this.pagesPerFault, end - page);
+    const wanted = Math.min(lastPage + 1, end) - page;
+    const pages = Math.min(wanted, this.pagesPerFault);
+    const hinted = Math.min(wanted - pages, this.pagesHinted);
     message.faultedAt = this.events.now;
     this.faults += 1;
     this.pagesAsked += pages;
-    this.raised.set(index, { message: index, key, firstPage: page, pages, write });
+    this.raised.set(index, { message: index, key, firstPage: page, pages, hinted, write });
     this.events.schedule(picoseconds(this.events.now + this.costs.faultEvent), this, FAULT_RAISED, index);
   }
 

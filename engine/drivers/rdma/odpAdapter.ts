@@ -10,6 +10,8 @@ export interface OdpFault {
   readonly key: number;
   readonly firstPage: number;
   readonly pages: number;
+  /** Pages behind them that it will want next. */
+  readonly hinted: number;
   readonly write: boolean;
 }
 

@@ -21,7 +21,7 @@ class Bench {
   readonly driver: OdpDriver;
   readonly ended: boolean[] = [];
 
-  constructor(pagesPerFault: number, fault = 0) {
+  constructor(pagesPerFault: number, fault = 0, pagesHinted = 0) {
     const { memory, frames, iommu, counters, device, api, cpus } = this.machine;
     this.mm = new AddressSpace({ pages: new UserPages(memory, frames, null) });
     const costs = { rootComplex: nanoseconds(90), memoryRead: nanoseconds(100), mmioWrite: NONE };
@@ -34,6 +34,7 @@ class Bench {
       events: this.events,
       costs: { faultEvent: firmware, tableUpdate: NONE, tableUpdatePerEntry: NONE, resume: firmware },
       pagesPerFault,
+      pagesHinted,
     });
     this.driver = new OdpDriver({
       api,
@@ -80,6 +81,25 @@ describe('on-demand paging (mlx5 odp.c; Lesokhin et al., ASPLOS 2017)', () => {
     const seen = new Uint8Array(bytes.length);
     bench.mm.read(start * PAGE + 100, seen);
     expect(seen).toEqual(bytes);
+  });
+
+  test('hints at what the message wants next save faults, and every byte arrives', () => {
+    const faults = [0, 8, 64].map((hinted) => {
+      const bench = new Bench(4, 1000, hinted);
+      const start = bench.mm.map({ pages: 64 });
+      const key = bench.driver.register(bench.mm, start, 64, true);
+      bench.start(key, start * PAGE, pattern(64 * PAGE, 1), true);
+      bench.run();
+      const seen = new Uint8Array(64 * PAGE);
+      const sent = pattern(64 * PAGE, 1);
+      bench.mm.read(start * PAGE, seen);
+      expect([bench.ended, seen.every((byte, index) => byte === sent[index])]).toEqual([[true], true]);
+      return bench.nic.faults;
+    });
+    expect(faults[0]).toBe(16);
+    expect(faults[2]).toBe(1);
+    expect(faults[1]).toBeGreaterThan(1);
+    expect(faults[1]).toBeLessThan(16);
   });
 
   test('a second message over the same pages does not fault', () => {

@@ -2,7 +2,7 @@
  * On-demand paging, the driver's side: regions of which nothing is pinned, explicit ones and implicit ones over a whole process, faults of
  * the adapter served, and pages asked for in advance (Linux drivers/infiniband/hw/mlx5/odp.c: `mlx5_ib_pfault`, `mlx5_ib_advise_mr_prefetch`).
  * How the pages are mapped is a page-indexed scheme's business; Linux's is `two_step_per_page`.
- * Leaves out: faults of a work queue, whose requests the driver reads; the bound of 64 faults in service.
+ * Leaves out: faults of a work queue, whose requests the driver reads; the bounds of the event queue and of 64 faults in service.
  */
 import type { DmaDevice } from '../../dma/device.ts';
 import type { DmaApi } from '../../dma/dmaApi.ts';
@@ -44,6 +44,9 @@ interface QueuedAdvice {
   readonly request: OdpMapRequest;
 }
 
+/** `MAX_PREFETCH_LEN`: 4 MiB. */
+const MOST_PAGES_HINTED = 1024;
+
 /** An implicit region and what its children are made of. */
 interface ImplicitRegion {
   readonly implicit: OdpImplicit;
@@ -55,6 +58,8 @@ export class OdpDriver implements EventHandler {
   served = 0;
   refused = 0;
   again = 0;
+  /** Why the scheme refused the last region or page that it refused, for people. */
+  refusal = '';
   protected readonly options: OdpOptions;
   private readonly regions = new Map<number, OdpRegion>();
   private readonly implicitRegions = new Map<number, ImplicitRegion>();
@@ -127,9 +132,7 @@ export class OdpDriver implements EventHandler {
     const write = advice === 'prefetch_write' || (advice === 'prefetch_no_fault' && writable);
     const request = { address, bytes, write, fault: advice !== 'prefetch_no_fault' };
     if (!flush) {
-      this.queued.set(this.nextAdvice, { key, request });
-      events.schedule(picoseconds(Math.max(cpu.now, events.now)), this, 0, this.nextAdvice);
-      this.nextAdvice += 1;
+      this.queue(key, request);
       return 0;
     }
     const results: number[] = [];
@@ -167,16 +170,37 @@ export class OdpDriver implements EventHandler {
       else if (ret < 0) this.refused += 1;
       else this.served += 1;
       adapter.resume(fault, ret >= 0 || ret === EAGAIN, cpu.now);
+      if (ret > 0 && fault.hinted > 0) this.fetchHinted(fault, writable);
     };
     if (fault.write && !writable) done(EPERM);
     else this.populate(key, request, done);
+  }
+
+  /** What the adapter will want next: its message goes on meanwhile, and whether it works out is nobody's concern. */
+  private fetchHinted({ key, firstPage, pages, hinted }: OdpFault, writable: boolean): void {
+    const first = firstPage + pages;
+    const umem = this.regions.get(key)?.umem;
+    const end = umem === undefined ? Infinity : umem.start + umem.pages;
+    const count = Math.min(hinted, MOST_PAGES_HINTED, end - first);
+    if (count <= 0) return;
+    this.queue(key, { address: first * PAGE_SIZE, bytes: count * PAGE_SIZE, write: writable, fault: true });
+  }
+
+  private queue(key: number, request: OdpMapRequest): void {
+    const { cpu, events } = this.options;
+    this.queued.set(this.nextAdvice, { key, request });
+    events.schedule(picoseconds(Math.max(cpu.now, events.now)), this, 0, this.nextAdvice);
+    this.nextAdvice += 1;
   }
 
   /** Piece by piece where the key is implicit. */
   private populate(key: number, request: OdpMapRequest, done: (result: number) => void): void {
     const region = this.regions.get(key);
     if (region !== undefined) {
-      OdpPopulate.start(this.options, region, request, done);
+      OdpPopulate.start(this.options, region, request, (ret) => {
+        this.note(region, ret);
+        done(ret);
+      });
       return;
     }
     const implicit = this.implicitRegions.get(key)?.implicit;
@@ -199,6 +223,7 @@ export class OdpDriver implements EventHandler {
     const end = (child.umem.start + child.umem.pages) * PAGE_SIZE;
     const length = Math.min(bytes, end - address);
     OdpPopulate.start(this.options, child, { ...request, bytes: length }, (ret) => {
+      this.note(child, ret);
       if (ret < 0 || length === bytes) done(ret < 0 ? ret : before + ret);
       else this.populateChild(implicit, { ...request, address: end, bytes: bytes - length }, before + ret, done);
     });
@@ -206,8 +231,16 @@ export class OdpDriver implements EventHandler {
 
   protected createRegion(mm: AddressSpace, start: number, pages: number, writable: boolean): OdpRegion | number {
     const { api, device, adapter, events, cpu, scheme = 'two_step_per_page' } = this.options;
-    const memory = { mm, start, pages, writable, scheme: createPageScheme(scheme, api, device, device.name) };
-    return OdpRegion.create({ key: this.takeKey(), adapter, events, cpu, umem: memory });
+    const pageScheme = createPageScheme(scheme, api, device, device.name);
+    const umem = { mm, start, pages, writable, scheme: pageScheme };
+    const region = OdpRegion.create({ key: this.takeKey(), adapter, events, cpu, umem });
+    if (typeof region === 'number') this.refusal = pageScheme.refusal;
+    return region;
+  }
+
+  private note(region: OdpRegion, result: number): void {
+    const { refusal } = region.umem.scheme;
+    if (result < 0 && refusal !== '') this.refusal = refusal;
   }
 
   protected takeKey(): number {

@@ -76,7 +76,9 @@ export class OdpPopulate implements EventHandler {
 
   handleEvent(kind: number): void {
     this.options.cpu.begin(this.options.events.now);
-    if (kind === LOCK) this.lock();
+    // the region went while this waited for its turn
+    if (this.region.dying) this.done(EAGAIN);
+    else if (kind === LOCK) this.lock();
     else this.read();
   }
 

@@ -129,7 +129,7 @@ class Bench {
 
   /** The adapter misses pages; what it was answered. */
   fault(key: number, first: number, pages: number, write = true): boolean {
-    this.adapter.onFault!({ message: 0, key, firstPage: this.start + first, pages, write });
+    this.adapter.onFault!({ message: 0, key, firstPage: this.start + first, pages, hinted: 0, write });
     this.run();
     return this.adapter.answers.pop()!;
   }
@@ -223,6 +223,7 @@ describe('page 5 of 16 becomes a peer’s memory between two faults', () => {
   test('an API of one kind only refuses the fault, and serves it when the page has come back', () => {
     const { bench, served, key } = flipped(false, 'uniform_only');
     expect(served).toBe(false);
+    expect(bench.driver.refusal).toMatch(/^Page 5 of the region is a peer’s memory/u);
     bench.mm.discard(bench.start + 5, 1);
     expect(bench.fault(key, 5, 1)).toBe(true);
   });
@@ -255,6 +256,7 @@ describe('a confidential guest', () => {
     api.dmaUnmapPhys(cpu, device, address, PAGE, DMA_TO_DEVICE, 0);
     for (const bench of [bounced, guest({ dmaMask: 2 ** 32 - 1 })]) {
       expect(bench.register()).toBe(EOPNOTSUPP);
+      expect(bench.driver.refusal).toMatch(/copied/u);
       expect([bench.adapter.keys.size, bench.mm.notifiers.intervals.length]).toEqual([0, 0]);
     }
   });
@@ -293,7 +295,7 @@ describe('what is refused', () => {
     notifiers.invalidateRangeStart(range);
     // the next change begins before the fault, which sleeps as well, comes to its turn
     notifiers.whenSettled(() => notifiers.invalidateRangeStart(range));
-    bench.adapter.onFault!({ message: 0, key, firstPage: bench.start, pages: 1, write: true });
+    bench.adapter.onFault!({ message: 0, key, firstPage: bench.start, pages: 1, hinted: 0, write: true });
     bench.machine.cpu.spend(nanoseconds(later));
     notifiers.invalidateRangeEnd();
     bench.run();
@@ -310,7 +312,7 @@ test('a fault that comes while its page begins to move finds it when it has arri
   bench.fault(key, 0, 1);
   const before = bench.frameOf(0);
   bench.adapter.onZap = () => {
-    bench.adapter.onFault!({ message: 0, key, firstPage: bench.start, pages: 1, write: true });
+    bench.adapter.onFault!({ message: 0, key, firstPage: bench.start, pages: 1, hinted: 0, write: true });
   };
   expect(beginMigration(bench.mm, bench.start)).toBeInstanceOf(Object);
   bench.run();
@@ -365,6 +367,31 @@ describe('advice (ibv_advise_mr)', () => {
     expect(bench.accessOf(0)).toBe(READ | WRITE);
   });
 
+  test('a region that goes while its pages are fetched takes nothing with it', () => {
+    const bench = new Bench();
+    const key = bench.register();
+    bench.driver.advise(key, 'prefetch_write', bench.start * PAGE, PAGE, false);
+    // the pages are read, and the mutex is still to be taken
+    bench.events.step();
+    bench.takeWork();
+    bench.driver.deregister(key);
+    bench.run();
+    expect([bench.adapter.entries.size, bench.adapter.keys.size, bench.events.size]).toEqual([0, 0, 0]);
+    expect(bench.takeWork()).toEqual(work({ iovaFrees: 1 }));
+  });
+
+  test('what the adapter hints at comes after the fault, as far as the region goes', () => {
+    const bench = new Bench();
+    const key = bench.register();
+    bench.adapter.onFault!({ message: 0, key, firstPage: bench.start, pages: 2, hinted: 5, write: true });
+    bench.run();
+    expect(bench.adapter.calls).toEqual(['write 2', 'write 5']);
+    bench.adapter.onFault!({ message: 0, key, firstPage: bench.start + 12, pages: 2, hinted: 99, write: true });
+    bench.run();
+    expect(bench.adapter.calls.slice(2)).toEqual(['write 2', 'write 2']);
+    expect(bench.adapter.answers).toEqual([true, true]);
+  });
+
   test('refuses a key that is none, writing through one that reads, and bytes outside', () => {
     const bench = new Bench();
     const key = bench.register(false);
@@ -405,7 +432,7 @@ describe('an implicit region', () => {
     expect([region.childCount, region.removed, bench.adapter.pointers.size]).toEqual([0, 1, 0]);
     bench.fault(key, 0, 2);
     bench.mm.discard(bench.start, 2);
-    bench.adapter.onFault!({ message: 0, key, firstPage: bench.start, pages: 1, write: true });
+    bench.adapter.onFault!({ message: 0, key, firstPage: bench.start, pages: 1, hinted: 0, write: true });
     bench.run();
     expect([region.removed, region.childCount, bench.accessOf(0)]).toEqual([1, 1, READ | WRITE]);
   });

@@ -118,6 +118,7 @@ export class OdpWorld implements EventHandler {
         resume: nanoseconds(100),
       },
       pagesPerFault: 4,
+      pagesHinted: seed % 2 === 0 ? 3 : 0,
     });
     const Driver = options.driver ?? OdpDriver;
     this.driver = new Driver({
