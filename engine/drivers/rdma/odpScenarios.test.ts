@@ -12,6 +12,7 @@ import { AddressSpace } from '../../memory/addressSpace.ts';
 import { EFAULT, EINVAL, EPERM } from '../../memory/memoryErrors.ts';
 import { PageKinds } from '../../memory/pageKinds.ts';
 import { beginMigration, movePageToPeer } from '../../memory/pageMovement.ts';
+import { FOLL_PCI_P2PDMA, FOLL_STRICT, FOLL_WRITE, pinUserPages, unpinUserPages } from '../../memory/pinUserPages.ts';
 import { swapOut } from '../../memory/swapArea.ts';
 import { UserPages } from '../../memory/userPages.ts';
 import { P2pdmaDistances } from '../../pcie/p2pdmaDistance.ts';
@@ -156,29 +157,39 @@ class Bench {
 }
 
 describe('a fault of 16 pages and their invalidation', () => {
-  test.each(['strict', 'lazy'] as const)(
-    '%s: 16 links, 16 syncs, 16 entries; zapped, then 16 unlinks and flushes',
-    (domain) => {
-      const bench = new Bench({ domain });
-      const key = bench.register();
-      expect(bench.takeWork()).toEqual(work({ iovaAllocations: 1 }));
-      expect(bench.fault(key, 0, PAGES)).toBe(true);
-      expect(bench.takeWork()).toEqual(work({ maps: 16, syncs: 16 }));
-      expect([bench.adapter.entriesWritten, bench.adapter.calls]).toEqual([16, ['write 16']]);
-      for (let page = 0; page < PAGES; page += 1) {
-        expect(bench.machine.deviceSees(bench.addressOf(page), true)).toBe(bench.frameOf(page));
-      }
-      bench.adapter.onZap = () => {
-        expect(bench.takeWork()).toEqual(work());
-      };
-      bench.mm.discard(bench.start, PAGES);
-      expect(bench.adapter.calls).toEqual(['write 16', 'zap 16']);
-      expect(bench.takeWork()).toEqual(work({ unmaps: 16, flushes: 16 }));
-      bench.driver.deregister(key);
-      expect(bench.takeWork()).toEqual(work({ iovaFrees: 1 }));
-      expect(bench.adapter.keys.size).toBe(0);
-    },
-  );
+  test.each([
+    ['7.2', 'lazy'],
+    ['7.3', 'lazy'],
+    ['7.3', 'strict'],
+    ['ideal', 'lazy'],
+  ] as const)('%s, %s: 16 links, 16 syncs, 16 entries; zapped, then 16 unlinks and flushes', (profile, domain) => {
+    const bench = new Bench({ profile, domain });
+    const key = bench.register();
+    expect(bench.takeWork()).toEqual(work({ iovaAllocations: 1 }));
+    expect(bench.fault(key, 0, PAGES)).toBe(true);
+    expect(bench.takeWork()).toEqual(work({ maps: 16, syncs: 16 }));
+    expect([bench.adapter.entriesWritten, bench.adapter.calls]).toEqual([16, ['write 16']]);
+    for (let page = 0; page < PAGES; page += 1) {
+      expect(bench.machine.deviceSees(bench.addressOf(page), true)).toBe(bench.frameOf(page));
+    }
+    bench.adapter.onZap = () => {
+      expect(bench.takeWork()).toEqual(work());
+    };
+    bench.mm.discard(bench.start, PAGES);
+    expect(bench.adapter.calls).toEqual(['write 16', 'zap 16']);
+    expect(bench.takeWork()).toEqual(work({ unmaps: 16, flushes: 16 }));
+    bench.driver.deregister(key);
+    expect(bench.takeWork()).toEqual(work({ iovaFrees: 1 }));
+    expect(bench.adapter.keys.size).toBe(0);
+  });
+
+  test('7.3, caching mode: each sync is a flush that somebody waits for', () => {
+    const bench = new Bench({ cachingMode: true });
+    const key = bench.register();
+    bench.takeWork();
+    bench.fault(key, 0, PAGES);
+    expect(bench.takeWork()).toEqual(work({ maps: 16, syncs: 16, flushesAfterMap: 16 }));
+  });
 
   test('what lies apart is zapped in blocks of eight entries', () => {
     const bench = new Bench();
@@ -218,6 +229,20 @@ describe('page 5 of 16 becomes a peer’s memory between two faults', () => {
     const { bench } = flipped(true);
     expect(bench.takeWork()).toEqual(work({ maps: 1, syncs: 1 }));
     expect(bench.machine.deviceSees(bench.addressOf(5), true)).toBe(PEER_PAGE + 3);
+  });
+
+  test('pins that stop where the kind changes make three regions of it: before, the page, and after', () => {
+    const { mm, start } = flipped(false).bench;
+    const frames = new Float64Array(PAGES);
+    const pieces: number[] = [];
+    const flags = FOLL_WRITE | FOLL_PCI_P2PDMA | FOLL_STRICT;
+    for (let done = 0; done < PAGES; done += pieces.at(-1)!) {
+      pieces.push(pinUserPages(mm, start + done, PAGES - done, flags, frames, done));
+      expect(pieces.at(-1)).toBeGreaterThan(0);
+    }
+    expect(pieces).toEqual([5, 1, 10]);
+    unpinUserPages(mm.pages, frames, PAGES, true);
+    expect(mm.pages.pinned).toBe(0);
   });
 
   test('an API of one kind only refuses the fault, and serves it when the page has come back', () => {
