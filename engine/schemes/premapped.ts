@@ -30,10 +30,10 @@ export class PremappedScheme implements MappingScheme {
     this.device = device;
   }
 
-  registerBuffer(cpu: Cpu, pages: Float64Array): BlockStatus {
+  registerBuffer(cpu: Cpu, pages: Float64Array, attributes = 0): BlockStatus {
     const list = new ScatterList(pages.length);
     for (const page of pages) list.add(physAddr(page * PAGE_SIZE), PAGE_SIZE);
-    const mapped = this.dma.dmaMapSg(cpu, this.device, list, DMA_BIDIRECTIONAL, 0);
+    const mapped = this.dma.dmaMapSg(cpu, this.device, list, DMA_BIDIRECTIONAL, attributes);
     if (mapped <= 0) return 'resource';
     this.lists.push(list);
     this.heldBytes += list.count * SCATTERLIST_ENTRY_BYTES;

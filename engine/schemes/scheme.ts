@@ -41,9 +41,9 @@ export interface MappingScheme {
   readonly heldBytes: number;
   /**
    * Told of each buffer of a workload before its first request; a scheme that maps request by request has nothing to do. `pages`:
-   * physical page numbers.
+   * physical page numbers; `attributes` (`DMA_ATTR_*`, default 0): of the mapping that is made of them.
    */
-  registerBuffer(cpu: Cpu, pages: Float64Array): BlockStatus;
+  registerBuffer(cpu: Cpu, pages: Float64Array, attributes?: number): BlockStatus;
   /** Lets go of the registered buffers. */
   release(cpu: Cpu): void;
   /** Undoes everything that `mapped` holds, a request that failed halfway included. */
