@@ -24,7 +24,7 @@ const EMERGENCY_CHUNK = 4096;
 export type BufferMemory = (bytes: number) => boolean;
 
 /** The size of the buffer for a table of so many bytes. */
-export function chunkBytes(tableBytes: number, hasMemory: BufferMemory): number {
+function chunkBytes(tableBytes: number, hasMemory: BufferMemory): number {
   const wanted = Math.min(roundToUnit(tableBytes), LARGEST_CHUNK);
   if (hasMemory(wanted)) return wanted;
   if (wanted > SPARE_CHUNK && hasMemory(SPARE_CHUNK)) return SPARE_CHUNK;

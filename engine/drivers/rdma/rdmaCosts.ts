@@ -6,7 +6,7 @@
 import { LabError } from '../../time/labError.ts';
 import { nanoseconds, type Picoseconds } from '../../time/picoseconds.ts';
 
-export const RDMA_COST_NAMES = [
+const RDMA_COST_NAMES = [
   'rdmaPinBatch',
   'rdmaPinPage',
   'rdmaUnpinPage',
@@ -19,9 +19,9 @@ export const RDMA_COST_NAMES = [
   'rdmaDoorbell',
   'rdmaPollCompletion',
 ] as const;
-export type RdmaCostName = (typeof RDMA_COST_NAMES)[number];
+type RdmaCostName = (typeof RDMA_COST_NAMES)[number];
 
-export interface RdmaCostParameter {
+interface RdmaCostParameter {
   readonly name: RdmaCostName;
   readonly value: number;
   readonly unit: 'ns';

@@ -13,7 +13,7 @@ import type { MappedRequest } from '../../schemes/mappedRequest.ts';
 
 const PEER_PAGES = 4096;
 const NEAR_BUS_OFFSET = 0x100_0000_0000;
-export const NEAR_PAGE = 0x4_0000;
+const NEAR_PAGE = 0x4_0000;
 const FAR_PAGE = 0x5_0000;
 const ALONE_PAGE = 0x6_0000;
 const near: P2pdmaProvider = { name: '0000:01:00.0', busOffset: NEAR_BUS_OFFSET, sourceId: 0x100 };
