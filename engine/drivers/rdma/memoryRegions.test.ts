@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { EIO, ENOMEM } from '../../dma/errno.ts';
+import { EFAULT, EIO, ENOMEM } from '../../dma/errno.ts';
 import { createScheme } from '../../schemes/schemes.ts';
 import { MemoryRegions } from './memoryRegions.ts';
 import { MrCache } from './mrCache.ts';
@@ -149,5 +149,22 @@ describe('a region', () => {
     expect(adapter.writes.every((length) => length % 64 === 0)).toBe(true);
     cache.clear(machine.cpu);
     expect(adapter.tables.size).toBe(0);
+  });
+
+  test('changes its memory under its key; refused, it keeps what it had, and failing halfway it is out of use', () => {
+    const { machine, adapter, regions, request } = setUp(['ram', 'near', 'far', 'ram', 'ram', 'far']);
+    const before = machine.held();
+    const region = regions.register(machine.cpu, request(3));
+    if (isRefusal(region)) throw new Error(region.reason);
+    const missing = { ...request(3), address: 2 ** 44 };
+    expect(regions.changeMemory(machine.cpu, region, missing)).toMatchObject({ error: EFAULT });
+    expect(machine.held()).toMatchObject({ pins: 3, lockedPages: 3 });
+    expect(regions.changeMemory(machine.cpu, region, request(6))).toBeNull();
+    expect(machine.held()).toMatchObject({ pins: 6, lockedPages: 6 });
+    adapter.failAfter = 1;
+    expect(regions.changeMemory(machine.cpu, region, request(2))).toMatchObject({ error: EIO });
+    expect({ usable: region.usable, on: adapter.contexts.size }).toEqual({ usable: false, on: 0 });
+    regions.deregister(machine.cpu, region);
+    expect({ held: machine.held(), keys: adapter.tables.size }).toEqual({ held: before, keys: 0 });
   });
 });

@@ -6,20 +6,18 @@
 import { LabError } from '../../time/labError.ts';
 import { nanoseconds, type Picoseconds } from '../../time/picoseconds.ts';
 
-const RDMA_COST_NAMES = [
-  'rdmaPinBatch',
-  'rdmaPinPage',
-  'rdmaUnpinPage',
-  'rdmaAppendVector',
-  'rdmaFindPageSize',
-  'rdmaTableEntry',
-  'rdmaUmrPost',
-  'rdmaCacheLookup',
-  'rdmaPostRequest',
-  'rdmaDoorbell',
-  'rdmaPollCompletion',
-] as const;
-type RdmaCostName = (typeof RDMA_COST_NAMES)[number];
+type RdmaCostName =
+  | 'rdmaPinBatch'
+  | 'rdmaPinPage'
+  | 'rdmaUnpinPage'
+  | 'rdmaAppendVector'
+  | 'rdmaFindPageSize'
+  | 'rdmaTableEntry'
+  | 'rdmaUmrPost'
+  | 'rdmaCacheLookup'
+  | 'rdmaPostRequest'
+  | 'rdmaDoorbell'
+  | 'rdmaPollCompletion';
 
 interface RdmaCostParameter {
   readonly name: RdmaCostName;
@@ -47,10 +45,6 @@ const PARAMETERS: readonly RdmaCostParameter[] = [
 ];
 
 export type RdmaCosts = Readonly<Record<RdmaCostName, Picoseconds>>;
-
-export function rdmaCostParameters(): readonly RdmaCostParameter[] {
-  return PARAMETERS;
-}
 
 /** Turns the parameters into picoseconds. Overrides replace values by name, in ns. */
 export function resolveRdmaCosts(overrides: Readonly<Partial<Record<RdmaCostName, number>>> = {}): RdmaCosts {
