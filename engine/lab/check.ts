@@ -5,6 +5,7 @@
  */
 import type { z } from 'zod';
 import { LabError } from '../time/labError.ts';
+import { columnDocument } from './columnLab.ts';
 import { parseAssignment, pathText, resolvePath, withValueAt } from './documentPath.ts';
 import { parseHostileJson, refuseHostile } from './hostileJson.ts';
 import { crossCheck } from './crossCheck.ts';
@@ -30,8 +31,34 @@ export function checkLab(value: unknown, where: string, recordings: ReadonlySet<
   const parsed = labSchema.safeParse(document);
   if (!parsed.success)
     return { lab: null, problems: parsed.error.issues.map((issue) => schemaProblem(document, issue)) };
-  const problems = crossCheck(parsed.data, recordings);
+  const problems = [...crossCheck(parsed.data, recordings), ...columnProblems(parsed.data, recordings)];
   return problems.length > 0 ? { lab: null, problems } : { lab: parsed.data, problems: [] };
+}
+
+/** What is wrong with the document of a column that differs from the others; what all have in common is told once, for the whole. */
+function columnProblems(lab: LabDocument, recordings: ReadonlySet<string> | null): LabProblem[] {
+  return lab.comparison.flatMap((comparison): LabProblem[] => {
+    if (comparison.set === undefined) return [];
+    const where = `comparison[${comparison.id}].set`;
+    const alone = { ...comparison, set: undefined };
+    try {
+      const document = columnDocument({ ...lab, comparison: [alone] }, comparison);
+      const parsed = labSchema.safeParse(document);
+      const problems = parsed.success
+        ? crossCheck(parsed.data, recordings)
+        : parsed.error.issues.map((issue) => schemaProblem(document, issue));
+      return problems.map(({ path, problem, remedy }) => ({ path: `${where}: ${path}`, problem, remedy }));
+    } catch (error) {
+      if (!(error instanceof LabError)) throw error;
+      return [
+        {
+          path: error.where === where ? where : `${where}: ${error.where}`,
+          problem: error.problem,
+          remedy: error.remedy,
+        },
+      ];
+    }
+  });
 }
 
 /** Like checkLab, but throws the first problem. `where` names the file. */

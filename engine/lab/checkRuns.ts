@@ -6,6 +6,7 @@
 import { LabError } from '../time/labError.ts';
 import type { Recording, RecordingFiles } from '../workloads/recordedRequest.ts';
 import type { LabProblem } from './check.ts';
+import { columnLab } from './columnLab.ts';
 import { driveFunctions } from './driveFunctions.ts';
 import { LabRun } from './run.ts';
 import type { LabDocument, LabWorkload, Part, PartOf } from './schema.ts';
@@ -20,8 +21,10 @@ export function checkRuns(
   read: ReadonlyMap<string, Recording>,
   where: string,
 ): void {
-  checkRecordings(lab, read, where);
-  for (const { id } of lab.comparison) prepareRun(lab, id, recordings, where);
+  for (const comparison of lab.comparison) {
+    checkRecordings(columnLab(lab, comparison), read, where);
+    prepareRun(lab, comparison.id, recordings, where);
+  }
 }
 
 /** LabRun.prepare, with places as paths in the document. */

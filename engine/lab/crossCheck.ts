@@ -8,6 +8,7 @@ import { DRIVER_FAULTS, type DriverFault } from '../dma/checker/driverFaults.ts'
 import { isOfNoKernel, needsTwoStep } from '../schemes/schemes.ts';
 import type { LabProblem } from './check.ts';
 import { atsProblems } from './atsCheck.ts';
+import { conclusionProblems } from './conclusions.ts';
 import { driveFunctions } from './driveFunctions.ts';
 import { HARDWARE_PRESET_IDS } from './hardwarePresets.ts';
 import { suggestNames } from './nearestNames.ts';
@@ -31,6 +32,7 @@ export function crossCheck(lab: LabDocument, recordings: ReadonlySet<string> | n
     ...atsProblems(lab),
     ...driverFaultProblems(lab),
     ...overrideProblems(lab.costs, lab.kernelProfile),
+    ...conclusionProblems(lab),
   ];
 }
 

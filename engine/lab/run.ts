@@ -6,6 +6,7 @@
 import { ApiMisuseError } from '../dma/checker/apiMisuseError.ts';
 import { LabError } from '../time/labError.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
+import { columnLab } from './columnLab.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';
 import { buildMachine, type Machine, type SpaceListener } from './machine.ts';
 import { suggestNames } from './nearestNames.ts';
@@ -57,8 +58,9 @@ export class LabRun {
       const ids = lab.comparison.map((candidate) => candidate.id);
       throw new LabError('comparison', `there is no run "${comparisonId}".`, suggestNames(comparisonId, ids));
     }
-    const machine = buildMachine(lab, comparison, recordings, listen);
-    const run = new LabRun(runId(lab, comparison, recordings), comparison, machine, lab);
+    const own = columnLab(lab, comparison);
+    const machine = buildMachine(own, comparison, recordings, listen);
+    const run = new LabRun(runId(lab, comparison, recordings), comparison, machine, own);
     for (const workload of machine.workloads) workload.start();
     return run;
   }

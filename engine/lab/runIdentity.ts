@@ -4,6 +4,7 @@
  */
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { canonicalJson } from './canonicalJson.ts';
+import { columnLab } from './columnLab.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';
 import { costParameters } from './presets.ts';
 import { sha256 } from './sha256.ts';
@@ -12,10 +13,11 @@ import type { Comparison, LabDocument, Part } from './schema.ts';
 const ID_DIGITS = 16;
 
 export function runInputs(
-  lab: LabDocument,
+  document: LabDocument,
   comparison: Comparison,
   recordings: ReadonlyMap<string, RecordingFiles>,
 ): Record<string, unknown> {
+  const lab = columnLab(document, comparison);
   const used = lab.workloads.flatMap((workload) => (workload.kind === 'replay' ? [workload.recording] : []));
   const costs = costParameters(lab.costs, lab.kernelProfile).map(({ name, value }): [string, number] => [name, value]);
   return {

@@ -302,8 +302,35 @@ export const comparisonSchema = z
     scheme: z.enum(SCHEME_NAMES),
     domain: z.enum(DOMAINS),
     driverFaults: z.array(driverFault).min(1).max(LIMITS.driverFaults).optional(),
+    set: z
+      .array(z.strictObject({ path: z.string().min(1).max(LIMITS.textLength), value: z.json() }))
+      .min(1)
+      .max(LIMITS.overrides)
+      .optional()
+      .describe(
+        'What is different in this column: paths as for --set, in topology, workloads, costs, kernelProfile, seed.',
+      ),
   })
   .describe('One run of the comparison, one column of the summary.');
+
+const conclusion = z
+  .strictObject({
+    claim: text.min(1).describe('What the runs show, as a sentence.'),
+    metric: z.string().min(1).max(LIMITS.nameLength).describe('A row of the summary, or a counter.'),
+    of: id.describe('The run whose figure is spoken of.'),
+    relation: z.enum(['lessThan', 'atMost', 'about', 'atLeast', 'moreThan']),
+    to: z.union([id, z.number()]).describe('The run that it is compared with, or a number.'),
+    times: z.number().gt(0).max(1e12).optional().describe('What the other figure is multiplied by. Left out: 1.'),
+    within: z.number().min(0).max(1).optional().describe('The share that "about" may be off. Left out: 0.05.'),
+  })
+  .describe('A claim that every run of the lab is held against.');
+
+const experiment = z
+  .strictObject({
+    lookFor: z.array(text.min(1)).max(LIMITS.overrides).optional().describe('What to look at in the runs.'),
+    conclusions: z.array(conclusion).max(LIMITS.overrides).optional(),
+  })
+  .describe('What a lab is to show, beside its question.');
 
 const marker = z.strictObject({
   atPs: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
@@ -335,6 +362,7 @@ export const labSchema = z
     topology: z.strictObject({ parts: z.array(partSchema).min(1).max(LIMITS.parts) }),
     workloads: z.array(workloadSchema).min(1).max(LIMITS.workloads),
     comparison: z.array(comparisonSchema).min(1).max(LIMITS.comparisons),
+    experiment: experiment.optional(),
     view: z.record(z.string().max(LIMITS.nameLength), z.json()).optional().describe('Layout of the window.'),
     markers: z.array(marker).max(LIMITS.markers).optional(),
     notes: text.optional(),
@@ -348,6 +376,7 @@ export type PartOf<Kind extends PartKind> = Extract<Part, { kind: Kind }>;
 export type LabWorkload = z.output<typeof workloadSchema>;
 export type BioWorkload = Extract<LabWorkload, { kind: 'bio' }>;
 export type Comparison = z.output<typeof comparisonSchema>;
+export type Conclusion = z.output<typeof conclusion>;
 
 /** The JSON Schema of lab.json, as `lab schema` prints it. */
 export function labJsonSchema(): Record<string, unknown> {

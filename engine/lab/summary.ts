@@ -198,6 +198,14 @@ const DRIVE_ROWS: readonly (Omit<RowSpecification, 'value'> & { readonly value: 
   },
 ];
 
+/** Keys of the rows that every machine has. */
+export const SUMMARY_KEYS: readonly string[] = ROWS.map(({ key }) => key);
+
+/** Whether a summary may have a row of this key; rows of one device end in its id. */
+export function isSummaryKey(key: string): boolean {
+  return SUMMARY_KEYS.includes(key) || /^[A-Za-z]\w*\.[A-Za-z0-9][A-Za-z0-9._-]*$/.test(key);
+}
+
 export interface SummedDrive {
   readonly id: string;
   readonly metrics: DriveMetrics;

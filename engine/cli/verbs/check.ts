@@ -42,6 +42,11 @@ export async function checkVerb(path: string, options: { readonly json?: true })
   }
   print(`  workloads: ${lab.workloads.map((workload) => `${workload.id} (${workload.kind})`).join(', ')}`);
   print(`  comparison: ${lab.comparison.map((run) => `${run.scheme} ${run.domain}`).join(', ')}`);
+  for (const { id, set = [] } of lab.comparison)
+    if (set.length > 0)
+      print(`  ${id} sets ${set.map(({ path, value }) => `${path}=${JSON.stringify(value)}`).join(', ')}`);
+  const conclusions = lab.experiment?.conclusions ?? [];
+  for (const { claim } of conclusions) print(`  concludes: ${claim}`);
   for (const { id, requests, kernel, queueDepth } of read)
     print(`  recording ${id}: ${requests} requests, at most ${queueDepth} in flight, Linux ${kernel}`);
   if (runs.size > 0) print(`  runs: ${[...runs.values()].map((run) => `${run.id} (${run.label})`).join(', ')}`);

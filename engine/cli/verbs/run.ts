@@ -1,5 +1,6 @@
 /** `lab run`: every column of the comparison, one after the other, headless. */
 import { parseLab, withAssignment } from '../../lab/check.ts';
+import { holdConclusions } from '../../lab/conclusions.ts';
 import { withValueAt } from '../../lab/documentPath.ts';
 import { checkRecordings, prepareRun } from '../../lab/checkRuns.ts';
 import type { LabFile } from '../../lab/container.ts';
@@ -37,9 +38,10 @@ export async function runVerb(path: string, options: RunVerbOptions): Promise<Ex
     results.push(run.result());
   }
   progress.clear();
+  const conclusions = holdConclusions(file.lab, results);
   const written =
     options.out === undefined ? null : await writeOut(options.out, path, file, results, options.fontFiles);
-  if (options.json) printJson(jsonOf(file, results, written));
+  if (options.json) printJson({ ...jsonOf(file, results, written), conclusions });
   else {
     print(summaryTable(results));
     print('');
@@ -47,9 +49,12 @@ export async function runVerb(path: string, options: RunVerbOptions): Promise<Ex
     for (const result of results)
       print(`run ${result.id}  ${result.label}, ${formatTime(result.progress.virtualTimePs)} of virtual time`);
     for (const line of misuseLines(results)) print(line);
+    for (const { claim, figures, holds } of conclusions)
+      print(`${holds ? 'holds' : 'DOES NOT HOLD'}: ${claim}\n  ${figures}`);
     if (written) print(`\n${options.out ?? ''}: ${written.join(', ')}`);
   }
-  return results.some(({ checker }) => checker?.stopped === true) ? EXIT.checkFailed : EXIT.fine;
+  const stopped = results.some(({ checker }) => checker?.stopped === true);
+  return stopped || conclusions.some(({ holds }) => !holds) ? EXIT.checkFailed : EXIT.fine;
 }
 
 function changed(file: LabFile, options: RunVerbOptions): LabFile {
@@ -91,7 +96,11 @@ async function writeOut(
   return exportAll(folder, file, results, { name: labBaseName(path), fontFiles });
 }
 
-function jsonOf(file: LabFile, results: readonly RunResult[], written: readonly string[] | null): unknown {
+function jsonOf(
+  file: LabFile,
+  results: readonly RunResult[],
+  written: readonly string[] | null,
+): Record<string, unknown> {
   return {
     lab: file.lab.name,
     seed: file.lab.seed,

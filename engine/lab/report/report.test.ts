@@ -136,12 +136,24 @@ describe('a report', () => {
     expect(new Set(cells.map((cell) => cell?.textContent.trim()))).toEqual(new Set(['–']));
   }, 60_000);
 
-  it('shows an experiment of whatever shape', async () => {
-    const experiment = { question: 'Why?', lookFor: ['<b>', 7, null], conclusions: [{ text: 'So.' }, { claim: 1 }] };
-    const odd = { ...file, lab: { ...file.lab, experiment } as LabDocument };
-    const text = document((await labReport(odd, columns, { metric: null, sensitivity: false })).markup).body
-      .textContent;
-    for (const part of ['Why?', 'What to look for', '<b>', 'Conclusions', 'So.']) expect(text).toContain(part);
+  it('holds the conclusions of an experiment against the figures, and says which do not hold', async () => {
+    const [first, second] = file.lab.comparison.map(({ id }) => id);
+    const about = { metric: 'requests', of: first!, relation: 'about', to: second! } as const;
+    const conclusions = [
+      { ...about, claim: `All did the same work ${HOSTILE}.` },
+      { ...about, claim: 'One did twice as much.', times: 2 },
+    ];
+    const experiment = { lookFor: ['<b>'], conclusions };
+    const asked = { ...file, lab: { ...file.lab, experiment } };
+    const shown = document((await labReport(asked, columns, { metric: null, sensitivity: false })).markup);
+    const rows = [...shown.querySelectorAll('.conclusions tbody tr')].map((row) =>
+      [...row.querySelectorAll('td')].map((cell) => cell.textContent.trim()),
+    );
+    expect(rows.map(([claim, , held]) => [claim, held])).toEqual([
+      [`All did the same work ${SHOWN}.`, 'holds'],
+      ['One did twice as much.', 'does not hold'],
+    ]);
+    expect(shown.body.textContent).toContain('<b>');
   }, 60_000);
 });
 

@@ -8,9 +8,9 @@ import { ENGINE_VERSION } from '../engineVersion.ts';
 import type { SummaryRow } from '../runTypes.ts';
 import { certaintySection } from './certaintySection.ts';
 import type { ReportColumn } from './columns.ts';
-import { experimentText } from './experimentText.ts';
+import { experimentSection } from './experimentSection.ts';
 import { figuresSection } from './figuresSection.ts';
-import { html, type Html } from './html.ts';
+import { html } from './html.ts';
 import { chartsSection } from './inlineCharts.ts';
 import { limitsSection } from './limitsSection.ts';
 import { page } from './page.ts';
@@ -55,7 +55,7 @@ export async function labReport(
   const varied = options.sensitivity ? sensitivity(lab, small, parameters.used, metric.key, options.onParameter) : null;
   const shown = { lab, columns, metric, order };
   const markup = page(lab.name, [
-    introduction(lab),
+    experimentSection(lab, results),
     figuresSection(columns, metric, passedOver, order),
     await chartsSection(lab, results),
     limitsSection(columns),
@@ -66,25 +66,4 @@ export async function labReport(
     </footer>`,
   ]);
   return { markup, metric, order, parameters, sensitivity: varied };
-}
-
-function introduction(lab: LabFile['lab']): Html {
-  const { question, lookFor, conclusions } = experimentText(lab);
-  const list = (title: string, items: readonly string[]): Html | null =>
-    items.length === 0
-      ? null
-      : html`<h2>${title}</h2>
-          ${
-            items.length === 1
-              ? html`<p class="text">${items}</p>`
-              : html`<ul>
-                  ${items.map((item) => html`<li class="text">${item}</li>`)}
-                </ul>`
-          }`;
-  return html`<header>
-    <h1>${lab.name}</h1>
-    ${question === null ? null : html`<p class="text"><strong>${question}</strong></p>`}
-    ${lab.description === undefined ? null : html`<p class="text">${lab.description}</p>`}
-    ${list('What to look for', lookFor)}${list('Conclusions', conclusions)}${list('Notes', lab.notes === undefined ? [] : [lab.notes])}
-  </header>`;
 }

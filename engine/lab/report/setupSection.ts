@@ -36,6 +36,7 @@ export function setupSection(lab: LabDocument, columns: readonly ReportColumn[],
         <th scope="row">${label}</th>
         <td>${comparison.scheme}</td>
         <td>${comparison.domain}</td>
+        <td>${(comparison.set ?? []).map(({ path, value }) => `${path} = ${JSON.stringify(value)}`).join(', ')}</td>
         <td>${result === null ? 'refused' : result.id}</td>
         <td>
           ${result === null ? '' : stored ? `kept in the lab, of version ${result.engineVersion}` : 'run for this report'}
@@ -97,6 +98,7 @@ export function setupSection(lab: LabDocument, columns: readonly ReportColumn[],
           <th scope="col">column</th>
           <th scope="col">scheme</th>
           <th scope="col">domain</th>
+          <th scope="col">sets</th>
           <th scope="col">run id</th>
           <th scope="col">result</th>
         </tr>
