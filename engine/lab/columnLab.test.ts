@@ -6,7 +6,7 @@ import { LabRun } from './run.ts';
 import { runId } from './runIdentity.ts';
 import { sampleDocument, sampleLab } from './testing/sampleLab.ts';
 
-type Setting = { readonly path: string; readonly value: unknown };
+interface Setting { readonly path: string; readonly value: unknown }
 
 function withColumns(...columns: readonly (readonly Setting[] | null)[]): Record<string, unknown> {
   return {

@@ -75,7 +75,7 @@ function figureOf(results: readonly Held[], comparisonId: string, metric: string
   if (result === undefined) return missing;
   const row = result.summary.rows.find(({ key }) => key === metric);
   if (row !== undefined) return row;
-  const value = result.counters[metric as keyof typeof result.counters];
+  const value = result.counters[metric];
   return value === undefined ? missing : { value, unit: 'count', label: metric };
 }
 
