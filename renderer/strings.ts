@@ -238,6 +238,13 @@ export const strings = {
     workloads: 'Workloads',
     comparison: 'Compared runs',
     run: 'Run',
+    set: 'Sets',
+    lookFor: 'What to look for',
+    conclusions: 'Conclusions',
+    claim: 'Claim',
+    figures: 'Figures',
+    here: 'Here',
+    states: { holds: 'holds', fails: 'does not hold', open: 'not run yet' },
   },
   topology: {
     label: 'Topology of the machine',

@@ -46,6 +46,8 @@ export interface RunState {
   /** Real seconds until the end at the present rate; null when it cannot be told. */
   readonly secondsLeft: number | null;
   readonly summary: RunSummary | null;
+  /** Of a run that has ended. */
+  readonly counters?: Readonly<Record<string, number>>;
   /** The run was stopped before its end: the numbers are true, but of a part. */
   readonly partial: boolean;
   /** The lab was edited after this run was started: its numbers belong to the older lab. */

@@ -24,7 +24,7 @@ export interface HeldConclusion {
   readonly holds: boolean;
 }
 
-type Held = Pick<RunResult, 'comparisonId' | 'summary' | 'counters' | 'partial'>;
+export type Held = Pick<RunResult, 'comparisonId' | 'summary' | 'counters' | 'partial'>;
 
 interface Figure {
   readonly value: number;
