@@ -19,8 +19,8 @@ export function conclusionRows(lab: LabDocument, columns: readonly Column[]): Co
   const ids = new Set(ended.map(({ comparisonId }) => comparisonId));
   const conclusions = lab.experiment?.conclusions ?? [];
   return holdConclusions(lab, ended).map(({ claim, figures, holds }, index) => {
-    const { of, to } = conclusions[index]!;
-    if (!ids.has(of) || (typeof to === 'string' && !ids.has(to))) return { claim, figures: '', state: 'open' };
+    const runs = [conclusions[index]?.of, conclusions[index]?.to];
+    if (runs.some((run) => typeof run === 'string' && !ids.has(run))) return { claim, figures: '', state: 'open' };
     return { claim, figures, state: holds ? 'holds' : 'fails' };
   });
 }
