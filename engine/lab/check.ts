@@ -42,7 +42,7 @@ function columnProblems(lab: LabDocument, recordings: ReadonlySet<string> | null
     const where = `comparison[${comparison.id}].set`;
     const alone = { ...comparison, set: undefined };
     try {
-      const document = columnDocument({ ...lab, comparison: [alone] }, comparison);
+      const document = columnDocument({ ...lab, comparison: [alone], experiment: undefined }, comparison);
       const parsed = labSchema.safeParse(document);
       const problems = parsed.success
         ? crossCheck(parsed.data, recordings)

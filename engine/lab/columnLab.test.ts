@@ -6,7 +6,10 @@ import { LabRun } from './run.ts';
 import { runId } from './runIdentity.ts';
 import { sampleDocument, sampleLab } from './testing/sampleLab.ts';
 
-interface Setting { readonly path: string; readonly value: unknown }
+interface Setting {
+  readonly path: string;
+  readonly value: unknown;
+}
 
 function withColumns(...columns: readonly (readonly Setting[] | null)[]): Record<string, unknown> {
   return {
@@ -40,6 +43,12 @@ test('a column runs the document with what it sets, and is the run of a lab that
   const run = LabRun.prepare(lab, 'column1', new Map());
   while (run.advance(100_000) === 'running');
   expect(run.result().progress.completed).toBe(30);
+});
+
+test('conclusions speak of all columns, also where some set something', () => {
+  const conclusion = { claim: 'As many.', metric: 'requests', of: 'column0', relation: 'about', to: 'column1' };
+  const columns = withColumns(null, [{ path: 'seed', value: 9 }]);
+  expect(sampleLab({ ...columns, experiment: { conclusions: [conclusion] } }).comparison).toHaveLength(2);
 });
 
 test('a preset that a column chooses carries its values', () => {
