@@ -25,7 +25,7 @@ export interface GpuParameters {
   readonly copyBytesInFlight: number;
 }
 
-export const GPU_PARAMETERS: Readonly<Record<keyof GpuParameters, GpuParameter>> = {
+const GPU_PARAMETERS: Readonly<Record<keyof GpuParameters, GpuParameter>> = {
   memoryLatency: {
     value: 500_000,
     unit: 'ps',
