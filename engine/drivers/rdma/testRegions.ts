@@ -105,10 +105,16 @@ export class RegionMachine extends TestMachine {
 
   /** What the device finds behind its own addresses: what the IOMMU says, or the address itself, or a peer's by its bus address. */
   physOf(address: number): number {
-    const byBus = address - NEAR_BUS_OFFSET;
-    if (byBus >= NEAR_PAGE * PAGE_SIZE && byBus < (NEAR_PAGE + PEER_PAGES) * PAGE_SIZE) return byBus;
+    const byBus = this.nearPhysOf(address);
+    if (byBus !== null) return byBus;
     const translated = this.api.translatedDevice(this.device);
     return translated === null ? address : translated.domain.iovaToPhys(address);
+  }
+
+  /** What a switch finds at a bus address: the near peer's memory; null: it goes up. */
+  nearPhysOf(address: number): number | null {
+    const byBus = address - NEAR_BUS_OFFSET;
+    return byBus >= NEAR_PAGE * PAGE_SIZE && byBus < (NEAR_PAGE + PEER_PAGES) * PAGE_SIZE ? byBus : null;
   }
 
   /** The device's view of a mapped request from its start. */

@@ -31,7 +31,7 @@ import type { RdmaCosts } from './rdmaCosts.ts';
 
 /** `enum ib_access_flags` (include/rdma/ib_verbs.h). */
 export const IB_ACCESS_LOCAL_WRITE = 1 << 0;
-const IB_ACCESS_REMOTE_WRITE = 1 << 1;
+export const IB_ACCESS_REMOTE_WRITE = 1 << 1;
 export const IB_ACCESS_REMOTE_READ = 1 << 2;
 const IB_ACCESS_REMOTE_ATOMIC = 1 << 3;
 export const IB_ACCESS_ON_DEMAND = 1 << 6;
