@@ -26,9 +26,10 @@ const KINDS: readonly RequestKind[] = [
 const HOST = { name: 'host', identity: null };
 
 type Place = PortNode | 'root';
+type Devices = ReadonlyMap<PortNode, number>;
 
 /** Every place that one hop leads to. Functions of one device reach each other inside it. */
-function neighbours(place: Place, all: readonly PortNode[]): Place[] {
+function neighbours(place: Place, all: readonly PortNode[], devices: Devices): Place[] {
   if (place === 'root') return all.filter((node) => node.upstream === null);
   const below = all.filter((node) => node.upstream === place);
   const beside = all.filter(
@@ -36,8 +37,7 @@ function neighbours(place: Place, all: readonly PortNode[]): Place[] {
       node !== place &&
       node.kind === 'endpoint' &&
       place.kind === 'endpoint' &&
-      node.upstream === place.upstream &&
-      node.sourceId >> 3 === place.sourceId >> 3,
+      devices.get(node) === devices.get(place),
   );
   return [place.upstream ?? 'root', ...below, ...beside];
 }
@@ -69,11 +69,12 @@ function lets(
   after: Place,
   request: { from: PortNode; to: PortNode | null; kind: RequestKind; id: number },
   all: readonly PortNode[],
+  devices: Devices,
 ): boolean {
   const { from, to, kind, id } = request;
   const translated = kind === 'translated' || kind === 'translation_request';
   if (at === from) {
-    const insideDevice = to !== null && neighbours(from, all).includes(to) && to.kind === 'endpoint';
+    const insideDevice = to !== null && neighbours(from, all, devices).includes(to) && to.kind === 'endpoint';
     if (insideDevice && translated && (at.acs & TB) !== 0) return false;
     if (insideDevice && after === to) return !mustGoUp(at, kind) && !refusesAcross(at, to, kind);
     if (after !== (at.upstream ?? 'root')) return false;
@@ -102,7 +103,7 @@ function lets(
 }
 
 /** All ways from a function to its target or to the root, that every port on them lets pass. */
-function allWays(request: Parameters<typeof lets>[3], all: readonly PortNode[]): Place[][] {
+function allWays(request: Parameters<typeof lets>[3], all: readonly PortNode[], devices: Devices): Place[][] {
   const found: Place[][] = [];
   const search = (way: Place[]): void => {
     const at = way.at(-1)!;
@@ -110,9 +111,9 @@ function allWays(request: Parameters<typeof lets>[3], all: readonly PortNode[]):
       found.push(way);
       return;
     }
-    for (const after of neighbours(at, all)) {
+    for (const after of neighbours(at, all, devices)) {
       if (way.includes(after)) continue;
-      if (lets(way.at(-2) ?? null, at, after, request, all)) search([...way, after]);
+      if (lets(way.at(-2) ?? null, at, after, request, all, devices)) search([...way, after]);
     }
   };
   search([request.from]);
@@ -132,11 +133,15 @@ function portsOf(way: readonly Place[]): PortNode[] {
 }
 
 describe('routing', () => {
-  it('finds the one way that every port lets pass, or none, as a search over all paths does', () => {
+  it.each([
+    ['', false],
+    [', with virtual functions of either ARI', true],
+  ])('finds the one way that every port lets pass, or none, as a search over all paths does%s', (_with, virtual) => {
     const random = new RandomStream(12).fork('routing');
     const ends = { peer: 0, root_complex: 0, blocked: 0 };
-    for (let fabric = 0; fabric < 400; fabric += 1) {
-      const { tree, endpoints } = randomFabric(random);
+    let insideDevice = 0;
+    for (let fabric = 0; fabric < (virtual ? 200 : 400); fabric += 1) {
+      const { tree, endpoints, devices } = randomFabric(random, { virtualFunctions: virtual });
       const all = tree.functions;
       for (let draw = 0; draw < 30; draw += 1) {
         const from = endpoints[random.below(endpoints.length)]!;
@@ -146,8 +151,10 @@ describe('routing', () => {
         const stranger = endpoints[random.below(endpoints.length)]!.sourceId;
         const requesterId = random.below(4) === 0 ? stranger : from.sourceId;
         const route = routeRequest({ from, to, kind, requesterId });
-        const ways = allWays({ from, to, kind, id: requesterId }, all);
+        const ways = allWays({ from, to, kind, id: requesterId }, all, devices);
         ends[route.end] += 1;
+        const virtualEnd = from.physicalFunction !== null || (to !== null && to.physicalFunction !== null);
+        if (virtualEnd && route.end === 'peer' && route.ports.length === 0) insideDevice += 1;
         expect(ways.length).toBe(route.end === 'blocked' ? 0 : 1);
         if (route.end === 'blocked') continue;
         const [way] = ways;
@@ -156,6 +163,7 @@ describe('routing', () => {
       }
     }
     for (const count of Object.values(ends)) expect(count).toBeGreaterThan(500);
+    expect(insideDevice > 100).toBe(virtual);
   });
 
   function twoDevices(acs: number): { one: PortNode; other: PortNode; port: PortNode } {

@@ -268,7 +268,7 @@ export function stalledFaults(bytes: number): FaultsOfMessage {
       streamId: SOURCE_ID,
       translator: iommu,
       stalled,
-      link: rootPort.link,
+      way: rootPort.way,
       rootComplex: nanoseconds(parameters.rootComplex.value),
     }),
     ats: false,

@@ -3,9 +3,10 @@
  * and goes on or ends as software says (Arm SMMUv3 specification IHI 0070, 3.12.2).
  * Leaves out: other transactions of the device, which here wait behind the stalled one.
  */
-import type { Link } from '../../pcie/link.ts';
+import { REQUEST_OVERHEAD_BYTES } from '../../pcie/link.ts';
 import type { PageFaultPath } from '../../pcie/pageFaultPath.ts';
 import { NO_PASID, type AtsTranslator } from '../../pcie/translator.ts';
+import type { Way } from '../../pcie/way.ts';
 import { picoseconds, type Picoseconds } from '../../time/picoseconds.ts';
 import { FAULT_READ_NOT_ALLOWED, FAULT_WRITE_NOT_ALLOWED } from '../faults.ts';
 import { F_PERMISSION, F_TRANSLATION, NO_SUBSTREAM } from './smmuEvents.ts';
@@ -15,7 +16,7 @@ export interface StallFaultPathOptions {
   readonly streamId: number;
   readonly translator: AtsTranslator;
   readonly stalled: StalledTransactions;
-  readonly link: Link;
+  readonly way: Way;
   /** One way through the root complex. */
   readonly rootComplex: Picoseconds;
 }
@@ -30,8 +31,8 @@ export class StallFaultPath implements PageFaultPath {
   }
 
   present(page: number, write: boolean, at: Picoseconds): boolean {
-    const { translator, streamId, link, rootComplex } = this.options;
-    const arrives = picoseconds(at + link.propagation + rootComplex);
+    const { translator, streamId, way, rootComplex } = this.options;
+    const arrives = picoseconds(way.messageUp(REQUEST_OVERHEAD_BYTES, at) + rootComplex);
     const found = translator.translationRequest(streamId, NO_PASID, page, write, arrives);
     this.readyAt = translator.readyAt;
     const allowed = found && (translator.permissions & (write ? 2 : 1)) !== 0;
