@@ -9,6 +9,8 @@ import { READ_WRITE } from '../formats/pageTableFormat.ts';
 import { EVERY_SPACE, ownerOf, NO_SPACE } from './owner.ts';
 
 const NOTHING = -1;
+/** No requester id and no PASID, not even NO_PASID. */
+const NOBODY = -2;
 const SOURCE_IDS = 2 ** 16;
 
 /** In `flags`, beside READ and WRITE of what the device may do. */
@@ -22,8 +24,12 @@ function keyOf(sourceId: number, pasid: number): number {
 }
 
 export class ContextCache {
-  /** The entry of the last `find` that returned true, or of the last `fill`. */
+  /** The entry of the last `find` that returned true, or of the last `fill`; whose it is, and what every access asks of it. */
   entry = 0;
+  flags = 0;
+  owner = 0;
+  private sourceId = NOBODY;
+  private pasid = NOBODY;
   private readonly keys: Float64Array;
   private readonly domains: Int32Array;
   private readonly spaces: Int32Array;
@@ -57,14 +63,6 @@ export class ContextCache {
 
   get size(): number {
     return this.keys.length;
-  }
-
-  get flags(): number {
-    return this.flagBits[this.entry]!;
-  }
-
-  get owner(): number {
-    return this.owners[this.entry]!;
   }
 
   get domainId(): number {
@@ -112,14 +110,14 @@ export class ContextCache {
   }
 
   find(sourceId: number, pasid: number): boolean {
+    if (this.sourceId === sourceId && this.pasid === pasid) return true;
     const { keys } = this;
     const key = keyOf(sourceId, pasid);
-    if (keys[this.entry] === key) return true;
     for (let entry = 0; entry < keys.length; entry += 1) {
       if (keys[entry] !== key) continue;
-      this.entry = entry;
       this.clock += 1;
       this.stamps[entry] = this.clock;
+      this.select(entry, sourceId, pasid);
       return true;
     }
     return false;
@@ -151,12 +149,13 @@ export class ContextCache {
     this.secondEnds[victim] = second?.endPage ?? Infinity;
     this.readyTimes[victim] = readyAt;
     this.stamps[victim] = this.clock;
-    this.entry = victim;
+    this.select(victim, sourceId, pasid);
   }
 
   invalidateAll(): void {
     this.keys.fill(NOTHING);
     this.stamps.fill(0);
+    this.sourceId = NOBODY;
   }
 
   /** Everything of a domain, or what was read for one address space of it. */
@@ -192,8 +191,17 @@ export class ContextCache {
     return key === NOTHING ? NOTHING : key % SOURCE_IDS;
   }
 
+  private select(entry: number, sourceId: number, pasid: number): void {
+    this.entry = entry;
+    this.sourceId = sourceId;
+    this.pasid = pasid;
+    this.flags = this.flagBits[entry]!;
+    this.owner = this.owners[entry]!;
+  }
+
   private clear(entry: number): void {
     this.keys[entry] = NOTHING;
     this.stamps[entry] = 0;
+    if (entry === this.entry) this.sourceId = NOBODY;
   }
 }

@@ -164,7 +164,9 @@ export function naiveSecondStage(levels: number): NaiveStage {
       const target = entry & 0xf_ffff_ffff_f000n;
       const permitted = { read: flag(entry, 0n), write: flag(entry, 1n) };
       if (!permitted.read && !permitted.write) return 'fault';
-      if (level > 0 && !flag(entry, 7n)) return { table: target, ...permitted };
+      // 9.8: bit 62 is reserved, and bit 11 in an entry that points at a table
+      if (flag(entry, 62n)) return 'fault';
+      if (level > 0 && !flag(entry, 7n)) return flag(entry, 11n) ? 'fault' : { table: target, ...permitted };
       return level < 3 && aligned(target, level) ? { leaf: target, ...permitted } : 'fault';
     },
   };

@@ -31,7 +31,7 @@ const LOWER_LEVELS_MASK = 512 ** 3 - 1;
 /** A page number times this is what the levels above have for their indices. */
 const UPPER_LEVELS = 512 ** -3;
 /** Page numbers below it are integers to the machine that runs this, also after a shift. */
-const NEAR_PAGES = 2 ** 31 - 1;
+const NEAR_PAGES = 2 ** 31;
 /** As many as six levels over six ever read, with every entry's accessed bit set on the way. */
 const LOGGED_READS = 128;
 /** The most bits of an address that entries have room for, RISC-V's. */
@@ -83,7 +83,8 @@ export class Walker {
   private unusual = false;
   /** What most entries look like, where they can be taken at a glance. */
   private usual: UsualEntries | null = null;
-  private readonly nearPages: number;
+  /** Of their high words, so that page numbers are the host's, and near. */
+  private highLimit = 0;
 
   /** `second`: the tables' addresses are a guest's, and these tables say where they lie. */
   constructor(
@@ -97,7 +98,6 @@ export class Walker {
     this.format = format;
     this.otherTables = format.granulePages > 1 || format.rootTables > 1;
     this.hostPages = 2 ** (hostAddressBits - PAGE_SHIFT);
-    this.nearPages = Math.min(NEAR_PAGES, this.hostPages);
     this.second = second;
     this.readTables = second === null ? new Float64Array(LOGGED_READS) : second.readTables;
     this.readIndexes = second === null ? new Int32Array(LOGGED_READS) : second.readIndexes;
@@ -120,6 +120,9 @@ export class Walker {
     this.marksTables = accessBits === 'updated' && format.tableAccessedBit !== 0;
     this.grantsWrites = accessBits === 'updated' && format.dirtyModifier !== 0;
     this.usual = second === null && accessBits === 'ignored' && !otherTables ? format.usual : null;
+    if (this.usual !== null) {
+      this.highLimit = Math.min(this.usual.highLimit, Math.floor(this.hostPages * 2 ** (this.usual.pageShift - 32)));
+    }
     this.unusual = accessBits !== 'ignored' || format.skipsLevels;
   }
 
@@ -137,12 +140,12 @@ export class Walker {
     startPermissions: number,
     caches: PagingStructureCache | null,
   ): boolean {
-    const { memory, format, readTables, readIndexes, usual, nearPages } = this;
+    const { memory, format, readTables, readIndexes, usual, highLimit } = this;
     let table = startTable;
     let level = startLevel;
     let read = this.readsBefore;
     // Usual entries at a glance. V8 inlines a function of up to 460 bytecodes, which makes walks a fifth faster, and this one just fits.
-    if (usual !== null && table < nearPages) {
+    if (usual !== null && table < NEAR_PAGES) {
       // The three lower indices share one 32-bit integer, which keeps divisions out of the walk.
       const lower = iovaPage & LOWER_LEVELS_MASK;
       table |= 0;
@@ -153,7 +156,7 @@ export class Walker {
         const low = words[word]!;
         const high = words[word + 1]!;
         const page = (low >>> usual.pageShift) | (high << -usual.pageShift);
-        if (high >= usual.highLimit || page >= nearPages) break;
+        if (high >= highLimit) break;
         readTables[read] = table;
         readIndexes[read] = index;
         if (level === 0) {
