@@ -238,7 +238,6 @@ export const strings = {
     workloads: 'Workloads',
     comparison: 'Compared runs',
     run: 'Run',
-    set: 'Sets',
     lookFor: 'What to look for',
     conclusions: 'Conclusions',
     claim: 'Claim',
