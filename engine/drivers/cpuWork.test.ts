@@ -69,4 +69,24 @@ describe('work for a CPU', () => {
     work.interrupt(0, more, 0, 0);
     expect(run().map((line) => Number(line.slice(1).split(' ')[0]))).toEqual(Array.from({ length: 60 }, (_, i) => i));
   });
+
+  it('keeps the work of a CPU that waits for a device within an item, and lets the others run meanwhile', () => {
+    const { events, work, worker, run, ran } = setUp(2);
+    const device = { done: false, handleEvent: () => void (device.done = true) };
+    const waits = {
+      handleEvent: () => {
+        const [cpu] = work.cpus;
+        work.interrupt(0, worker(0, 'irq'), 0, 0);
+        events.schedule(picoseconds(500), device, 0);
+        while (!device.done) events.step();
+        expect(work.current).toBe(cpu);
+        cpu!.waitUntil(events.now);
+        ran.push(`waited until ${String(cpu!.now)}`);
+      },
+    };
+    work.task(0, waits, 0, 0);
+    work.taskAt(picoseconds(200), 1, worker(1, 'other'), 0, 0);
+    work.taskAt(picoseconds(300), 0, worker(0, 'mine'), 0, 0);
+    expect(run()).toEqual(['other0 at 200', 'waited until 500', 'irq0 at 500', 'mine0 at 600']);
+  });
 });

@@ -1,7 +1,8 @@
 /**
  * What waits to run on each CPU: interrupts first, then tasks, each in order of arrival. One item runs per event, so that
  * CPUs that share hardware (the invalidation queue above all) meet it in the order of virtual time. A CPU whose clock is
- * ahead of the event queue is busy, and its work waits.
+ * ahead of the event queue is busy, and its work waits; so it does while an item of the CPU stands still for a device and steps through
+ * the events itself.
  * Leaves out: preemption in the midst of an item, and the scheduler's choice of a CPU.
  */
 import type { Cpu } from '../time/cpu.ts';
@@ -65,6 +66,8 @@ export class CpuWork implements EventHandler {
   private readonly interrupts: WorkRing[];
   private readonly tasks: WorkRing[];
   private readonly armed: boolean[];
+  /** Within an item of the CPU. */
+  private readonly running: boolean[];
   private readonly later: LaterItem[] = [];
   private readonly freeLater: number[] = [];
 
@@ -74,6 +77,7 @@ export class CpuWork implements EventHandler {
     this.interrupts = cpus.map(() => new WorkRing());
     this.tasks = cpus.map(() => new WorkRing());
     this.armed = cpus.map(() => false);
+    this.running = cpus.map(() => false);
   }
 
   get now(): Picoseconds {
@@ -130,14 +134,19 @@ export class CpuWork implements EventHandler {
 
   private run(cpuId: number): void {
     this.armed[cpuId] = false;
+    // whoever waits within an item of this CPU arms it again when the item has ended
+    if (this.running[cpuId] === true) return;
     const cpu = this.cpus[cpuId]!;
     // The clock may have moved since: then the remaining work is armed for later.
     if (cpu.now <= this.events.now) {
       cpu.begin(this.events.now);
       const ring = this.interrupts[cpuId]!.count > 0 ? this.interrupts[cpuId]! : this.tasks[cpuId]!;
+      const interrupted = this.current;
       this.current = cpu;
+      this.running[cpuId] = true;
       ring.runFirst();
-      this.current = null;
+      this.running[cpuId] = false;
+      this.current = interrupted;
     }
     if (this.interrupts[cpuId]!.count > 0 || this.tasks[cpuId]!.count > 0) this.arm(cpuId);
   }

@@ -28,7 +28,6 @@ export class LabRun {
   private readonly seed: number;
   private readonly presets: string;
   private readonly total: number;
-  private events = 0;
   private done = false;
   /** The API checker has ended the run at a misuse. */
   private stopped = false;
@@ -41,6 +40,9 @@ export class LabRun {
     this.seed = lab.seed;
     this.presets = presetLabel(lab);
     this.total = machine.workloads.reduce((sum, workload) => sum + workload.total, 0);
+    machine.events.onEvent = (at) => {
+      machine.metrics.beginEvent(at);
+    };
   }
 
   /**
@@ -66,7 +68,7 @@ export class LabRun {
   }
 
   /**
-   * Handles up to `maxEvents` events, and none after `until`. A run that the API checker stops is done, and its result
+   * Handles up to `maxEvents` events, and begins none after `until`; what a handler steps through while it waits belongs to it. A run that the API checker stops is done, and its result
    * partial.
    */
   advance(maxEvents: number, until = Infinity): 'running' | 'done' {
@@ -82,13 +84,12 @@ export class LabRun {
 
   private step(maxEvents: number, until: number): 'running' | 'done' {
     const { events: queue, metrics, workloads } = this.machine;
-    for (let handled = 0; handled < maxEvents; handled += 1) {
+    const last = queue.handled + maxEvents;
+    while (queue.handled < last) {
       const next = queue.nextTime;
       if (next === null) throw new Error(`the machine stands still with ${this.total - this.completed()} I/Os to go`);
       if (next > until) return 'done';
-      metrics.beginEvent(next);
       queue.step();
-      this.events += 1;
       if (workloads.every((workload) => workload.done)) {
         this.machine.releaseDrivers();
         this.done = true;
@@ -110,7 +111,7 @@ export class LabRun {
       virtualTimePs: this.machine.events.now,
       completed: this.completed(),
       total: this.total,
-      events: this.events,
+      events: this.machine.events.handled,
     };
   }
 

@@ -52,3 +52,21 @@ test('a time that has passed is refused', () => {
     queue.schedule(picoseconds(Number.NaN), handler, 0);
   }).toThrow('NaN');
 });
+
+test('what a handler steps through while it waits is counted, and told to whoever listens, in order', () => {
+  const queue = new EventQueue();
+  const told: number[] = [];
+  queue.onEvent = (at) => told.push(at);
+  const nothing = { handleEvent: () => undefined };
+  const waits = {
+    handleEvent: () => {
+      while (queue.now < 30) queue.step();
+    },
+  };
+  queue.schedule(picoseconds(10), waits, 0);
+  for (const at of [20, 30, 40]) queue.schedule(picoseconds(at), nothing, 0);
+  queue.step();
+  expect([queue.now, queue.handled, queue.size]).toEqual([30, 3, 1]);
+  queue.step();
+  expect(told).toEqual([10, 20, 30, 40]);
+});

@@ -15,6 +15,10 @@ const INITIAL_CAPACITY = 256;
 export class EventQueue {
   /** The time of the event that is being handled, or was handled last. */
   now: Picoseconds = picoseconds(0);
+  /** Events handled so far, those included that a handler stepped through while it waited. */
+  handled = 0;
+  /** Hears of the time of each event before it is handled; null: nobody does. */
+  onEvent: ((at: Picoseconds) => void) | null = null;
   private heap = new Int32Array(INITIAL_CAPACITY);
   private times = new Float64Array(INITIAL_CAPACITY);
   private sequences = new Float64Array(INITIAL_CAPACITY);
@@ -57,7 +61,10 @@ export class EventQueue {
     this.count += 1;
   }
 
-  /** Handles the next event; false when there is none. */
+  /**
+   * Handles the next event; false when there is none. A handler may step itself, to wait for what a device does: the events that it
+   * steps through are handled inside it.
+   */
   step(): boolean {
     if (this.count === 0) return false;
     const slot = this.heap[0]!;
@@ -67,7 +74,10 @@ export class EventQueue {
     this.handlers[slot] = null;
     this.freeSlots[this.freeCount] = slot;
     this.freeCount += 1;
-    this.now = this.times[slot]! as Picoseconds;
+    const now = this.times[slot]! as Picoseconds;
+    this.now = now;
+    this.handled += 1;
+    if (this.onEvent !== null) this.onEvent(now);
     handler.handleEvent(this.kinds[slot]!, this.arguments[slot]!);
     return true;
   }
