@@ -3,7 +3,8 @@
  * drivers/iommu/intel/cache.c `cache_tag_flush_range`, `cache_tag_flush_all`, `cache_tag_flush_range_np`; VT-d specification
  * 6.5.2). Behind the IOTLB's descriptor stands one for each device TLB of the domain, in the order in which the devices were attached, in
  * batches of 16 with one wait each: the queue serves them in order, so that no device asks for a translation that the IOTLB still has.
- * Without caching mode the hardware keeps nothing that was not present, and a map needs no flush.
+ * Without caching mode the hardware keeps nothing that was not present, and a map needs no flush. The hint that only leaves changed was
+ * lost on its way into the descriptor of second-stage tables (`qi_desc_iotlb`) until October 2025, never into that of first-stage ones.
  * Leaves out: the events of device TLBs, PASIDs, devices that must be told twice (`dtlb_extra_inval`).
  */
 import { COUNTER, type Counters } from '../../metrics/counters.ts';
@@ -74,7 +75,7 @@ export class VtdInvalidation implements DomainInvalidation {
     this.cachingMode = options.cachingMode ?? false;
     this.maximumAddressMask = options.maximumAddressMask ?? DEFAULT_ADDRESS_MASK_LIMIT;
     this.traceDomainRange = options.profile.domainFlushTracesRange;
-    this.givesHint = options.profile.givesInvalidationHint;
+    this.givesHint = this.firstStage || options.profile.givesInvalidationHint;
   }
 
   /** `cache_tag_assign`, behind the tags of the same IOMMU. */

@@ -16,6 +16,10 @@ const MMIO_ATTRIBUTE = 'kernel/dma/direct.h of 6.18, dma_direct_map_phys: is_swi
 const SMMU_LIST =
   'arm-smmu-v3.c, arm_smmu_atc_inv_domain: walks smmu_domain->devices, to whose head arm_smmu_attach_commit adds';
 const SMMU_ARRAY = 'arm-smmu-v3.c, arm_smmu_domain_inv_range: walks an array sorted by arm_smmu_inv_cmp';
+const HINT_LOST =
+  'drivers/iommu/intel/iommu.h, qi_desc_iotlb: writes the hint as 0 before its fix of October 2025, which 6.16 did not get';
+const HINT_FOUND =
+  'drivers/iommu/intel/iommu.h, qi_desc_iotlb: the fix of October 2025 came with 6.18.2; 6.18 and 6.18.1 behave as 6.16';
 const EMPTY_MIDDLE = 'drivers/iommu/dma-iommu.c, iommu_dma_iova_link_swiotlb before its fix in 7.0-stable';
 
 function recorded<Value>(value: Value, source: string): ProfileCell<Value> {
@@ -69,7 +73,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     pageTableCode: read('intel_legacy', LEGACY_BEFORE_619),
     forceRefusesMmio: read(false, RESOURCE_OWN_WAY),
     domainFlushTracesRange: read(false, WHOLE_FLUSH_BEFORE),
-    givesInvalidationHint: assumed(true, 'as 6.12 and 6.17'),
+    givesInvalidationHint: read(false, HINT_LOST),
     smmuDeviceTlbOrder: assumed('latest_first', 'as 6.12'),
     nvmeVirtBoundaryMask: reported(4095, 'queue/virt_boundary_mask of 6.12 to 6.18'),
     nvmeMaxSegments: assumed(128, 'as 6.12'),
@@ -88,7 +92,10 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     pageTableCode: read('intel_legacy', LEGACY_BEFORE_619),
     forceRefusesMmio: read(false, RESOURCE_OWN_WAY),
     domainFlushTracesRange: recorded(true, 'lazy NVMe runs of 6.17 show cache_tag_flush_range with mask 0x34'),
-    givesInvalidationHint: recorded(true, 'NVMe runs of 6.17: bit 6 of qi_submit'),
+    givesInvalidationHint: recorded(
+      true,
+      'NVMe runs of 6.17.13, which has the fix of October 2025: bit 6 of qi_submit',
+    ),
     smmuDeviceTlbOrder: assumed('latest_first', 'as 6.12'),
     nvmeVirtBoundaryMask: recorded(4095, 'queue/virt_boundary_mask'),
     nvmeMaxSegments: assumed(128, 'drivers/nvme/host/pci.c, NVME_MAX_SEGS; as 6.12'),
@@ -104,7 +111,7 @@ export const PROFILE_TABLE: Readonly<Record<KernelProfileName, ProfileRow>> = {
     pageTableCode: read('intel_legacy', LEGACY_BEFORE_619),
     forceRefusesMmio: read(true, MMIO_ATTRIBUTE),
     domainFlushTracesRange: assumed(true, 'as 6.17 and 7.3'),
-    givesInvalidationHint: assumed(true, 'as 6.17 and 7.3'),
+    givesInvalidationHint: read(true, HINT_FOUND),
     smmuDeviceTlbOrder: assumed('latest_first', 'as 6.12'),
     nvmeVirtBoundaryMask: reported(4095, 'queue/virt_boundary_mask of 6.12 to 6.18'),
     nvmeMaxSegments: assumed(128, 'as 6.17'),

@@ -19,6 +19,15 @@ describe('kernel profiles', () => {
     expect(recorded).toEqual(['6.12', '6.17', '7.2', '7.3']);
   });
 
+  test('lose the invalidation hint in 6.16 alone, the one kernel here that never got the fix of October 2025', () => {
+    const losing = KERNEL_PROFILE_NAMES.filter((name) => !kernelProfile(name).givesInvalidationHint);
+    expect(losing).toEqual(['6.16']);
+    const lines = KERNEL_PROFILE_NAMES.flatMap((name) => kernelProfileSheet(name)).filter(
+      ({ behaviour }) => behaviour === 'givesInvalidationHint',
+    );
+    expect(lines.map(({ mark }) => mark)).not.toContain('assumed');
+  });
+
   test('of the ideal kernel are definitions, and have no defect of destroy', () => {
     expect(new Set(kernelProfileSheet('ideal').map((line) => line.mark))).toEqual(new Set(['chosen']));
     const { destroyFreesWholeRange, destroyUsesFlushQueue } = kernelProfile('ideal');

@@ -38,8 +38,8 @@ export interface KernelProfile {
   /** A flush of the whole domain appears as cache_tag_flush_range [0, all ones] mask 52 before its qi_submit. */
   readonly domainFlushTracesRange: boolean;
   /**
-   * An invalidation that left all page tables in place carries the invalidation hint, and paging-structure caches survive
-   * it; otherwise every invalidation empties them too.
+   * VT-d, second-stage tables: an invalidation that left all tables in place carries the invalidation hint, and paging-structure
+   * caches survive it; otherwise every invalidation drops their entries on its way too. That of first-stage tables always carries it.
    */
   readonly givesInvalidationHint: boolean;
   /**
