@@ -17,7 +17,13 @@
  * hold back and not the IOMMU, are slower with it by what mapping takes.
  * Unexplained: why a walk takes four times what pcie-bench's curves say (both presets are shipped).
  */
-import { FANDS_PARAMETERS, FandsMachine, type ReceiveFigures, type ReceiveMode } from './fandsMachine.ts';
+import {
+  FANDS_PARAMETERS,
+  FandsMachine,
+  RECEIVE_MODES,
+  type ReceiveFigures,
+  type ReceiveMode,
+} from './fandsMachine.ts';
 import type { FandsReference } from './referenceFile.ts';
 import type { ReproducedSeries } from './report.ts';
 import type { ReproduceOptions } from './reproduce.ts';
@@ -41,10 +47,11 @@ const MOST_TABLES = '<0.06';
 /** A run with so many flows, and packets of a ring. */
 type Measure = (flows: number, ring: number, mode: ReceiveMode) => ReceiveFigures;
 
-export function reproduceFands(reference: FandsReference, options: ReproduceOptions): void {
+/** `hosts`: of how many each figure is the mean. */
+export function reproduceFands(reference: FandsReference, options: ReproduceOptions, hosts = HOSTS): void {
   const { flowsOtherwise, ringOtherwise } = FANDS_PARAMETERS;
   const { flows, ring } = reference;
-  const measure = measureOnce(options);
+  const measure = measureOnce(options, hosts);
   const sweep = (name: string, columns: Columns | undefined, at: (x: number, mode: ReceiveMode) => ReceiveFigures) => {
     if (columns === undefined || (options.system !== null && !name.startsWith(options.system))) return;
     for (const series of fandsSeries(name, columns, at)) options.onSeries(series);
@@ -54,7 +61,7 @@ export function reproduceFands(reference: FandsReference, options: ReproduceOpti
 }
 
 /** A host that both sweeps ask for is measured once. */
-function measureOnce({ onProgress }: ReproduceOptions): Measure {
+function measureOnce({ onProgress }: ReproduceOptions, hosts: number): Measure {
   const measured = new Map<string, ReceiveFigures>();
   return (flows, ring, mode) => {
     const key = `${mode}, ${String(flows)} flows, rings of ${String(ring)}`;
@@ -63,8 +70,8 @@ function measureOnce({ onProgress }: ReproduceOptions): Measure {
     onProgress?.(key);
     const warmUp = WARM_UP + WARM_UP_PER_RING_PACKET * ring + WARM_UP_PER_FLOW * flows;
     const found = meanOf(
-      Array.from({ length: HOSTS }, (_, host) =>
-        new FandsMachine(flows, ring, mode, host + 1).measure(warmUp, MEASURED),
+      Array.from({ length: hosts }, (_, host) =>
+        new FandsMachine(flows, ring, RECEIVE_MODES[mode], host + 1).measure(warmUp, MEASURED),
       ),
     );
     measured.set(key, found);

@@ -1,8 +1,8 @@
 /**
  * The host of F&S (Rubin, Agarwal, Cai, Agarwal: Fast & Safe IO memory protection, SOSP'24), set up from
  * fixtures/presets/hardware/fands.json: five cores that receive from a 100 Gb/s adapter, every unmap with an invalidation at once, by the
- * emulator's own pieces. `strict` maps page by page and its invalidations never carry the hint, as in Linux before October 2025;
- * `fands` maps each descriptor as one range and gives the hint.
+ * emulator's own pieces. `strict` maps page by page and its invalidations never carry the hint, as in Linux before October 2025; the
+ * authors' remedy `fands` changes both, and each can be had without the other.
  * Before it is measured the machine has worked: all channels of the adapter had their rings and frames to send mapped, and gave the
  * addresses back in no order, so that the kernel's cache of free addresses hands out pages of many page tables.
  * Leaves out: the depot's limit of 32 magazines in Linux 6.0; other devices of the IOMMU.
@@ -30,7 +30,21 @@ import { nanoseconds, PICOSECONDS_PER_SECOND, type Picoseconds } from '../../tim
 import { RandomStream } from '../../time/random.ts';
 import { ReceiveFlows } from '../../workloads/receiveFlows.ts';
 
-export type ReceiveMode = 'strict' | 'fands';
+/** The two halves of the authors' remedy. */
+export interface ReceiveMapping {
+  /** One range of IOVA for each descriptor, mapped and unmapped as a whole; else page by page. */
+  readonly contiguous: boolean;
+  /** Of an invalidation that left all tables in place. */
+  readonly givesInvalidationHint: boolean;
+}
+
+/** What was published. */
+export const RECEIVE_MODES = {
+  strict: { contiguous: false, givesInvalidationHint: false },
+  fands: { contiguous: true, givesInvalidationHint: true },
+} as const satisfies Record<string, ReceiveMapping>;
+
+export type ReceiveMode = keyof typeof RECEIVE_MODES;
 
 /** For each 4 KiB of data. A miss of a level of the paging-structure caches means that no level below had it either. */
 export interface ReceiveFigures {
@@ -76,13 +90,12 @@ export class FandsMachine {
   constructor(
     flows: number,
     ringPackets: number,
-    mode: ReceiveMode,
+    { contiguous, givesInvalidationHint }: ReceiveMapping,
     seed = 1,
     parameters: FandsParameters = FANDS_PARAMETERS,
   ) {
     const { counters, memory, frames, events, device } = this;
     this.parameters = parameters;
-    const contiguous = mode === 'fands';
     const profile = kernelProfile(KERNEL);
     const costs = resolveCosts({ preset: 'default', overrides: {} }, KERNEL);
     const { hardware } = costs;
@@ -115,7 +128,7 @@ export class FandsMachine {
     });
     this.cpus = Array.from({ length: Math.max(parameters.channels, parameters.cores) }, (_, id) => new Cpu(id));
     this.api = new DmaApi({
-      profile: { ...profile, twoStepAvailable: contiguous, givesInvalidationHint: contiguous },
+      profile: { ...profile, twoStepAvailable: contiguous, givesInvalidationHint },
       costs: costs.dma,
       memory,
       frames,

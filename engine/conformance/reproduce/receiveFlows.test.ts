@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { FANDS_PARAMETERS, FandsMachine, type FandsParameters } from './fandsMachine.ts';
+import { FANDS_PARAMETERS, FandsMachine, RECEIVE_MODES, type FandsParameters } from './fandsMachine.ts';
 
 function receive(flows: number, packets: number, changes: Partial<FandsParameters> = {}): FandsMachine {
-  const machine = new FandsMachine(flows, 256, 'strict', 1, { ...FANDS_PARAMETERS, ...changes });
+  const machine = new FandsMachine(flows, 256, RECEIVE_MODES.strict, 1, { ...FANDS_PARAMETERS, ...changes });
   machine.receive(packets);
   return machine;
 }
