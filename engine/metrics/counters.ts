@@ -59,6 +59,11 @@ export const COUNTER_NAMES = [
   // the device
   'descriptorFetches',
   'interrupts',
+  // regions of memory registered with an RDMA adapter
+  'regionsRegistered',
+  'regionsRefused',
+  'pagesPinned',
+  'tableEntries',
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

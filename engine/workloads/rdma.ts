@@ -1,0 +1,428 @@
+/**
+ * RDMA: a process registers regions of memory with its adapter, and the host at the other end of the cable writes into them or reads from
+ * them, message by message, without the process's CPU (InfiniBand Architecture Specification 9.4.3 RDMA WRITE, 9.4.4 RDMA READ). Message
+ * number n lies in the same region and at the same place of it under every scheme. After so many messages a region may be deregistered and
+ * another buffer of the same make registered in its stead, as a program that registers for each transfer does.
+ * What every message carries is compared with what arrived, to the byte; a message that differs has failed.
+ * Leaves out: SEND, several messages of a queue pair under way, the far host's CPUs and the work of finding out that a message came.
+ */
+import type { CpuWork } from '../drivers/cpuWork.ts';
+import { MemoryRegions } from '../drivers/rdma/memoryRegions.ts';
+import { MrCache } from '../drivers/rdma/mrCache.ts';
+import { NicRegionAdapter, type NicRegionAdapterOptions } from '../drivers/rdma/nicRegionAdapter.ts';
+import type { RdmaCosts } from '../drivers/rdma/rdmaCosts.ts';
+import {
+  IB_ACCESS_LOCAL_WRITE,
+  IB_ACCESS_REMOTE_READ,
+  IB_ACCESS_REMOTE_WRITE,
+  isRefusal,
+} from '../drivers/rdma/umem.ts';
+import type { RequestMetrics } from '../drivers/requestMetrics.ts';
+import { PAGE_SIZE } from '../memory/addresses.ts';
+import { AddressSpace } from '../memory/addressSpace.ts';
+import type { FrameAllocator } from '../memory/frameAllocator.ts';
+import type { PageKinds } from '../memory/pageKinds.ts';
+import { UserPages } from '../memory/userPages.ts';
+import type { Counters } from '../metrics/counters.ts';
+import type { EventLog } from '../metrics/eventLog.ts';
+import type { MappingScheme } from '../schemes/scheme.ts';
+import type { Cpu } from '../time/cpu.ts';
+import type { EventHandler } from '../time/eventQueue.ts';
+import { LabError } from '../time/labError.ts';
+import { picoseconds } from '../time/picoseconds.ts';
+import type { RandomStream } from '../time/random.ts';
+import { layOutBuffers, type BufferPiece } from './rdmaBuffers.ts';
+import { RdmaContents } from './rdmaContents.ts';
+import { RdmaRegions, type RegisteredBuffer } from './rdmaRegions.ts';
+import type { Workload } from './workload.ts';
+
+export interface RdmaWorkloadOptions {
+  /** The name under which errors and the log speak of it. */
+  readonly name: string;
+  /** What the far host does. */
+  readonly operation: 'write' | 'read';
+  readonly messageBytes: number;
+  /** Each has one message under way. */
+  readonly queuePairs: number;
+  /** In all. */
+  readonly messages: number;
+  readonly regions: number;
+  readonly regionBytes: number;
+  /** After so many a region is registered anew, with another buffer; 0: never. */
+  readonly messagesPerRegion: number;
+  /** Where the scheme refuses a mixture, a region for each run of memory of one provider. */
+  readonly split: boolean;
+  readonly layout: readonly BufferPiece[];
+}
+
+type Nic = NicRegionAdapterOptions['nic'];
+
+/** The host at the other end of the adapter's cable (engine/devices/rdmaNic/farHost.ts). */
+export interface FarEnd {
+  readonly memory: Pick<NicRegionAdapterOptions['memory'], 'readBytes' | 'writeBytes'>;
+  /** Memory for messages. */
+  allocate(bytes: number): number;
+  /** A queue pair for messages of so many requests; `done` is told of each message's end with `kind` and the pair. */
+  createPair(options: { nic: Nic; pd: number; requests: number; done: EventHandler; kind: number }): number;
+  /** Appends a request to the pair's message; with the last one the message starts. */
+  post(pair: number, request: FarRequest, last: boolean): void;
+  /** Of the message that has ended; 0: it went well. */
+  syndromeOf(pair: number): number;
+}
+
+interface FarRequest {
+  readonly write: boolean;
+  readonly remoteAddress: number;
+  readonly remoteKey: number;
+  readonly localAddress: number;
+  readonly bytes: number;
+}
+
+export interface RdmaMachine extends Omit<NicRegionAdapterOptions, 'pd'> {
+  readonly farHost: FarEnd;
+  /** Where the process's RAM lies. */
+  readonly frames: FrameAllocator;
+  /** Null: all memory is RAM. */
+  readonly pageKinds: PageKinds | null;
+  readonly work: CpuWork;
+  /** The first of them registers; default: all. */
+  readonly cpus?: readonly Cpu[];
+  readonly costs: RdmaCosts;
+  /** A scheme for one region. */
+  readonly scheme: () => MappingScheme;
+  /** The next page of a peer's memory that nobody has: a physical page number, upwards. */
+  readonly peersPages: (peer: string) => number;
+  readonly metrics: RequestMetrics;
+  readonly counters: Counters;
+  readonly log: EventLog;
+}
+
+const REGISTER = 0;
+const RENEW = 1;
+const RELEASE = 2;
+const MESSAGE_ENDED = 3;
+const PD = 7;
+/** Keys of one size that the driver keeps (mlx5 keeps up to 500 of the small sizes). */
+const KEYS_KEPT = 500;
+
+interface Region {
+  /** Which of the buffers it is made of. */
+  buffer: number;
+  /** Null: it is not registered, or was refused. */
+  registered: RegisteredBuffer | null;
+  refused: boolean;
+  /** How often it was registered. */
+  generation: number;
+  /** A task to register it anew is on its way. */
+  renewing: boolean;
+  /** Messages posted since it was registered, and those under way. */
+  posted: number;
+  underWay: number;
+}
+
+export class RdmaWorkload implements Workload {
+  readonly total: number;
+  completed = 0;
+  failed = 0;
+  /** Blocks of 512 bytes that were not what the other side had sent. */
+  mismatches = 0;
+  /** The process whose memory is registered. */
+  readonly process: AddressSpace;
+  private readonly machine: RdmaMachine;
+  private readonly options: RdmaWorkloadOptions;
+  private readonly cpu: Cpu;
+  private readonly adapter: NicRegionAdapter;
+  private readonly cache: MrCache;
+  private readonly registering: RdmaRegions;
+  private readonly contents: RdmaContents;
+  private readonly buffers: Float64Array;
+  /** Of the one buffer that no region has. */
+  private spare: number;
+  private readonly regions: Region[];
+  private readonly placesPerRegion: number;
+  /** By region and place: a message lies there. */
+  private readonly busy: Uint8Array;
+  private next = 0;
+  private readonly slotMessage: Float64Array;
+  private readonly slotPostedAt: Float64Array;
+  /** Of the far host's memory and queue pairs. */
+  private readonly slotAddress: Float64Array;
+  private readonly slotOfPair: number[] = [];
+  private readonly slotPair: number[] = [];
+  /** Slots whose message waits for its region or its place. */
+  private waiting: number[] = [];
+  private releasing = false;
+  private released = false;
+  private reported = false;
+
+  constructor(machine: RdmaMachine, options: RdmaWorkloadOptions, random: RandomStream) {
+    checkOptions(options);
+    this.machine = machine;
+    this.options = options;
+    this.total = options.messages;
+    this.cpu = (machine.cpus ?? machine.work.cpus)[0]!;
+    const { nic, api, device, memory, frames, pageKinds, events, costs, counters, metrics, scheme, farHost } = machine;
+    this.adapter = new NicRegionAdapter(this.cpu, { nic, api, device, memory, events, pd: PD });
+    this.cache = new MrCache(this.adapter, costs, KEYS_KEPT);
+    this.process = new AddressSpace({ name: options.name, pages: new UserPages(memory, frames, pageKinds) });
+    this.registering = new RdmaRegions({
+      regions: new MemoryRegions({ adapter: this.adapter, cache: this.cache, costs }),
+      mm: this.process,
+      scheme,
+      access: options.operation === 'write' ? IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE : IB_ACCESS_REMOTE_READ,
+      peersPages: options.layout.some(({ kind }) => kind === 'peer'),
+      split: options.split,
+      metrics,
+      counters,
+    });
+    this.contents = new RdmaContents(options.messageBytes);
+    this.spare = options.regions;
+    this.buffers = layOutBuffers(
+      { mm: this.process, frames, peersPages: machine.peersPages },
+      random.fork('buffers'),
+      options.layout,
+      options.regions + (options.messagesPerRegion > 0 ? 1 : 0),
+      Math.ceil(options.regionBytes / PAGE_SIZE),
+      options.name,
+    );
+    this.regions = Array.from({ length: options.regions }, (_, buffer) => ({
+      buffer,
+      registered: null,
+      refused: false,
+      generation: 0,
+      renewing: false,
+      posted: 0,
+      underWay: 0,
+    }));
+    this.placesPerRegion = Math.floor(options.regionBytes / options.messageBytes);
+    this.busy = new Uint8Array(options.regions * this.placesPerRegion);
+    const slots = Math.min(options.queuePairs, options.messages);
+    this.slotMessage = new Float64Array(slots);
+    this.slotPostedAt = new Float64Array(slots);
+    this.slotAddress = new Float64Array(slots);
+    const requests = Math.ceil(options.messageBytes / PAGE_SIZE) + 1;
+    for (let slot = 0; slot < slots; slot += 1) {
+      this.slotAddress[slot] = farHost.allocate(options.messageBytes);
+      const pair = farHost.createPair({ nic, pd: PD, requests, done: this, kind: MESSAGE_ENDED });
+      this.slotPair.push(pair);
+      this.slotOfPair[pair] = slot;
+    }
+  }
+
+  /** All messages have ended, and nothing is registered any more. */
+  get done(): boolean {
+    return this.released;
+  }
+
+  start(): void {
+    this.task(REGISTER, 0);
+  }
+
+  handleEvent(kind: number, argument: number): void {
+    if (kind === MESSAGE_ENDED) this.ended(this.slotOfPair[argument]!);
+    else if (kind === REGISTER) this.registerNext(argument);
+    else if (kind === RENEW) this.renew(this.regions[argument]!);
+    else this.release(argument);
+  }
+
+  private task(kind: number, argument: number): void {
+    this.machine.work.task(this.cpu.id, this, kind, argument);
+  }
+
+  /** All regions are registered before the first message. */
+  private registerNext(index: number): void {
+    this.register(this.regions[index]!);
+    if (index + 1 < this.regions.length) {
+      this.task(REGISTER, index + 1);
+      return;
+    }
+    for (let slot = 0; slot < this.slotPair.length; slot += 1) this.take(slot);
+    this.releaseAtEnd();
+  }
+
+  private register(region: Region): void {
+    const { name, regionBytes } = this.options;
+    const result = this.registering.register(this.cpu, this.buffers[region.buffer]! * PAGE_SIZE, regionBytes);
+    region.generation += 1;
+    region.posted = 0;
+    if (!isRefusal(result)) {
+      region.registered = result;
+      return;
+    }
+    region.refused = true;
+    if (this.reported) return;
+    this.reported = true;
+    const index = this.regions.indexOf(region);
+    const problem = `region ${String(index)} of ${String(regionBytes)} bytes could not be registered: ${result.reason}`;
+    this.machine.log.add(this.cpu.now, 'error', name, `${problem} Its messages fail.`);
+  }
+
+  private deregister(region: Region): void {
+    if (region.registered === null) return;
+    this.registering.deregister(this.cpu, region.registered);
+    region.registered = null;
+  }
+
+  private renew(region: Region): void {
+    this.deregister(region);
+    const { buffer } = region;
+    region.buffer = this.spare;
+    this.spare = buffer;
+    this.register(region);
+    region.renewing = false;
+    this.retry();
+    this.releaseAtEnd();
+  }
+
+  /** The slot goes on with the next message that can be sent, or waits. */
+  private take(slot: number): void {
+    while (this.next < this.total) {
+      this.slotMessage[slot] = this.next;
+      this.next += 1;
+      if (this.tryMessage(slot)) return;
+    }
+  }
+
+  /** False: the message has failed, and the slot is free. */
+  private tryMessage(slot: number): boolean {
+    const message = this.slotMessage[slot]!;
+    const region = this.regionOf(message);
+    if (region.refused) {
+      this.completed += 1;
+      this.failed += 1;
+      return false;
+    }
+    if (this.mayGo(region, message)) this.post(slot, region);
+    else this.waiting.push(slot);
+    return true;
+  }
+
+  private retry(): void {
+    const { waiting } = this;
+    this.waiting = [];
+    for (const slot of waiting) if (!this.tryMessage(slot)) this.take(slot);
+  }
+
+  private regionOf(message: number): Region {
+    return this.regions[message % this.regions.length]!;
+  }
+
+  private placeOf(message: number): number {
+    return Math.floor(message / this.regions.length) % this.placesPerRegion;
+  }
+
+  private busyIndexOf(message: number): number {
+    return (message % this.regions.length) * this.placesPerRegion + this.placeOf(message);
+  }
+
+  /** A region whose time has come is registered anew as soon as nothing is under way in it. */
+  private mayGo(region: Region, message: number): boolean {
+    const { messagesPerRegion } = this.options;
+    if (region.renewing) return false;
+    if (messagesPerRegion > 0 && region.posted >= messagesPerRegion) {
+      if (region.underWay > 0) return false;
+      region.renewing = true;
+      this.task(RENEW, message % this.regions.length);
+      return false;
+    }
+    return this.busy[this.busyIndexOf(message)] === 0;
+  }
+
+  /** Byte address of the process. */
+  private addressOf(region: Region, message: number): number {
+    return this.buffers[region.buffer]! * PAGE_SIZE + this.placeOf(message) * this.options.messageBytes;
+  }
+
+  private post(slot: number, region: Region): void {
+    const { farHost, events } = this.machine;
+    const { contents, process } = this;
+    const { operation } = this.options;
+    const message = this.slotMessage[slot]!;
+    this.busy[this.busyIndexOf(message)] = 1;
+    region.posted += 1;
+    region.underWay += 1;
+    this.slotPostedAt[slot] = events.now;
+    contents.make(message, region.generation);
+    const address = this.addressOf(region, message);
+    const { bytes } = contents;
+    if (operation === 'write') farHost.memory.writeBytes(this.slotAddress[slot]!, bytes, 0, bytes.length);
+    else if (process.write(address, bytes) !== 0) throw new Error(`${process.name} cannot write to its own memory`);
+    this.postRequests(slot, region.registered!, address);
+  }
+
+  /** One request for each region that the message touches. */
+  private postRequests(slot: number, { parts }: RegisteredBuffer, address: number): void {
+    const { operation, messageBytes } = this.options;
+    const write = operation === 'write';
+    const end = address + messageBytes;
+    for (const { context, key } of parts) {
+      const from = Math.max(address, context.iova);
+      const to = Math.min(end, context.iova + context.length);
+      if (from >= to) continue;
+      const localAddress = this.slotAddress[slot]! + from - address;
+      const request = { write, remoteAddress: from, remoteKey: key.key, localAddress, bytes: to - from };
+      this.machine.farHost.post(this.slotPair[slot]!, request, to === end);
+    }
+  }
+
+  private ended(slot: number): void {
+    const { events, farHost, metrics, counters } = this.machine;
+    const { operation, messageBytes } = this.options;
+    const message = this.slotMessage[slot]!;
+    const region = this.regionOf(message);
+    const syndrome = farHost.syndromeOf(this.slotPair[slot]!);
+    const failed = syndrome !== 0 || !this.check(slot, region);
+    this.busy[this.busyIndexOf(message)] = 0;
+    region.underWay -= 1;
+    this.completed += 1;
+    if (failed) {
+      this.failed += 1;
+      const why = syndrome === 0 ? 'it carried other bytes than were sent' : `syndrome 0x${syndrome.toString(16)}`;
+      this.machine.log.add(events.now, 'error', this.options.name, `message ${String(message)} failed: ${why}.`);
+    } else counters.add(operation === 'write' ? 'bytesWritten' : 'bytesRead', messageBytes);
+    counters.add('requests', 1);
+    metrics.recordIoLatency(events.now, picoseconds(events.now - this.slotPostedAt[slot]!), failed ? 0 : messageBytes);
+    this.retry();
+    this.take(slot);
+    this.releaseAtEnd();
+  }
+
+  /** Whether what arrived is what was sent. */
+  private check(slot: number, region: Region): boolean {
+    const { contents, process } = this;
+    const message = this.slotMessage[slot]!;
+    contents.make(message, region.generation);
+    const { found } = contents;
+    if (this.options.operation === 'write') process.read(this.addressOf(region, message), found);
+    else this.machine.farHost.memory.readBytes(this.slotAddress[slot]!, found, 0, found.length);
+    const different = contents.differences();
+    this.mismatches += different;
+    return different === 0;
+  }
+
+  private releaseAtEnd(): void {
+    if (this.completed < this.total || this.releasing) return;
+    this.releasing = true;
+    this.task(RELEASE, 0);
+  }
+
+  private release(index: number): void {
+    this.deregister(this.regions[index]!);
+    if (index + 1 < this.regions.length) {
+      this.task(RELEASE, index + 1);
+      return;
+    }
+    this.cache.clear(this.cpu);
+    this.adapter.release(this.cpu);
+    this.process.exit();
+    this.released = true;
+  }
+}
+
+function checkOptions({ name, messageBytes, regionBytes, layout }: RdmaWorkloadOptions): void {
+  if (messageBytes > regionBytes) {
+    const problem = `A message of ${String(messageBytes)} bytes does not fit into a region of ${String(regionBytes)}.`;
+    throw new LabError(name, problem, 'Choose larger regions or smaller messages.');
+  }
+  if (layout.length === 0) throw new LabError(name, 'its layout is empty.', 'Say what its regions are made of.');
+}
