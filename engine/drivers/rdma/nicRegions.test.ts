@@ -11,16 +11,16 @@ import type { DomainType } from '../../dma/device.ts';
 import { PhysicalMemory } from '../../memory/physicalMemory.ts';
 import { Counters } from '../../metrics/counters.ts';
 import { Fabric } from '../../pcie/fabric.ts';
-import type { Translator } from '../../pcie/translator.ts';
 import type { SchemeName } from '../../schemes/scheme.ts';
 import { createScheme } from '../../schemes/schemes.ts';
 import { EventQueue } from '../../time/eventQueue.ts';
-import { nanoseconds, picoseconds, type Picoseconds } from '../../time/picoseconds.ts';
+import { nanoseconds } from '../../time/picoseconds.ts';
 import { kernelProfile } from '../../dma/kernels/profiles.ts';
 import { MemoryRegions } from './memoryRegions.ts';
 import { MrCache } from './mrCache.ts';
 import { NicRegionAdapter } from './nicRegionAdapter.ts';
 import { resolveRdmaCosts } from './rdmaCosts.ts';
+import { SwitchAndIommu } from './testRdmaHosts.ts';
 import { patternOf, RegionMachine, type Kind } from './testRegions.ts';
 import { IB_ACCESS_LOCAL_WRITE, IB_ACCESS_REMOTE_READ, IB_ACCESS_REMOTE_WRITE, isRefusal } from './umem.ts';
 
@@ -41,31 +41,6 @@ const NIC: RdmaNicOptions = {
   faultEvents: 4,
   tableCache: { sets: 4, ways: 2 },
 };
-
-/** What stands between the adapter and memory: a switch that knows the near peer's bus addresses, and the IOMMU for all others. */
-class SwitchAndIommu implements Translator {
-  physPage = 0;
-  readyAt: Picoseconds = picoseconds(0);
-  private readonly machine: RegionMachine;
-
-  constructor(machine: RegionMachine) {
-    this.machine = machine;
-  }
-
-  translate(sourceId: number, page: number, write: boolean, accesses: number, at: Picoseconds): boolean {
-    const { iommu } = this.machine;
-    const near = this.machine.nearPhysOf(page * PAGE);
-    if (near !== null) {
-      this.readyAt = at;
-      this.physPage = near / PAGE;
-      return true;
-    }
-    const allowed = iommu.translate(sourceId, page, write, accesses, at);
-    this.physPage = iommu.physPage;
-    this.readyAt = iommu.readyAt;
-    return allowed;
-  }
-}
 
 /** Another host: plain memory, one key for all of it, and a queue pair to the adapter under test. */
 class FarHost {

@@ -34,7 +34,7 @@ const NIC: RdmaNicOptions = {
 const FIRST_PAGES: Readonly<Record<string, number>> = { near: 0x4_0000, far: 0x5_0000, alone: 0x6_0000 };
 
 /** What stands between the adapter and memory: a switch that knows the near peer's bus addresses, and the IOMMU for all others. */
-class SwitchAndIommu implements Translator {
+export class SwitchAndIommu implements Translator {
   physPage = 0;
   readyAt: Picoseconds = picoseconds(0);
   private readonly machine: RegionMachine;
