@@ -6,7 +6,8 @@ import { describe, expect, test } from 'vitest';
 import { SCHEME_NAMES, type SchemeName } from '../schemes/scheme.ts';
 import { connectHosts, type RdmaHostsOptions } from '../drivers/rdma/testRdmaHosts.ts';
 import { RandomStream } from '../time/random.ts';
-import { RdmaWorkload, type RdmaWorkloadOptions } from './rdma.ts';
+import { RdmaWorkload } from './rdma.ts';
+import type { RdmaWorkloadOptions } from './rdmaMachine.ts';
 
 const MIXTURE: RdmaWorkloadOptions['layout'] = [
   { kind: 'ram', pages: 3, contiguity: 'scattered' },
@@ -70,4 +71,51 @@ describe.each(SCHEME_NAMES)('a mixture under %s', (scheme) => {
       }
     },
   );
+});
+
+describe('a mixture under uniform_only that may be split', () => {
+  test.each(DOMAINS)('%s: is as many regions as runs of one provider, and every message crosses them', (domain) => {
+    for (const operation of ['write', 'read'] as const) {
+      // 16 pages of 3 RAM, 2 near, 1 RAM, 2 far, twice over: eight runs
+      const options = { operation, split: true, regions: 2, messageBytes: 12_000, messagesPerRegion: 7 };
+      const { workload, counters, log } = run({ scheme: 'uniform_only', domain }, options);
+      expect([workload.completed, workload.failed, workload.mismatches]).toEqual([64, 0, 0]);
+      // 32 messages in each region, registered for 7 of them
+      expect([counters.get('regionsRegistered'), counters.get('regionsRefused')]).toEqual([2 * 5 * 8, 0]);
+      expect(log.entries()).toEqual([]);
+    }
+  });
+});
+
+test('the same seed gives the same counters, moments and latencies', () => {
+  const once = () => {
+    const { counters, metrics, events } = run({ scheme: 'two_step' }, { messagesPerRegion: 5 }, 9);
+    return [counters.toRecord(), events.now, metrics.mapLatency.serialize(), metrics.ioLatency.serialize()];
+  };
+  expect(once()).toEqual(once());
+});
+
+test.each(SCHEME_NAMES)(
+  '%s: pins, IOVA and bounce buffers are back at the end, whether it was served or refused',
+  (scheme) => {
+    const connected = connectHosts({ scheme, domain: 'strict' });
+    const before = connected.machine.held();
+    const options = { ...WORKLOAD, messagesPerRegion: 5 };
+    const workload = new RdmaWorkload(connected, options, new RandomStream(1));
+    workload.start();
+    while (!workload.done) connected.events.step();
+    expect(connected.machine.held()).toEqual(before);
+    expect(connected.metrics.bookkeepingBytes).toBe(0);
+  },
+);
+
+test.each(['write', 'read'] as const)('an adapter that keeps a key’s old table is found out by a %s', (operation) => {
+  const connected = connectHosts({ scheme: 'map_phys', domain: 'strict' });
+  connected.nic.cache.invalidate = () => undefined;
+  // one region: the tables of several drive each other out of this small cache
+  const options = { ...WORKLOAD, operation, regions: 1, messagesPerRegion: 5 };
+  const workload = new RdmaWorkload(connected, options, new RandomStream(1));
+  workload.start();
+  while (!workload.done) connected.events.step();
+  expect([workload.completed, workload.failed > 0]).toEqual([64, true]);
 });

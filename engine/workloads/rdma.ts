@@ -6,96 +6,27 @@
  * What every message carries is compared with what arrived, to the byte; a message that differs has failed.
  * Leaves out: SEND, several messages of a queue pair under way, the far host's CPUs and the work of finding out that a message came.
  */
-import type { CpuWork } from '../drivers/cpuWork.ts';
 import { MemoryRegions } from '../drivers/rdma/memoryRegions.ts';
 import { MrCache } from '../drivers/rdma/mrCache.ts';
-import { NicRegionAdapter, type NicRegionAdapterOptions } from '../drivers/rdma/nicRegionAdapter.ts';
-import type { RdmaCosts } from '../drivers/rdma/rdmaCosts.ts';
+import { NicRegionAdapter } from '../drivers/rdma/nicRegionAdapter.ts';
 import {
   IB_ACCESS_LOCAL_WRITE,
   IB_ACCESS_REMOTE_READ,
   IB_ACCESS_REMOTE_WRITE,
   isRefusal,
 } from '../drivers/rdma/umem.ts';
-import type { RequestMetrics } from '../drivers/requestMetrics.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { AddressSpace } from '../memory/addressSpace.ts';
-import type { FrameAllocator } from '../memory/frameAllocator.ts';
-import type { PageKinds } from '../memory/pageKinds.ts';
 import { UserPages } from '../memory/userPages.ts';
-import type { Counters } from '../metrics/counters.ts';
-import type { EventLog } from '../metrics/eventLog.ts';
-import type { MappingScheme } from '../schemes/scheme.ts';
 import type { Cpu } from '../time/cpu.ts';
-import type { EventHandler } from '../time/eventQueue.ts';
 import { LabError } from '../time/labError.ts';
 import { picoseconds } from '../time/picoseconds.ts';
 import type { RandomStream } from '../time/random.ts';
-import { layOutBuffers, type BufferPiece } from './rdmaBuffers.ts';
+import { layOutBuffers } from './rdmaBuffers.ts';
 import { RdmaContents } from './rdmaContents.ts';
+import type { RdmaMachine, RdmaWorkloadOptions } from './rdmaMachine.ts';
 import { RdmaRegions, type RegisteredBuffer } from './rdmaRegions.ts';
 import type { Workload } from './workload.ts';
-
-export interface RdmaWorkloadOptions {
-  /** The name under which errors and the log speak of it. */
-  readonly name: string;
-  /** What the far host does. */
-  readonly operation: 'write' | 'read';
-  readonly messageBytes: number;
-  /** Each has one message under way. */
-  readonly queuePairs: number;
-  /** In all. */
-  readonly messages: number;
-  readonly regions: number;
-  readonly regionBytes: number;
-  /** After so many a region is registered anew, with another buffer; 0: never. */
-  readonly messagesPerRegion: number;
-  /** Where the scheme refuses a mixture, a region for each run of memory of one provider. */
-  readonly split: boolean;
-  readonly layout: readonly BufferPiece[];
-}
-
-type Nic = NicRegionAdapterOptions['nic'];
-
-/** The host at the other end of the adapter's cable (engine/devices/rdmaNic/farHost.ts). */
-export interface FarEnd {
-  readonly memory: Pick<NicRegionAdapterOptions['memory'], 'readBytes' | 'writeBytes'>;
-  /** Memory for messages. */
-  allocate(bytes: number): number;
-  /** A queue pair for messages of so many requests; `done` is told of each message's end with `kind` and the pair. */
-  createPair(options: { nic: Nic; pd: number; requests: number; done: EventHandler; kind: number }): number;
-  /** Appends a request to the pair's message; with the last one the message starts. */
-  post(pair: number, request: FarRequest, last: boolean): void;
-  /** Of the message that has ended; 0: it went well. */
-  syndromeOf(pair: number): number;
-}
-
-interface FarRequest {
-  readonly write: boolean;
-  readonly remoteAddress: number;
-  readonly remoteKey: number;
-  readonly localAddress: number;
-  readonly bytes: number;
-}
-
-export interface RdmaMachine extends Omit<NicRegionAdapterOptions, 'pd'> {
-  readonly farHost: FarEnd;
-  /** Where the process's RAM lies. */
-  readonly frames: FrameAllocator;
-  /** Null: all memory is RAM. */
-  readonly pageKinds: PageKinds | null;
-  readonly work: CpuWork;
-  /** The first of them registers; default: all. */
-  readonly cpus?: readonly Cpu[];
-  readonly costs: RdmaCosts;
-  /** A scheme for one region. */
-  readonly scheme: () => MappingScheme;
-  /** The next page of a peer's memory that nobody has: a physical page number, upwards. */
-  readonly peersPages: (peer: string) => number;
-  readonly metrics: RequestMetrics;
-  readonly counters: Counters;
-  readonly log: EventLog;
-}
 
 const REGISTER = 0;
 const RENEW = 1;
