@@ -46,15 +46,17 @@ export interface Hosts {
   readonly hosts: readonly Host[];
 }
 
+/** `peersEnd`: one past the last address of peers' memory, whose bytes lie behind the nodes'. */
 export function buildHosts(
   parts: readonly Part[],
   sockets: readonly PlacedSocket[],
   costs: HardwareCosts,
   metrics: Metrics,
+  peersEnd = 0,
 ): Hosts {
   const nodes = sockets.map(({ part }) => childOf(parts, part.id, 'memory')!);
   const pages = nodes.reduce((sum, { sizeGiB }) => sum + sizeGiB * PAGES_PER_GIB, 0);
-  const memory = new PhysicalMemory(pages * PAGE_SIZE);
+  const memory = new PhysicalMemory(Math.max(pages * PAGE_SIZE, peersEnd));
   const memorySystem = buildMemorySystem(parts, sockets, nodes, costs, metrics);
   let firstPage = 0;
   let firstCpu = 0;

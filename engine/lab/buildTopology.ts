@@ -1,28 +1,35 @@
 /**
- * The PCIe side of a lab's machine: a fabric for each host bridge, links, switches, and the DMA side of every drive, behind the
- * IOMMU of its socket. A link does what both of its ends can; maximum payload and read request are those of the root port, as Linux
+ * The PCIe side of a lab's machine: a fabric for each host bridge, links, switches, and the DMA side of every device, behind the
+ * IOMMU of its socket; and where the memory of peers lies. A link does what both of its ends can; maximum payload and read request are those of the root port, as Linux
  * sets one value for a whole hierarchy (drivers/pci/probe.c `pcie_bus_configure_settings`).
  */
+import { addGpuBar } from '../devices/gpu/gpu.ts';
 import type { DeviceTlb } from '../iommu/ats/deviceTlb.ts';
+import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { MemorySystem } from '../memory/memorySystem.ts';
+import { AddressWindows } from '../pcie/addressWindows.ts';
 import type { DmaPort } from '../pcie/dmaPort.ts';
 import { Fabric, type FabricOptions, type FabricPort } from '../pcie/fabric.ts';
 import type { LinkOptions } from '../pcie/link.ts';
-import type { PortNode } from '../pcie/portTree.ts';
+import { PeerRoute } from '../pcie/peerRoute.ts';
+import type { PortNode, PortTree } from '../pcie/portTree.ts';
 import type { Translator } from '../pcie/translator.ts';
 import type { SwitchOptions } from '../pcie/way.ts';
 import { nanoseconds } from '../time/picoseconds.ts';
 import { buildDeviceTlb } from './buildDeviceTlb.ts';
 import type { Host } from './buildHosts.ts';
-import { functionsOf } from './driveFunctions.ts';
+import { functionsOf } from './deviceFunctions.ts';
 import type { PlacedPort } from './enumeration.ts';
-import { pciTree } from './pciTree.ts';
-import type { PartOf } from './schema.ts';
+import { pciTree, type PciTree } from './pciTree.ts';
+import type { PeerWindows } from './peerWindows.ts';
+import type { DevicePart, PartOf } from './schema.ts';
 
-/** A function of a drive. */
-export interface DriveSlot {
+const MIB = 2 ** 20;
+
+/** A function of a device. */
+export interface DeviceSlot {
   readonly id: string;
-  readonly part: PartOf<'nvme'>;
+  readonly part: DevicePart;
   readonly host: Host;
   readonly node: PortNode;
   readonly port: DmaPort;
@@ -30,19 +37,29 @@ export interface DriveSlot {
   readonly deviceTlb: DeviceTlb | null;
   /** The same number, the same IOMMU group. */
   readonly group: number;
+  /** Physical address of its memory, that of a GPU; null: it has none. */
+  readonly memoryAt: number | null;
+}
+
+export interface Topology {
+  /** In the order of their addresses. */
+  readonly slots: readonly DeviceSlot[];
+  readonly tree: PortTree;
 }
 
 /** `translators`: what the fabrics ask, socket by socket; `memorySystem`: what data takes; null: the same everywhere;
- * `deviceTlbs`: whether functions with ATS use it. The drives come in the order of their addresses. */
+ * `deviceTlbs`: whether functions with ATS use it; `windows`: where the memory of peers lies. */
 export function buildTopology(
   hosts: readonly Host[],
   translators: readonly (Translator | null)[],
   options: Omit<FabricOptions, 'translator' | 'memoryTiming'>,
   memorySystem: MemorySystem | null,
   deviceTlbs: boolean,
-): readonly DriveSlot[] {
-  const { nodeOf, functionNodes, groupOf } = pciTree(hosts.map(({ placed }) => placed));
-  const slots: DriveSlot[] = [];
+  windows: PeerWindows | null,
+): Topology {
+  const pci = pciTree(hosts.map(({ placed }) => placed));
+  const { tree, nodeOf, functionNodes, groupOf } = pci;
+  const slots: Omit<DeviceSlot, 'memoryAt'>[] = [];
   const place = ({ below }: PlacedPort, above: FabricPort, host: Host): void => {
     if (below === null) return;
     if (!('ports' in below)) {
@@ -51,11 +68,12 @@ export function buildTopology(
       functionsOf(part).forEach(({ id }, index) => {
         const node = nodes[index]!;
         const { iommu } = host;
+        const ats = part.kind === 'gpu' ? undefined : part.ats;
         const deviceTlb =
-          part.ats === undefined || iommu === null || !deviceTlbs
+          ats === undefined || iommu === null || !deviceTlbs
             ? null
-            : buildDeviceTlb(part.ats, node.sourceId, iommu, above.way, options.costs);
-        const port = above.addFunction(node.sourceId, null, deviceTlb);
+            : buildDeviceTlb(ats, node.sourceId, iommu, above.way, options.costs);
+        const port = above.addFunction(node.sourceId, windows === null ? null : new PeerRoute(tree, node), deviceTlb);
         slots.push({ id, part, host, node, port, deviceTlb, group: groupOf(node) });
       });
       return;
@@ -80,7 +98,21 @@ export function buildTopology(
       place(rootPort, fabric.addRootPort(link, nodeOf(rootPort)), host);
     }
   }
-  return slots;
+  const addresses = windows === null ? new Map<PortNode, number>() : placePeerMemory(slots, pci, windows);
+  return { slots: slots.map((slot) => ({ ...slot, memoryAt: addresses.get(slot.node) ?? null })), tree };
+}
+
+function placePeerMemory(
+  slots: readonly Pick<DeviceSlot, 'node' | 'part'>[],
+  { tree, bridges }: PciTree,
+  { apertures }: PeerWindows,
+): ReadonlyMap<PortNode, number> {
+  const windows = new AddressWindows(tree);
+  const bars = slots.flatMap(({ node, part }) =>
+    part.kind === 'gpu' ? [{ node, bar: addGpuBar(windows, node, (part.memoryMiB * MIB) / PAGE_SIZE) }] : [],
+  );
+  windows.assign(new Map(bridges.map((bridge, socket) => [bridge, apertures[socket]!])));
+  return new Map(bars.map(({ node, bar }) => [node, bar.register.address]));
 }
 
 function switchOptions({ latencyNs, storeAndForward = false }: PartOf<'switch'>): SwitchOptions {

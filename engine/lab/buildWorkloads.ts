@@ -1,38 +1,96 @@
-/** The workloads of a lab, each on the machine as its drive's socket sees it. */
-import { BioWorkload, type WorkloadMachine } from '../workloads/bio.ts';
+/** The workloads of a lab, each on the machine as its device's socket sees it. */
+import type { FrameAllocator } from '../memory/frameAllocator.ts';
+import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import type { CpuWork } from '../drivers/cpuWork.ts';
+import { createScheme } from '../schemes/schemes.ts';
+import type { Cpu } from '../time/cpu.ts';
+import type { EventQueue } from '../time/eventQueue.ts';
+import { BioWorkload } from '../workloads/bio.ts';
+import { RdmaWorkload } from '../workloads/rdma.ts';
 import type { Recording, RecordingFiles } from '../workloads/recordedRequest.ts';
 import { ReplayWorkload } from '../workloads/replay.ts';
 import type { Workload } from '../workloads/workload.ts';
 import { LabError } from '../time/labError.ts';
 import type { RandomStream } from '../time/random.ts';
+import type { MachineDevice } from './buildDevices.ts';
+import type { MachineDrive } from './buildDrives.ts';
+import type { MachineNic } from './buildNics.ts';
+import { PeerPages } from './peerPages.ts';
+import type { resolveCosts } from './presets.ts';
 import { readRecording } from './recording.ts';
-import type { LabWorkload } from './schema.ts';
+import type { BioWorkload as BioLab, Comparison, LabWorkload, RdmaWorkload as RdmaLab } from './schema.ts';
 
 const MIB = 2 ** 20;
+const KIB = 2 ** 10;
+
+export interface WorkloadSurroundings {
+  readonly devices: readonly MachineDevice[];
+  readonly events: EventQueue;
+  readonly work: CpuWork;
+  readonly memory: PhysicalMemory;
+  readonly metrics: Metrics;
+  readonly costs: ReturnType<typeof resolveCosts>;
+  readonly comparison: Comparison;
+  readonly recordings: ReadonlyMap<string, RecordingFiles>;
+}
+
+/** Where a workload runs, and where its buffers lie. */
+export interface WorkloadPlace {
+  readonly frames: FrameAllocator;
+  /** Those near its device first. */
+  readonly cpus: readonly Cpu[];
+  readonly wrote?: (phys: number, bytes: number) => void;
+}
 
 export function buildWorkload(
   workload: LabWorkload,
-  machine: WorkloadMachine,
-  recordings: ReadonlyMap<string, RecordingFiles>,
+  device: MachineDevice,
+  place: WorkloadPlace,
+  surroundings: WorkloadSurroundings,
   random: RandomStream,
 ): Workload {
-  const name = `workloads[${workload.id}]`;
-  if (workload.kind === 'replay') {
-    const files = recordings.get(workload.recording);
-    if (!files)
-      throw new LabError(
-        `${name}.recording`,
-        `the lab carries no recording "${workload.recording}".`,
-        'Make the lab with "import".',
-      );
-    const { queueDepth } = workload;
-    return new ReplayWorkload(machine, recordingOf(files), queueDepth === undefined ? { name } : { name, queueDepth });
+  if (workload.kind === 'rdma') {
+    if (device.kind !== 'nic') throw new Error(`"${device.id}" is no adapter`);
+    return buildRdma(workload, device, place, surroundings, random);
   }
-  const { rw, readPercent, blockSize, blockSizeMix, queueDepth, ioCount, regionMiB, contiguity, cpus } = workload;
+  if (device.kind !== 'nvme') throw new Error(`"${device.id}" is no drive`);
+  return workload.kind === 'bio'
+    ? buildBio(workload, device, place, surroundings, random)
+    : buildReplay(workload, device, place, surroundings);
+}
+
+function buildReplay(
+  workload: Extract<LabWorkload, { kind: 'replay' }>,
+  { driver, host }: MachineDrive,
+  place: WorkloadPlace,
+  { work, recordings }: WorkloadSurroundings,
+): Workload {
+  const name = `workloads[${workload.id}]`;
+  const files = recordings.get(workload.recording);
+  if (!files)
+    throw new LabError(
+      `${name}.recording`,
+      `the lab carries no recording "${workload.recording}".`,
+      'Make the lab with "import".',
+    );
+  const { queueDepth } = workload;
+  const machine = { ...place, driver, work, memory: host.cpuMemory };
+  return new ReplayWorkload(machine, recordingOf(files), queueDepth === undefined ? { name } : { name, queueDepth });
+}
+
+function buildBio(
+  workload: BioLab,
+  { driver, host }: MachineDrive,
+  place: WorkloadPlace,
+  { work }: WorkloadSurroundings,
+  random: RandomStream,
+): Workload {
+  const { id, rw, readPercent, blockSize, blockSizeMix, queueDepth, ioCount, regionMiB, contiguity, cpus } = workload;
   return new BioWorkload(
-    machine,
+    { ...place, driver, work, memory: host.cpuMemory },
     {
-      name,
+      name: `workloads[${id}]`,
       rw,
       readPercent,
       blockSizes: blockSizeMix ?? [{ bytes: blockSize, weight: 1 }],
@@ -42,6 +100,52 @@ export function buildWorkload(
       contiguity,
       cpus,
       verify: false,
+    },
+    random,
+  );
+}
+
+function buildRdma(
+  workload: RdmaLab,
+  { nic, farHost, dma: api, device, host, metrics }: MachineNic,
+  { frames, cpus }: WorkloadPlace,
+  { devices, events, work, memory, metrics: { counters, log }, costs, comparison }: WorkloadSurroundings,
+  random: RandomStream,
+): Workload {
+  const { id, operation, messageBytes, queuePairs, messages, regions, regionKiB, messagesPerRegion, split, layout } =
+    workload;
+  const peers = new PeerPages(devices);
+  const { scheme: name } = comparison;
+  return new RdmaWorkload(
+    {
+      nic,
+      farHost,
+      api,
+      device,
+      memory,
+      events,
+      frames,
+      pageKinds: peers.kinds,
+      work,
+      cpus,
+      costs: costs.rdma,
+      scheme: () => createScheme(name, api, device, api.profile, `comparison[${comparison.id}].scheme`),
+      peersPages: (peer) => peers.next(peer),
+      metrics,
+      counters,
+      log,
+    },
+    {
+      name: `workloads[${id}]`,
+      operation,
+      messageBytes,
+      queuePairs,
+      messages,
+      regions,
+      regionBytes: regionKiB * KIB,
+      messagesPerRegion,
+      split,
+      layout,
     },
     random,
   );

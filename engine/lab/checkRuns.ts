@@ -7,7 +7,7 @@ import { LabError } from '../time/labError.ts';
 import type { Recording, RecordingFiles } from '../workloads/recordedRequest.ts';
 import type { LabProblem } from './check.ts';
 import { columnLab } from './columnLab.ts';
-import { driveFunctions } from './driveFunctions.ts';
+import { deviceFunctions } from './deviceFunctions.ts';
 import { LabRun } from './run.ts';
 import type { LabDocument, LabWorkload, Part, PartOf } from './schema.ts';
 
@@ -59,7 +59,7 @@ export function checkRecordings(lab: LabDocument, read: ReadonlyMap<string, Reco
 function fitProblem(lab: LabDocument, workload: LabWorkload, recording: Recording): LabProblem | null {
   const { parts } = lab.topology;
   const memory = firstMemory(parts);
-  const drive = driveFunctions(parts).find(({ id }) => id === workload.device)?.part;
+  const drive = deviceFunctions(parts).find(({ id }) => id === workload.device)?.part;
   let memoryEnd = 0;
   let mediumEnd = 0;
   for (const { vectors, lba, bytes } of recording.requests) {

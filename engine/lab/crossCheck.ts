@@ -9,7 +9,7 @@ import { isOfNoKernel, needsTwoStep } from '../schemes/schemes.ts';
 import type { LabProblem } from './check.ts';
 import { atsProblems } from './atsCheck.ts';
 import { conclusionProblems } from './conclusions.ts';
-import { driveFunctions } from './driveFunctions.ts';
+import { deviceFunctions } from './deviceFunctions.ts';
 import { HARDWARE_PRESET_IDS } from './hardwarePresets.ts';
 import { suggestNames } from './nearestNames.ts';
 import { curveFlaw } from './partPreset.ts';
@@ -50,7 +50,7 @@ function uniqueIds(elements: readonly { id: string }[], path: string): LabProble
 }
 
 function workloadProblems(lab: LabDocument, recordings: ReadonlySet<string> | null): LabProblem[] {
-  const drives = driveFunctions(lab.topology.parts);
+  const drives = deviceFunctions(lab.topology.parts);
   const sockets = lab.topology.parts.filter((part) => part.kind === 'socket');
   const memories = lab.topology.parts.filter((part) => part.kind === 'memory');
   const cpus = sockets.reduce((sum, socket) => sum + socket.cpus, 0);

@@ -1,16 +1,17 @@
 /**
- * Which bus, device and function each port and drive of a lab has: host bridges one a socket, each with an equal share of the 256
+ * Which bus, device and function each port and device of a lab has: host bridges one a socket, each with an equal share of the 256
  * buses as firmware gives them, and below each bridge the next free bus, depth first (Linux drivers/pci/probe.c
  * `pci_scan_bridge_extend`). Root ports are devices 1 and up of their root bus, where 0 stands for the host bridge; the ports of a
  * switch are devices 0 and up of the bus inside it. Parts come in the order of the document.
  * Leaves out: PCI domains beside 0, buses kept free for what may be plugged in.
  */
-import type { Part, PartOf } from './schema.ts';
+import { isDevice } from './deviceFunctions.ts';
+import type { DevicePart, Part, PartOf } from './schema.ts';
 
 const BUSES = 256;
 
-export interface PlacedDrive {
-  readonly part: PartOf<'nvme'>;
+export interface PlacedDevice {
+  readonly part: DevicePart;
   /** bus << 8 | device << 3 | function. */
   readonly sourceId: number;
 }
@@ -26,7 +27,7 @@ export interface PlacedSwitch {
 export interface PlacedPort {
   readonly sourceId: number;
   /** What is at the end of the link; null: nothing. */
-  readonly below: PlacedDrive | PlacedSwitch | null;
+  readonly below: PlacedDevice | PlacedSwitch | null;
 }
 
 export interface PlacedRootPort extends PlacedPort {
@@ -65,9 +66,10 @@ function placeBelow(
   part: Part | undefined,
   bus: number,
   nextBus: () => number,
-): PlacedDrive | PlacedSwitch | null {
-  if (part?.kind === 'nvme') return { part, sourceId: requesterId(bus, 0) };
-  if (part?.kind !== 'switch') return null;
+): PlacedDevice | PlacedSwitch | null {
+  if (part === undefined) return null;
+  if (isDevice(part)) return { part, sourceId: requesterId(bus, 0) };
+  if (part.kind !== 'switch') return null;
   const inside = nextBus();
   const ports = childrenOf(parts, part.id).map((child, device): PlacedPort => {
     const sourceId = requesterId(inside, device);

@@ -1,5 +1,5 @@
 /**
- * From a lab document to a machine: sockets with their memory and IOMMUs, the PCIe fabric, drives with their drivers, workloads,
+ * From a lab document to a machine: sockets with their memory and IOMMUs, the PCIe fabric, devices with their drivers, workloads,
  * and the metrics that all of them report to. The parts are put together in build*.ts; this is the order.
  */
 import type { ApiChecker } from '../dma/checker/apiChecker.ts';
@@ -13,8 +13,11 @@ import { CpuWork } from '../drivers/cpuWork.ts';
 import type { Iommu } from '../iommu/iommu.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
+import { PageKinds } from '../memory/pageKinds.ts';
 import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import type { EventLog } from '../metrics/eventLog.ts';
 import { Metrics } from '../metrics/metrics.ts';
+import { P2pdmaDistances } from '../pcie/p2pdmaDistance.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { EventQueue } from '../time/eventQueue.ts';
 import { LabError } from '../time/labError.ts';
@@ -23,13 +26,15 @@ import { RandomStream } from '../time/random.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import type { Workload } from '../workloads/workload.ts';
 import { createChecker } from './apiChecker.ts';
-import { buildDrives, type MachineDrive } from './buildDrives.ts';
+import { buildDevices, type MachineDevice } from './buildDevices.ts';
+import type { MachineDrive } from './buildDrives.ts';
 import { buildHosts, type Host } from './buildHosts.ts';
-import { buildTopology } from './buildTopology.ts';
-import { buildWorkload } from './buildWorkloads.ts';
+import { buildTopology, type Topology } from './buildTopology.ts';
+import { buildWorkload, type WorkloadSurroundings } from './buildWorkloads.ts';
 import { enumerate } from './enumeration.ts';
+import { peerWindows } from './peerWindows.ts';
 import { resolveCosts } from './presets.ts';
-import type { Comparison, LabDocument, LabWorkload } from './schema.ts';
+import type { Comparison, LabDocument, LabWorkload, Part } from './schema.ts';
 
 export interface Machine {
   readonly events: EventQueue;
@@ -37,6 +42,7 @@ export interface Machine {
   /** By the id of their parts, in the order of their sockets. */
   readonly iommus: ReadonlyMap<string, Iommu>;
   /** In the order of their PCI addresses. */
+  readonly devices: readonly MachineDevice[];
   readonly drives: readonly MachineDrive[];
   readonly workloads: readonly Workload[];
   /** Of all sockets. */
@@ -47,9 +53,12 @@ export interface Machine {
   releaseDrivers(): void;
 }
 
-/** Makes a listener to the DMA API for each IOVA space, told which drives share it. */
-export type SpaceListener = (clock: LedgerClock, drives: readonly string[]) => DmaTrace;
+/** Makes a listener to the DMA API for each IOVA space, told which devices share it. */
+export type SpaceListener = (clock: LedgerClock, devices: readonly string[]) => DmaTrace;
 
+/** Every host bridge of an AMD processor since Zen passes peers' requests; of others the bridges themselves are asked. */
+const ZEN = { vendor: 'amd', family: 0x17 } as const;
+const NO_LISTED_CPU = { vendor: 'intel', family: 6 } as const;
 const MIB = 2 ** 20;
 const KIB = 2 ** 10;
 const GIB = 2 ** 30;
@@ -66,28 +75,30 @@ export function buildMachine(
   const { counters, log } = metrics;
   const events = new EventQueue();
   const { parts } = lab.topology;
-  const { memory, memorySystem, hosts } = buildHosts(parts, enumerate(parts), costs.hardware, metrics);
+  const windows = peerWindows(parts);
+  const { memory, memorySystem, hosts } = buildHosts(parts, enumerate(parts), costs.hardware, metrics, windows?.end);
   const checking = createChecker(lab, comparison, log);
   const translators = hosts.map((host) => checking.translatorFor(host.iommu, host.node));
   const { remoteSocket } = costs.hardware;
   const fabricCosts = { ...costs.hardware, betweenHostBridges: picoseconds(Math.round(remoteSocket / 2)) };
-  const slots = buildTopology(
+  const topology = buildTopology(
     hosts,
     translators,
     { events, memory, costs: fabricCosts, counters },
     memorySystem,
     comparison.domain !== 'passthrough',
+    windows,
   );
 
   const cpus = hosts.flatMap((host) => host.cpus);
   const work = new CpuWork(events, cpus);
-  const drives = buildDrives(slots, {
+  const devices = buildDevices(topology, windows, {
     comparison,
     checking,
     metrics,
     events,
     work,
-    costs: costs.nvme,
+    costs: { nvme: costs.nvme, fabric: fabricCosts },
     dma: {
       profile,
       costs: costs.dma,
@@ -97,30 +108,30 @@ export function buildMachine(
       cpus: cpus.length,
       log,
       swiotlb: buildSwiotlb(memory, hosts, cpus.length, costs.dma, metrics),
+      ...(windows === null ? {} : { pageKinds: new PageKinds(), p2pdma: peerDecisions(topology, parts, log) }),
     },
     listen: listen === null ? null : (sharing) => listen(work, sharing),
   });
+  const drives = devices.filter((device) => device.kind === 'nvme');
   const random = new RandomStream(lab.seed);
   // Workloads of one socket begin on CPUs of their own, as far as there are any.
   const cpusTaken = new Map<Host, number>();
+  const surroundings: WorkloadSurroundings = { devices, events, work, memory, metrics, costs, comparison, recordings };
   const workloads = lab.workloads.map((workload) => {
-    const drive = drives.find(({ id }) => id === workload.device);
-    if (drive === undefined) throw new Error(`the machine has no drive "${workload.device}"`);
-    const { host } = drive;
+    const device = devices.find(({ id }) => id === workload.device);
+    if (device === undefined) throw new Error(`the machine has no device "${workload.device}"`);
+    const { host } = device;
     const taken = cpusTaken.get(host) ?? 0;
-    cpusTaken.set(host, taken + (workload.kind === 'bio' ? workload.cpus : 0));
+    cpusTaken.set(host, taken + (workload.kind === 'replay' ? 0 : workload.kind === 'bio' ? workload.cpus : 1));
     const near = host.cpus.map((_, index) => host.cpus[(taken + index) % host.cpus.length]!);
-    const machine = {
-      driver: drive.driver,
-      work,
-      memory: host.cpuMemory,
+    const place = {
       frames: framesOf(workload, host, hosts),
       cpus: [...near, ...cpus.filter((cpu) => !near.includes(cpu))],
       ...(memorySystem === null || host.cpuMemory === memory
         ? {}
         : { wrote: (phys: number, bytes: number) => memorySystem.cpuWrite(host.node, phys, bytes) }),
     };
-    return buildWorkload(workload, machine, recordings, random.fork(`workload ${workload.id}`));
+    return buildWorkload(workload, device, place, surroundings, random.fork(`workload ${workload.id}`));
   });
   // Queues and pools that the drivers set up are not the workloads' doing.
   counters.values.fill(0);
@@ -128,24 +139,36 @@ export function buildMachine(
     events,
     metrics,
     iommus: new Map(hosts.flatMap(({ iommuPart, iommu }) => (iommu === null ? [] : [[iommuPart!.id, iommu]]))),
+    devices,
     drives,
     workloads,
     cpus,
     checker: checking.checker,
     releaseDrivers: () => {
-      for (const { driver, device, dma, host } of drives) {
-        driver.release(host.cpus[0]!);
-        checking.releaseDriver(host.cpus[0]!, device, dma);
+      for (const each of devices) {
+        if (each.kind === 'nvme') each.driver.release(each.host.cpus[0]!);
+        checking.releaseDriver(each.host.cpus[0]!, each.device, each.dma);
       }
     },
   };
 }
 
-/** A recording names the pages of a machine with one node; other buffers lie on the node of their drive, or where the lab says. */
+/** A recording names the pages of a machine with one node; other buffers lie on the node of their device, or where the lab says. */
 function framesOf(workload: LabWorkload, near: Host, hosts: readonly Host[]): FrameAllocator {
   if (workload.kind === 'replay') return hosts[0]!.frames;
   const chosen = hosts.find(({ memoryPart }) => memoryPart.id === workload.memory);
   return (chosen ?? near).frames;
+}
+
+/** Who reaches which peer, as the kernel decides; its warnings go to the log, each once. */
+function peerDecisions({ tree }: Topology, parts: readonly Part[], log: EventLog): P2pdmaDistances {
+  const zen = parts.some((part) => part.kind === 'socket' && part.hostBridge === 'amd_zen');
+  const told = new Set<string>();
+  return new P2pdmaDistances(tree, zen ? ZEN : NO_LISTED_CPU, (message) => {
+    if (told.has(message)) return;
+    told.add(message);
+    log.append(0, 'warning', message);
+  });
 }
 
 /** The pool of the machine lies on its first node. Nobody who listens to a device's IOVA space hears of it. */

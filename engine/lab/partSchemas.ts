@@ -7,6 +7,7 @@ import { ACS_BIT_NAMES } from './accessControl.ts';
 import { LIMITS } from './limits.ts';
 import { count, id, name, powerOfTwo } from './schemaFields.ts';
 
+const HOST_BRIDGES = ['amd_zen', 'intel_skylake', 'intel_xeon_v3', 'unknown'] as const;
 const REPLACEMENTS = ['lru', 'plru', 'roundRobin'] as const;
 
 const partBase = { id, label: name.optional() };
@@ -24,6 +25,12 @@ const socketPart = z
     ...partBase,
     kind: z.literal('socket'),
     cpus: count(1, 64).default(4),
+    hostBridge: z
+      .enum(HOST_BRIDGES)
+      .optional()
+      .describe(
+        'What Linux knows of it, which decides whether peers may reach each other through it: every AMD since Zen, Intel since Skylake-E, Xeon v3 between its own root ports only. Left out: unknown, and it refuses.',
+      ),
     lastLevelCache: z
       .strictObject({
         sizeMiB: count(1, LIMITS.lastLevelCacheMiB).default(15),
@@ -159,6 +166,24 @@ const switchPart = z
   })
   .describe('A PCIe switch: an upstream port, and a downstream port for each part below it.');
 
+const ats = z
+  .strictObject({
+    entries4K: count(1, 65_536).default(512),
+    entries2M: count(0, 65_536).default(64),
+    ways: count(1, 65_536).default(8).describe('Associativity; fewer entries than this are fully associative.'),
+    entriesPerRequest: count(1, 64).default(1).describe('Translations that one translation request asks for.'),
+    lookupNs: z.number().min(0).max(100_000).default(5),
+    invalidationNs: z
+      .number()
+      .min(0)
+      .max(1_000_000)
+      .default(100)
+      .describe('What it takes for an invalidation itself.'),
+    queueDepth: count(1, 32).default(32).describe('Invalidate requests that it takes before it answers.'),
+  })
+  .optional()
+  .describe('ATS: the device keeps translations of its own, where its domain translates. Left out: it has none.');
+
 const nvmePart = z
   .strictObject({
     ...partBase,
@@ -179,23 +204,7 @@ const nvmePart = z
       .optional()
       .describe('Behind an external port: pages that a buffer shares are bounced. Left out: trusted.'),
     dmaMaskBits: count(24, 64).optional().describe('Address bits that the drive can use. Left out: 64.'),
-    ats: z
-      .strictObject({
-        entries4K: count(1, 65_536).default(512),
-        entries2M: count(0, 65_536).default(64),
-        ways: count(1, 65_536).default(8).describe('Associativity; fewer entries than this are fully associative.'),
-        entriesPerRequest: count(1, 64).default(1).describe('Translations that one translation request asks for.'),
-        lookupNs: z.number().min(0).max(100_000).default(5),
-        invalidationNs: z
-          .number()
-          .min(0)
-          .max(1_000_000)
-          .default(100)
-          .describe('What it takes for an invalidation itself.'),
-        queueDepth: count(1, 32).default(32).describe('Invalidate requests that it takes before it answers.'),
-      })
-      .optional()
-      .describe('ATS: the drive keeps translations of its own, where its domain translates. Left out: it has none.'),
+    ats,
     virtualFunctions: count(1, LIMITS.driveFunctions - 1)
       .optional()
       .describe(
@@ -204,6 +213,36 @@ const nvmePart = z
   })
   .describe('An NVMe drive.');
 
+const nicPart = z
+  .strictObject({
+    ...partBase,
+    kind: z.literal('nic'),
+    parent: id,
+    gigabitsPerSecond: z.number().min(0.1).max(1600).default(100).describe('Of its cable, in each direction.'),
+    cableNs: z.number().min(0).max(10_000_000).default(500).describe('One way through the cable.'),
+    maxPacketBytes: powerOfTwo(256, 4096).default(4096).describe('Payload of one packet: the path MTU of InfiniBand.'),
+    packetNs: z.number().min(0).max(100_000).default(5).describe('The least between two packets that it sends.'),
+    tableCacheLines: powerOfTwo(4, 1_048_576)
+      .default(4096)
+      .describe('Lines of 64 bytes of translation tables, eight entries each, that it keeps.'),
+    dmaMaskBits: count(32, 64).optional().describe('Address bits that the adapter can use. Left out: 64.'),
+    untrusted: z
+      .boolean()
+      .optional()
+      .describe('Behind an external port: pages that a buffer shares are bounced. Left out: trusted.'),
+    ats,
+  })
+  .describe('An RDMA adapter, with another host at the other end of its cable.');
+
+const gpuPart = z
+  .strictObject({
+    ...partBase,
+    kind: z.literal('gpu'),
+    parent: id,
+    memoryMiB: powerOfTwo(1, 65_536).default(1024).describe('Its memory, all of it behind a base address register.'),
+  })
+  .describe('A GPU whose memory peers may reach.');
+
 export const partSchema = z.discriminatedUnion('kind', [
   socketPart,
   memoryPart,
@@ -211,4 +250,6 @@ export const partSchema = z.discriminatedUnion('kind', [
   rootPortPart,
   switchPart,
   nvmePart,
+  nicPart,
+  gpuPart,
 ]);

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { RandomStream } from '../time/random.ts';
 import { ACS_BIT_NAMES, type AcsBitName } from './accessControl.ts';
 import { checkLab } from './check.ts';
-import { driveFunctions, type DriveFunction } from './driveFunctions.ts';
+import { deviceFunctions, type DeviceFunction } from './deviceFunctions.ts';
 import { buildMachine } from './machine.ts';
 import type { LabDocument, Part } from './schema.ts';
 
@@ -85,7 +85,7 @@ function randomDocument(random: RandomStream): Record<string, unknown> {
  * The group of a drive by hand: walking up, the highest port that is reached before everything above isolates; the port itself
  * stands for the group. A function, virtual or not, has its own where every port above isolates.
  */
-function groupByHand(parts: readonly Part[], { id, part: drive }: DriveFunction): string {
+function groupByHand(parts: readonly Part[], { id, part: drive }: DeviceFunction): string {
   const isolates = (part: Part | undefined): boolean =>
     (part?.kind === 'rootPort' || part?.kind === 'switch') &&
     (part.acs === undefined || ISOLATING.every((bit) => part.acs?.includes(bit)));
@@ -121,7 +121,7 @@ describe('random machines', () => {
       machine.releaseDrivers();
       expect(machine.workloads.every(({ done, failed }) => done && failed === 0)).toBe(true);
       expect(machine.metrics.counters.get('faults')).toBe(0);
-      const byHand = new Map(driveFunctions(parts).map((one) => [one.id, groupByHand(parts, one)]));
+      const byHand = new Map(deviceFunctions(parts).map((one) => [one.id, groupByHand(parts, one)]));
       for (const one of machine.drives) {
         expect(one.iommu?.name).toBe(
           parts.find((part) => part.kind === 'iommu' && part.parent === one.host.placed.part.id)?.id,

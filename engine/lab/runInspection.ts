@@ -12,7 +12,7 @@ import { ENGINE_VERSION } from './engineVersion.ts';
 import type { MomentSnapshot } from './momentNames.ts';
 import type { MachineDrive } from './buildDrives.ts';
 import { suggestNames } from './nearestNames.ts';
-import { driveFunctions } from './driveFunctions.ts';
+import { deviceFunctions } from './deviceFunctions.ts';
 import { costParameters, type CostParameter } from './presets.ts';
 import { LabRun } from './run.ts';
 import type { RunResult } from './runTypes.ts';
@@ -77,7 +77,7 @@ export class RunInspection {
       );
     }
     for (const iommu of run.machine.iommus.values()) iommu.iotlb.countsUses = true;
-    const firstDrive = driveFunctions(lab.topology.parts)[0]?.id ?? '';
+    const firstDrive = deviceFunctions(lab.topology.parts)[0]?.id ?? '';
     return new RunInspection(run, ledgers, costParameters(lab.costs, lab.kernelProfile), firstDrive, at);
   }
 

@@ -102,7 +102,10 @@ export type LabDocument = z.output<typeof labSchema>;
 export type Part = z.output<typeof partSchema>;
 export type PartKind = Part['kind'];
 export type PartOf<Kind extends PartKind> = Extract<Part, { kind: Kind }>;
+/** A part that does DMA. */
+export type DevicePart = PartOf<'nvme' | 'nic' | 'gpu'>;
 export type LabWorkload = z.output<typeof workloadSchema>;
+export type RdmaWorkload = Extract<LabWorkload, { kind: 'rdma' }>;
 export type BioWorkload = Extract<LabWorkload, { kind: 'bio' }>;
 export type Comparison = z.output<typeof comparisonSchema>;
 export type Conclusion = z.output<typeof conclusion>;

@@ -5,7 +5,7 @@
  */
 import type { Metrics } from '../metrics/metrics.ts';
 import type { DeviceTlb } from '../iommu/ats/deviceTlb.ts';
-import type { DriveMetrics } from './driveMetrics.ts';
+import type { DeviceMetrics } from './deviceMetrics.ts';
 import { formatQuantity } from './quantity.ts';
 import type { RunResult, RunSummary, SummaryRow, SummaryUnit } from './runTypes.ts';
 
@@ -167,7 +167,7 @@ const ROWS: readonly RowSpecification[] = [
 ];
 
 /** What several drives have each: the same rows by drive. */
-const DRIVE_ROWS: readonly (Omit<RowSpecification, 'value'> & { readonly value: (drive: DriveMetrics) => number })[] = [
+const DRIVE_ROWS: readonly (Omit<RowSpecification, 'value'> & { readonly value: (drive: DeviceMetrics) => number })[] = [
   {
     key: 'throughput',
     label: 'throughput',
@@ -208,7 +208,7 @@ export function isSummaryKey(key: string): boolean {
 
 export interface SummedDrive {
   readonly id: string;
-  readonly metrics: DriveMetrics;
+  readonly metrics: DeviceMetrics;
   readonly deviceTlb: Pick<DeviceTlb, 'hits' | 'misses' | 'invalidations'> | null;
 }
 

@@ -3,7 +3,7 @@
  * device at the end of a link, no switch below itself, and as many buses as PCI can number.
  */
 import type { LabProblem } from './check.ts';
-import { driveFunctions } from './driveFunctions.ts';
+import { deviceFunctions } from './deviceFunctions.ts';
 import { enumerate } from './enumeration.ts';
 import { LIMITS } from './limits.ts';
 import { suggestNames } from './nearestNames.ts';
@@ -169,7 +169,7 @@ function linkProblems(parts: readonly Part[]): LabProblem[] {
 }
 
 function functionProblems(parts: readonly Part[]): LabProblem[] {
-  const all = driveFunctions(parts);
+  const all = deviceFunctions(parts);
   const extra = all[LIMITS.driveFunctions];
   const tooMany = {
     path: `topology.parts[${extra?.part.id ?? ''}].virtualFunctions`,

@@ -50,4 +50,47 @@ const bioWorkload = z
   })
   .describe('An I/O generator in the manner of fio.');
 
-export const workloadSchema = z.discriminatedUnion('kind', [replayWorkload, bioWorkload]);
+const bufferPiece = z
+  .strictObject({
+    kind: z.enum(['ram', 'peer']),
+    peer: id.optional().describe('The GPU whose memory it is, where the kind is peer.'),
+    pages: count(1, 1_048_576),
+    contiguity: z
+      .union([z.enum(['scattered', 'contiguous']), z.number().min(0).max(0.999)])
+      .default('scattered')
+      .describe('How its pages lie in memory; a number: the chance that a page follows the one before it.'),
+  })
+  .describe('Pages of one kind.');
+
+const rdmaWorkload = z
+  .strictObject({
+    id,
+    kind: z.literal('rdma'),
+    device: id,
+    operation: z.enum(['write', 'read']).default('write').describe('What the host at the other end of the cable does.'),
+    messageBytes: count(1, 16 * 1024 * 1024).default(65_536),
+    queuePairs: count(1, 256).default(16),
+    messages: count(1, LIMITS.ioCount).default(10_000).describe('Of all queue pairs together.'),
+    regions: count(1, 1024).default(1).describe('Regions of memory that are registered at a time.'),
+    regionKiB: count(4, 4 * 1024 * 1024)
+      .multipleOf(4)
+      .default(1024)
+      .describe('Of one region.'),
+    messagesPerRegion: count(0, 1_000_000_000)
+      .default(0)
+      .describe('After so many messages a region is registered anew, with other memory. 0: never.'),
+    split: z
+      .boolean()
+      .default(false)
+      .describe('A region of its own for each run of memory of one kind, where a scheme takes no mixture.'),
+    layout: z
+      .array(bufferPiece)
+      .min(1)
+      .max(64)
+      .default([{ kind: 'ram', pages: 1, contiguity: 'scattered' }])
+      .describe('What a region is made of, from its start and over again to its end.'),
+    memory: id.optional().describe("The memory that its RAM lies in. Left out: that of the adapter's socket."),
+  })
+  .describe('Regions of memory registered with an RDMA adapter, and messages of another host into or out of them.');
+
+export const workloadSchema = z.discriminatedUnion('kind', [replayWorkload, bioWorkload, rdmaWorkload]);

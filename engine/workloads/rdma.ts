@@ -42,8 +42,6 @@ interface Region {
   /** Null: it is not registered, or was refused. */
   registered: RegisteredBuffer | null;
   refused: boolean;
-  /** How often it was registered. */
-  generation: number;
   /** A task to register it anew is on its way. */
   renewing: boolean;
   /** Messages posted since it was registered, and those under way. */
@@ -71,8 +69,12 @@ export class RdmaWorkload implements Workload {
   private spare: number;
   private readonly regions: Region[];
   private readonly placesPerRegion: number;
-  /** By region and place: a message lies there. */
+  /** Of them, those that messages come to. */
+  private readonly placesUsed: number;
+  /** By region and place: a message is under way there. */
   private readonly busy: Uint8Array;
+  /** By buffer and place: the message whose bytes lie there; -1: nobody knows. */
+  private readonly lying: Float64Array;
   private next = 0;
   private readonly slotMessage: Float64Array;
   private readonly slotPostedAt: Float64Array;
@@ -120,13 +122,14 @@ export class RdmaWorkload implements Workload {
       buffer,
       registered: null,
       refused: false,
-      generation: 0,
       renewing: false,
       posted: 0,
       underWay: 0,
     }));
     this.placesPerRegion = Math.floor(options.regionBytes / options.messageBytes);
-    this.busy = new Uint8Array(options.regions * this.placesPerRegion);
+    this.placesUsed = Math.min(this.placesPerRegion, Math.ceil(options.messages / options.regions));
+    this.busy = new Uint8Array(options.regions * this.placesUsed);
+    this.lying = new Float64Array(this.buffers.length * this.placesUsed).fill(-1);
     const slots = Math.min(options.queuePairs, options.messages);
     this.slotMessage = new Float64Array(slots);
     this.slotPostedAt = new Float64Array(slots);
@@ -174,7 +177,6 @@ export class RdmaWorkload implements Workload {
   private register(region: Region): void {
     const { name, regionBytes } = this.options;
     const result = this.registering.register(this.cpu, this.buffers[region.buffer]! * PAGE_SIZE, regionBytes);
-    region.generation += 1;
     region.posted = 0;
     if (!isRefusal(result)) {
       region.registered = result;
@@ -243,7 +245,13 @@ export class RdmaWorkload implements Workload {
   }
 
   private busyIndexOf(message: number): number {
-    return (message % this.regions.length) * this.placesPerRegion + this.placeOf(message);
+    return (message % this.regions.length) * this.placesUsed + this.placeOf(message);
+  }
+
+  /** Which registration of its region a message is for, from 1 on, as long as they come in their order. */
+  private generationOf(message: number): number {
+    const { messagesPerRegion } = this.options;
+    return 1 + (messagesPerRegion === 0 ? 0 : Math.floor(message / this.regions.length / messagesPerRegion));
   }
 
   /** A region whose time has come is registered anew as soon as nothing is under way in it. */
@@ -260,8 +268,8 @@ export class RdmaWorkload implements Workload {
   }
 
   /** Byte address of the process. */
-  private addressOf(region: Region, message: number): number {
-    return this.buffers[region.buffer]! * PAGE_SIZE + this.placeOf(message) * this.options.messageBytes;
+  private addressOf(buffer: number, place: number): number {
+    return this.buffers[buffer]! * PAGE_SIZE + place * this.options.messageBytes;
   }
 
   private post(slot: number, region: Region): void {
@@ -273,8 +281,8 @@ export class RdmaWorkload implements Workload {
     region.posted += 1;
     region.underWay += 1;
     this.slotPostedAt[slot] = events.now;
-    contents.make(message, region.generation);
-    const address = this.addressOf(region, message);
+    contents.make(message, this.generationOf(message));
+    const address = this.addressOf(region.buffer, this.placeOf(message));
     const { bytes } = contents;
     if (operation === 'write') farHost.memory.writeBytes(this.slotAddress[slot]!, bytes, 0, bytes.length);
     else if (process.write(address, bytes) !== 0) throw new Error(`${process.name} cannot write to its own memory`);
@@ -304,13 +312,12 @@ export class RdmaWorkload implements Workload {
     const syndrome = farHost.syndromeOf(this.slotPair[slot]!);
     const failed = syndrome !== 0 || !this.check(slot, region);
     this.busy[this.busyIndexOf(message)] = 0;
+    this.lying[region.buffer * this.placesUsed + this.placeOf(message)] = failed ? -1 : message;
     region.underWay -= 1;
     this.completed += 1;
-    if (failed) {
-      this.failed += 1;
-      const why = syndrome === 0 ? 'it carried other bytes than were sent' : `syndrome 0x${syndrome.toString(16)}`;
-      this.machine.log.add(events.now, 'error', this.options.name, `message ${String(message)} failed: ${why}.`);
-    } else counters.add(operation === 'write' ? 'bytesWritten' : 'bytesRead', messageBytes);
+    if (syndrome !== 0) this.fail(message, `the adapter reports syndrome 0x${syndrome.toString(16)}`);
+    else if (failed) this.fail(message, 'it brought other bytes than were sent');
+    else counters.add(operation === 'write' ? 'bytesWritten' : 'bytesRead', messageBytes);
     counters.add('requests', 1);
     metrics.recordIoLatency(events.now, picoseconds(events.now - this.slotPostedAt[slot]!), failed ? 0 : messageBytes);
     this.retry();
@@ -322,13 +329,38 @@ export class RdmaWorkload implements Workload {
   private check(slot: number, region: Region): boolean {
     const { contents, process } = this;
     const message = this.slotMessage[slot]!;
-    contents.make(message, region.generation);
+    contents.make(message, this.generationOf(message));
     const { found } = contents;
-    if (this.options.operation === 'write') process.read(this.addressOf(region, message), found);
+    if (this.options.operation === 'write') process.read(this.addressOf(region.buffer, this.placeOf(message)), found);
     else this.machine.farHost.memory.readBytes(this.slotAddress[slot]!, found, 0, found.length);
     const different = contents.differences();
     this.mismatches += different;
     return different === 0;
+  }
+
+  /** What lies in a buffer at the end is what its last messages left there, and no other message has spoiled it. */
+  private checkBuffer(buffer: number): void {
+    const { contents, process, placesUsed, lying } = this;
+    for (let place = 0; place < placesUsed; place += 1) {
+      const message = lying[buffer * placesUsed + place]!;
+      if (message < 0) continue;
+      contents.make(message, this.generationOf(message));
+      process.read(this.addressOf(buffer, place), contents.found);
+      const different = contents.differences();
+      if (different === 0) continue;
+      this.mismatches += different;
+      this.fail(message, 'its bytes were spoiled later');
+    }
+  }
+
+  private fail(message: number, why: string): void {
+    this.failed += 1;
+    this.machine.log.add(
+      this.machine.events.now,
+      'error',
+      this.options.name,
+      `message ${String(message)} failed: ${why}.`,
+    );
   }
 
   private releaseAtEnd(): void {
@@ -345,6 +377,7 @@ export class RdmaWorkload implements Workload {
     }
     this.cache.clear(this.cpu);
     this.adapter.release(this.cpu);
+    for (let buffer = 0; buffer < this.buffers.length; buffer += 1) this.checkBuffer(buffer);
     this.process.exit();
     this.released = true;
   }

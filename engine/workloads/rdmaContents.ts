@@ -25,7 +25,7 @@ export class RdmaContents {
     this.found = new Uint8Array(this.foundWords.buffer, 0, messageBytes);
   }
 
-  /** `generation`: how often its region has been registered. */
+  /** `generation`: which registration of its region it is for. */
   make(message: number, generation: number): void {
     const { words, blocks } = this;
     const tagged = generation % (MAX_GENERATION + 1);

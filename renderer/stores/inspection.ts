@@ -4,7 +4,7 @@
  */
 import { defineStore } from 'pinia';
 import { ref, shallowRef } from 'vue';
-import { driveFunctions } from '../../engine/lab/driveFunctions.ts';
+import { deviceFunctions } from '../../engine/lab/deviceFunctions.ts';
 import type { MomentSnapshot, WalkRequest } from '../../engine/lab/momentNames.ts';
 import { whileBusy } from '../shell/busy.ts';
 import { strings } from '../strings.ts';
@@ -39,7 +39,7 @@ export const useInspection = defineStore('inspection', () => {
     try {
       const wanted = walk.value === null ? null : { ...walk.value };
       const request = { comparisonId, at: moment, walk: wanted };
-      const drives = driveFunctions(lab.state?.lab.topology.parts ?? []);
+      const drives = deviceFunctions(lab.state?.lab.topology.parts ?? []);
       const drive = drives.find(({ id }) => id === device.value);
       const outcome = await whileBusy(
         window.lab.runs.inspect(drive === undefined ? request : { ...request, device: drive.id }),

@@ -1,6 +1,6 @@
 /** What a part or a workload is, as rows of label and value with its unit: for the inspector, and the key ones for a node. */
 import type { AcsBitName } from '../../engine/lab/accessControl.ts';
-import type { DriveFunction } from '../../engine/lab/driveFunctions.ts';
+import type { DeviceFunction } from '../../engine/lab/deviceFunctions.ts';
 import { hardwarePreset } from '../../engine/lab/hardwarePresets.ts';
 import { presetName, presetParameters } from '../../engine/lab/partPreset.ts';
 import { pciPlaces } from '../../engine/lab/pciTree.ts';
@@ -39,7 +39,7 @@ function fact(key: keyof typeof words, value: string): Fact {
 }
 
 /** `Drive 0`, and `Drive 0, VF 1` of a virtual function. */
-export function functionName({ part, number }: DriveFunction): string {
+export function functionName({ part, number }: DeviceFunction): string {
   return number === 0 ? partName(part) : `${partName(part)}, VF ${number}`;
 }
 

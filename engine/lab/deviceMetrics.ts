@@ -6,7 +6,7 @@ import type { RequestMetrics } from '../drivers/requestMetrics.ts';
 import { Histogram } from '../metrics/histogram.ts';
 import type { Picoseconds } from '../time/picoseconds.ts';
 
-export class DriveMetrics implements RequestMetrics {
+export class DeviceMetrics implements RequestMetrics {
   readonly ioLatency = new Histogram();
   completedRequests = 0;
   completedBytes = 0;
