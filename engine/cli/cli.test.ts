@@ -338,7 +338,7 @@ describe('a lab of several drives', () => {
     expect(inspected.stdout).toMatch(/^0000:81:00\.0 at /);
     const refused = await lab('inspect', 'two.json', '--at', '20us', '--device', 'nvme9');
     expect(refused).toMatchObject({ status: 2 });
-    expect(refused.stderr).toContain('there is no drive "nvme9". Did you mean nvme0');
+    expect(refused.stderr).toContain('there is no device "nvme9". Did you mean nvme0');
   });
 });
 

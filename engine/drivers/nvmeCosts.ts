@@ -4,20 +4,13 @@
  * completion is assumed, and an interrupt comes on top, since a poller has none.
  * Leaves out: system calls and context switches of the submitting program.
  */
-import { LabError } from '../time/labError.ts';
-import { nanoseconds, type Picoseconds } from '../time/picoseconds.ts';
+import type { Picoseconds } from '../time/picoseconds.ts';
+import { resolveDriverCosts, type DriverCostParameter } from './driverCosts.ts';
 
 export const NVME_COST_NAMES = ['nvmeSubmitRequest', 'nvmeCompleteRequest', 'nvmeInterrupt', 'nvmeDoorbell'] as const;
 export type NvmeCostName = (typeof NVME_COST_NAMES)[number];
 
-export interface NvmeCostParameter {
-  readonly name: NvmeCostName;
-  readonly value: number;
-  readonly unit: 'ns';
-  readonly source: string;
-  readonly mark: 'measured' | 'derived' | 'assumed';
-  readonly help: string;
-}
+export type NvmeCostParameter = DriverCostParameter<NvmeCostName>;
 
 const PUBLISHED_IOPS =
   '5.01 M IOPS on one CPU, Optane, io_uring polled, passthrough (linux-nvme, Nov 2025): 0.20 us per I/O';
@@ -63,15 +56,7 @@ export function nvmeCostParameters(): readonly NvmeCostParameter[] {
   return PARAMETERS;
 }
 
-/** Turns the parameters into picoseconds. Overrides replace values by name, in ns. */
+/** Overrides replace values by name, in ns. */
 export function resolveNvmeCosts(overrides: Readonly<Partial<Record<NvmeCostName, number>>> = {}): NvmeCosts {
-  const cost = ({ name, value }: NvmeCostParameter): [NvmeCostName, Picoseconds] => {
-    const chosen = overrides[name] ?? value;
-    if (!Number.isFinite(chosen) || chosen < 0) {
-      const problem = `${String(chosen)} is no cost.`;
-      throw new LabError(`costs.overrides.${name}`, problem, 'Give a number of ns that is 0 or more.');
-    }
-    return [name, nanoseconds(chosen)];
-  };
-  return Object.fromEntries(PARAMETERS.map(cost)) as Record<NvmeCostName, Picoseconds>;
+  return resolveDriverCosts(PARAMETERS, overrides);
 }

@@ -1,6 +1,6 @@
 /** The workloads of a lab, each on the machine as its device's socket sees it. */
 import type { FrameAllocator } from '../memory/frameAllocator.ts';
-import type { PhysicalMemory } from '../memory/physicalMemory.ts';
+import type { PageKinds } from '../memory/pageKinds.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { CpuWork } from '../drivers/cpuWork.ts';
 import { createScheme } from '../schemes/schemes.ts';
@@ -16,7 +16,7 @@ import type { RandomStream } from '../time/random.ts';
 import type { MachineDevice } from './buildDevices.ts';
 import type { MachineDrive } from './buildDrives.ts';
 import type { MachineNic } from './buildNics.ts';
-import { PeerPages } from './peerPages.ts';
+import { peersPages } from './peerPages.ts';
 import type { resolveCosts } from './presets.ts';
 import { readRecording } from './recording.ts';
 import type { BioWorkload as BioLab, Comparison, LabWorkload, RdmaWorkload as RdmaLab } from './schema.ts';
@@ -28,7 +28,8 @@ export interface WorkloadSurroundings {
   readonly devices: readonly MachineDevice[];
   readonly events: EventQueue;
   readonly work: CpuWork;
-  readonly memory: PhysicalMemory;
+  /** Null: all memory is RAM. */
+  readonly pageKinds: PageKinds | null;
   readonly metrics: Metrics;
   readonly costs: ReturnType<typeof resolveCosts>;
   readonly comparison: Comparison;
@@ -109,12 +110,11 @@ function buildRdma(
   workload: RdmaLab,
   { nic, farHost, dma: api, device, host, metrics }: MachineNic,
   { frames, cpus }: WorkloadPlace,
-  { devices, events, work, memory, metrics: { counters, log }, costs, comparison }: WorkloadSurroundings,
+  { devices, events, work, pageKinds, metrics: { counters, log }, costs, comparison }: WorkloadSurroundings,
   random: RandomStream,
 ): Workload {
   const { id, operation, messageBytes, queuePairs, messages, regions, regionKiB, messagesPerRegion, split, layout } =
     workload;
-  const peers = new PeerPages(devices);
   const { scheme: name } = comparison;
   return new RdmaWorkload(
     {
@@ -122,15 +122,15 @@ function buildRdma(
       farHost,
       api,
       device,
-      memory,
+      memory: host.cpuMemory,
       events,
       frames,
-      pageKinds: peers.kinds,
+      pageKinds,
       work,
       cpus,
       costs: costs.rdma,
       scheme: () => createScheme(name, api, device, api.profile, `comparison[${comparison.id}].scheme`),
-      peersPages: (peer) => peers.next(peer),
+      peersPages: peersPages(devices),
       metrics,
       counters,
       log,

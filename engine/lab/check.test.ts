@@ -32,7 +32,7 @@ describe('a lab that does not hold together', () => {
       undefined,
       /comparison\[sg-strict\]\.domain: strict needs an IOMMU, and the topology has none/,
     ],
-    ['topology.parts[nvme0]', undefined, /topology\.parts: the machine has no nvme/],
+    ['topology.parts[nvme0]', undefined, /topology\.parts: the machine has no device/],
     [
       'topology.parts[5]',
       { id: 'cpu1', kind: 'socket' },
@@ -166,7 +166,11 @@ describe('paths', () => {
 describe('cost presets', () => {
   it('say unit, source, mark and help of every parameter, with the value inside its range', () => {
     for (const { id } of COST_PRESETS)
-      for (const parameter of costParameters({ preset: id, overrides: {} }, '7.3')) {
+      for (const parameter of costParameters({
+        costs: { preset: id, overrides: {} },
+        kernelProfile: '7.3',
+        workloads: [],
+      })) {
         expect(parameter.source, parameter.name).not.toBe('');
         expect(parameter.help, parameter.name).not.toBe('');
         expect(['measured', 'derived', 'assumed']).toContain(parameter.mark);
@@ -191,7 +195,9 @@ describe('cost presets', () => {
     const costs = { preset: 'default', overrides: { tableRead: 130, nvmeInterrupt: 1 } };
     expect(resolveCosts(costs, '7.3').hardware.tableRead).toBe(130_000);
     expect(resolveCosts(costs, '7.3').nvme.nvmeInterrupt).toBe(1_000);
-    expect(costParameters(costs, '7.3').filter((parameter) => parameter.overridden)).toHaveLength(2);
+    expect(
+      costParameters({ costs, kernelProfile: '7.3', workloads: [] }).filter((parameter) => parameter.overridden),
+    ).toHaveLength(2);
   });
 });
 

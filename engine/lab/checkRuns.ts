@@ -14,6 +14,8 @@ import type { LabDocument, LabWorkload, Part, PartOf } from './schema.ts';
 const GIB = 2 ** 30;
 const SECTOR_BYTES = 512;
 
+type Replay = Extract<LabWorkload, { kind: 'replay' }>;
+
 /** Throws the first thing that would keep a column from running. `read`: the recordings by id. */
 export function checkRuns(
   lab: LabDocument,
@@ -50,13 +52,14 @@ function isRecordingFile(recordings: ReadonlyMap<string, RecordingFiles>, where:
 /** Throws when a recording does not fit the machine that is to replay it. */
 export function checkRecordings(lab: LabDocument, read: ReadonlyMap<string, Recording>, where: string): void {
   for (const workload of lab.workloads) {
-    const recording = workload.kind === 'replay' ? read.get(workload.recording) : undefined;
+    if (workload.kind !== 'replay') continue;
+    const recording = read.get(workload.recording);
     const problem = recording === undefined ? null : fitProblem(lab, workload, recording);
     if (problem) throw new LabError(`${where}: ${problem.path}`, problem.problem, problem.remedy);
   }
 }
 
-function fitProblem(lab: LabDocument, workload: LabWorkload, recording: Recording): LabProblem | null {
+function fitProblem(lab: LabDocument, workload: Replay, recording: Recording): LabProblem | null {
   const { parts } = lab.topology;
   const memory = firstMemory(parts);
   const drive = deviceFunctions(parts).find(({ id }) => id === workload.device)?.part;
@@ -66,14 +69,14 @@ function fitProblem(lab: LabDocument, workload: LabWorkload, recording: Recordin
     for (const { phys, length } of vectors) memoryEnd = Math.max(memoryEnd, phys + length);
     mediumEnd = Math.max(mediumEnd, lba * SECTOR_BYTES + bytes);
   }
-  const name = 'recording' in workload ? workload.recording : workload.id;
+  const name = workload.recording;
   if (memory && memoryEnd > memory.sizeGiB * GIB)
     return {
       path: `topology.parts[${memory.id}].sizeGiB`,
       problem: `the recording "${name}" uses memory up to the physical address 0x${memoryEnd.toString(16)}.`,
       remedy: `Use at least ${Math.ceil(memoryEnd / GIB) + 1}.`,
     };
-  if (drive === undefined) return null;
+  if (drive?.kind !== 'nvme') return null;
   if (mediumEnd > drive.capacityGiB * GIB)
     return {
       path: `topology.parts[${drive.id}].capacityGiB`,

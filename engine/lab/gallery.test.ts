@@ -11,7 +11,7 @@ import { LabRun } from './run.ts';
 import type { LabDocument } from './schema.ts';
 
 const FOLDER = join(import.meta.dirname, '../../fixtures/labs');
-/** The share of the I/Os that a small form makes. */
+/** The share of the work that a small form makes. */
 const SHARE = 1 / 10;
 
 const labs = readdirSync(FOLDER)
@@ -20,9 +20,10 @@ const labs = readdirSync(FOLDER)
   .filter(([, lab]) => lab.experiment !== undefined);
 
 function smallForm(lab: LabDocument): LabDocument {
-  const workloads = lab.workloads.map((workload) =>
-    workload.kind === 'bio' ? { ...workload, ioCount: Math.ceil(workload.ioCount * SHARE) } : workload,
-  );
+  const workloads = lab.workloads.map((workload) => {
+    if (workload.kind === 'bio') return { ...workload, ioCount: Math.ceil(workload.ioCount * SHARE) };
+    return workload.kind === 'rdma' ? { ...workload, messages: Math.ceil(workload.messages * SHARE) } : workload;
+  });
   return { ...lab, workloads };
 }
 

@@ -16,6 +16,8 @@ export const LIMITS = {
   /** Devices 0 to 31 of the bus inside a switch. */
   portsPerSwitch: 32,
   drives: 16,
+  nics: 8,
+  gpus: 8,
   /** Physical and virtual, of all drives. */
   driveFunctions: 32,
   /** MiB of one socket's cache: as large as any, and 64 MiB of bookkeeping. */
@@ -32,4 +34,8 @@ export const LIMITS = {
   idLength: 64,
   /** I/Os of one bio workload: above this a run takes hours. */
   ioCount: 100_000_000,
+  /** Of one rdma workload; each has a place in bookkeeping. */
+  messages: 10_000_000,
+  /** Memory of all regions of one rdma workload, page by page in tables. */
+  registeredGiB: 16,
 } as const;

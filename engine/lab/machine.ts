@@ -90,6 +90,7 @@ export function buildMachine(
     windows,
   );
 
+  const pageKinds = windows === null ? null : new PageKinds();
   const cpus = hosts.flatMap((host) => host.cpus);
   const work = new CpuWork(events, cpus);
   const devices = buildDevices(topology, windows, {
@@ -108,7 +109,7 @@ export function buildMachine(
       cpus: cpus.length,
       log,
       swiotlb: buildSwiotlb(memory, hosts, cpus.length, costs.dma, metrics),
-      ...(windows === null ? {} : { pageKinds: new PageKinds(), p2pdma: peerDecisions(topology, parts, log) }),
+      ...(pageKinds === null ? {} : { pageKinds, p2pdma: peerDecisions(topology, parts, log) }),
     },
     listen: listen === null ? null : (sharing) => listen(work, sharing),
   });
@@ -116,7 +117,16 @@ export function buildMachine(
   const random = new RandomStream(lab.seed);
   // Workloads of one socket begin on CPUs of their own, as far as there are any.
   const cpusTaken = new Map<Host, number>();
-  const surroundings: WorkloadSurroundings = { devices, events, work, memory, metrics, costs, comparison, recordings };
+  const surroundings: WorkloadSurroundings = {
+    devices,
+    events,
+    work,
+    pageKinds,
+    metrics,
+    costs,
+    comparison,
+    recordings,
+  };
   const workloads = lab.workloads.map((workload) => {
     const device = devices.find(({ id }) => id === workload.device);
     if (device === undefined) throw new Error(`the machine has no device "${workload.device}"`);
@@ -167,7 +177,7 @@ function peerDecisions({ tree }: Topology, parts: readonly Part[], log: EventLog
   return new P2pdmaDistances(tree, zen ? ZEN : NO_LISTED_CPU, (message) => {
     if (told.has(message)) return;
     told.add(message);
-    log.append(0, 'warning', message);
+    log.add(0, 'warning', 'p2pdma', message);
   });
 }
 

@@ -60,7 +60,7 @@ function look(iommu: Iommu, page: number, write: boolean, at: number): WalkSnaps
     sourceId: DEVICE,
     iotlb: iommu.iotlb.look(),
     pagingCache: iommu.pagingCache.look(),
-    costs: costParameters(COSTS, PROFILE),
+    costs: costParameters({ costs: COSTS, kernelProfile: PROFILE, workloads: [] }),
   };
   return inspectWalk(place, { iova: addressOf(page, 0x40), write });
 }

@@ -173,12 +173,7 @@ const ats = z
     ways: count(1, 65_536).default(8).describe('Associativity; fewer entries than this are fully associative.'),
     entriesPerRequest: count(1, 64).default(1).describe('Translations that one translation request asks for.'),
     lookupNs: z.number().min(0).max(100_000).default(5),
-    invalidationNs: z
-      .number()
-      .min(0)
-      .max(1_000_000)
-      .default(100)
-      .describe('What it takes for an invalidation itself.'),
+    invalidationNs: z.number().min(0).max(1_000_000).default(100).describe('What it takes for an invalidation itself.'),
     queueDepth: count(1, 32).default(32).describe('Invalidate requests that it takes before it answers.'),
   })
   .optional()

@@ -16,6 +16,7 @@ import {
 } from '../dma/kernels/costs.ts';
 import type { KernelProfileName } from '../dma/kernels/profiles.ts';
 import { nvmeCostParameters, resolveNvmeCosts, type NvmeCostName, type NvmeCosts } from '../drivers/nvmeCosts.ts';
+import { rdmaCostParameters, resolveRdmaCosts, type RdmaCostName, type RdmaCosts } from '../drivers/rdma/rdmaCosts.ts';
 import { nanoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import type { LabProblem } from './check.ts';
 import { suggestNames } from './nearestNames.ts';
@@ -63,13 +64,23 @@ export const COST_PRESETS: readonly CostPreset[] = [
 const HARDWARE_COST_NAMES = Object.keys(defaultPreset.parameters) as HardwareCostName[];
 
 /** Every parameter of a lab with its value after overrides: what the inspector shows and a run's identity holds. */
-export function costParameters(costs: LabDocument['costs'], profile: KernelProfileName): CostParameter[] {
+export function costParameters({
+  costs,
+  kernelProfile,
+  workloads,
+}: Pick<LabDocument, 'costs' | 'kernelProfile' | 'workloads'>): CostParameter[] {
+  const registers = workloads.some(({ kind }) => kind === 'rdma');
+  return allParameters(costs, kernelProfile).filter(({ name }) => registers || !name.startsWith('rdma'));
+}
+
+function allParameters(costs: LabDocument['costs'], profile: KernelProfileName): CostParameter[] {
   const preset = presetOf(costs.preset);
   const hardware = HARDWARE_COST_NAMES.map((name): Omit<CostParameter, 'overridden'> => ({
     name,
     ...preset.parameters[name],
   }));
-  return [...hardware, ...dmaCostParameters(preset.dmaCosts, profile), ...nvmeCostParameters()].map((parameter) => ({
+  const kernel = dmaCostParameters(preset.dmaCosts, profile);
+  return [...hardware, ...kernel, ...nvmeCostParameters(), ...rdmaCostParameters()].map((parameter) => ({
     ...parameter,
     value: costs.overrides[parameter.name] ?? parameter.value,
     overridden: Object.hasOwn(costs.overrides, parameter.name),
@@ -79,14 +90,14 @@ export function costParameters(costs: LabDocument['costs'], profile: KernelProfi
 export function resolveCosts(
   costs: LabDocument['costs'],
   profile: KernelProfileName,
-): { hardware: HardwareCosts; dma: DmaCosts; nvme: NvmeCosts } {
+): { hardware: HardwareCosts; dma: DmaCosts; nvme: NvmeCosts; rdma: RdmaCosts } {
   const preset = presetOf(costs.preset);
   const hardware = Object.fromEntries(
     HARDWARE_COST_NAMES.map((name) => [name, nanoseconds(costs.overrides[name] ?? preset.parameters[name].value)]),
   ) as HardwareCosts;
-  const overrides = costs.overrides as Partial<Record<DmaCostName | NvmeCostName, number>>;
+  const overrides = costs.overrides as Partial<Record<DmaCostName | NvmeCostName | RdmaCostName, number>>;
   const dma = resolveDmaCosts(dmaCostParameters(preset.dmaCosts, profile), overrides);
-  return { hardware, dma, nvme: resolveNvmeCosts(overrides) };
+  return { hardware, dma, nvme: resolveNvmeCosts(overrides), rdma: resolveRdmaCosts(overrides) };
 }
 
 /** What is wrong with a lab's preset and overrides. */
@@ -101,7 +112,7 @@ export function overrideProblems(costs: LabDocument['costs'], profile: KernelPro
       },
     ];
   }
-  const names = costParameters({ ...costs, overrides: {} }, profile).map((parameter) => parameter.name);
+  const names = allParameters({ ...costs, overrides: {} }, profile).map((parameter) => parameter.name);
   return Object.keys(costs.overrides).flatMap((name) =>
     names.includes(name)
       ? []

@@ -87,7 +87,8 @@ export class LabRun {
     const last = queue.handled + maxEvents;
     while (queue.handled < last) {
       const next = queue.nextTime;
-      if (next === null) throw new Error(`the machine stands still with ${this.total - this.completed()} I/Os to go`);
+      if (next === null)
+        throw new Error(`the machine stands still with ${this.total - this.completed()} requests to go`);
       if (next > until) return 'done';
       queue.step();
       if (workloads.every((workload) => workload.done)) {
@@ -117,14 +118,14 @@ export class LabRun {
 
   /** A picture of the run so far, whose arrays belong to the caller. */
   snapshot(): RunFrame {
-    const { metrics, checker, drives } = this.machine;
+    const { metrics, checker, devices } = this.machine;
     metrics.credit();
     return {
       ...metrics.series.snapshot(),
       runId: this.id,
       comparisonId: this.comparisonId,
       progress: this.progress(),
-      summary: summarize(metrics, drives),
+      summary: summarize(metrics, devices),
       log: metrics.log.entries().slice(-FRAME_LOG_ENTRIES),
       ...(checker === null ? {} : { checker: checker.result() }),
     };
@@ -132,7 +133,7 @@ export class LabRun {
 
   /** The result so far; labelled partial unless the workloads are done. */
   result(partial = !this.done): RunResult {
-    const { metrics, checker, drives } = this.machine;
+    const { metrics, checker, devices } = this.machine;
     metrics.credit();
     return {
       id: this.id,
@@ -143,7 +144,7 @@ export class LabRun {
       presets: this.presets,
       partial: partial || !this.done,
       progress: this.progress(),
-      summary: summarize(metrics, drives),
+      summary: summarize(metrics, devices),
       counters: metrics.counters.toRecord(),
       series: metrics.series.snapshot(),
       histograms: {

@@ -19,7 +19,7 @@ export function runInputs(
 ): Record<string, unknown> {
   const lab = columnLab(document, comparison);
   const used = lab.workloads.flatMap((workload) => (workload.kind === 'replay' ? [workload.recording] : []));
-  const costs = costParameters(lab.costs, lab.kernelProfile).map(({ name, value }): [string, number] => [name, value]);
+  const costs = costParameters(lab).map(({ name, value }): [string, number] => [name, value]);
   return {
     engineVersion: ENGINE_VERSION,
     seed: lab.seed,

@@ -10,7 +10,7 @@ import { LabError } from '../time/labError.ts';
 import type { RecordingFiles } from '../workloads/recordedRequest.ts';
 import { ENGINE_VERSION } from './engineVersion.ts';
 import type { MomentSnapshot } from './momentNames.ts';
-import type { MachineDrive } from './buildDrives.ts';
+import type { MachineDevice } from './buildDevices.ts';
 import { suggestNames } from './nearestNames.ts';
 import { deviceFunctions } from './deviceFunctions.ts';
 import { costParameters, type CostParameter } from './presets.ts';
@@ -21,22 +21,22 @@ import { inspectWalk, type WalkRequest } from './walkInspection.ts';
 
 export class RunInspection {
   private readonly run: LabRun;
-  /** By drive; those that share an IOVA space have one. */
+  /** By device; those that share an IOVA space have one. */
   private readonly ledgers: ReadonlyMap<string, IovaLedger>;
   private readonly costs: readonly CostParameter[];
-  /** The drive that stands first in the document. */
-  private readonly firstDrive: string;
+  /** The device that stands first in the document. */
+  private readonly firstDevice: string;
   private at: number;
 
   private constructor(
     run: LabRun,
     ledgers: ReadonlyMap<string, IovaLedger>,
     costs: readonly CostParameter[],
-    firstDrive: string,
+    firstDevice: string,
     at: number,
   ) {
     this.run = run;
-    this.firstDrive = firstDrive;
+    this.firstDevice = firstDevice;
     this.ledgers = ledgers;
     this.costs = costs;
     this.at = at;
@@ -64,9 +64,9 @@ export class RunInspection {
       );
     }
     const ledgers = new Map<string, IovaLedger>();
-    const run = LabRun.prepare(lab, comparisonId, recordings, (clock, drives) => {
+    const run = LabRun.prepare(lab, comparisonId, recordings, (clock, devices) => {
       const ledger = new IovaLedger().follow(clock);
-      for (const id of drives) ledgers.set(id, ledger);
+      for (const id of devices) ledgers.set(id, ledger);
       return ledger;
     });
     if (of !== null && of.id !== run.id) {
@@ -77,8 +77,8 @@ export class RunInspection {
       );
     }
     for (const iommu of run.machine.iommus.values()) iommu.iotlb.countsUses = true;
-    const firstDrive = deviceFunctions(lab.topology.parts)[0]?.id ?? '';
-    return new RunInspection(run, ledgers, costParameters(lab.costs, lab.kernelProfile), firstDrive, at);
+    const firstDevice = deviceFunctions(lab.topology.parts)[0]?.id ?? '';
+    return new RunInspection(run, ledgers, costParameters(lab), firstDevice, at);
   }
 
   /** A later moment is reached from here; false: this one has passed, and the run must be computed anew. */
@@ -103,28 +103,28 @@ export class RunInspection {
   }
 
   /**
-   * `wanted`: the address whose translation is looked at. `device`: the drive that is looked at, by the id of its part or by its PCI
+   * `wanted`: the address whose translation is looked at. `device`: the one that is looked at, by the id of its part or by its PCI
    * address; null: the first of the lab.
    */
   snapshot(wanted: WalkRequest | null = null, device: string | null = null): MomentSnapshot {
     const { at, costs } = this;
-    const drive = this.drive(device ?? this.firstDrive);
-    const { dma, iommu } = drive;
-    const ledger = this.ledgers.get(drive.id)!;
-    const space = iovaSnapshot(at, drive.device, dma.translatedDevice(drive.device), ledger);
+    const chosen = this.device(device ?? this.firstDevice);
+    const { dma, iommu } = chosen;
+    const ledger = this.ledgers.get(chosen.id)!;
+    const space = iovaSnapshot(at, chosen.device, dma.translatedDevice(chosen.device), ledger);
     if (iommu === null) return { at, space, caches: [], walk: null };
     const iotlb = iommu.iotlb.look();
     const pagingCache = iommu.pagingCache.look();
-    const { sourceId } = drive.device;
+    const { sourceId } = chosen.device;
     const place = { at, iommu, sourceId, iotlb, pagingCache, costs };
     return { at, space, caches: [...iotlb, ...pagingCache], walk: wanted === null ? null : inspectWalk(place, wanted) };
   }
 
-  private drive(name: string): MachineDrive {
-    const { drives } = this.run.machine;
-    const found = drives.find(({ id, device }) => id === name || device.name === name);
+  private device(name: string): MachineDevice {
+    const { devices } = this.run.machine;
+    const found = devices.find(({ id, device }) => id === name || device.name === name);
     if (found !== undefined) return found;
-    const ids = drives.map(({ id }) => id);
-    throw new LabError('device', `there is no drive "${name}".`, suggestNames(name, ids));
+    const ids = devices.map(({ id }) => id);
+    throw new LabError('device', `there is no device "${name}".`, suggestNames(name, ids));
   }
 }

@@ -208,7 +208,7 @@ describe('an inspection', () => {
     const byId = inspection.snapshot(null, 'nvme2');
     expect(byId.space.device).toBe('0000:81:00.0');
     expect(inspection.snapshot(null, '0000:81:00.0')).toEqual(byId);
-    expect(() => inspection.snapshot(null, 'nvme7')).toThrow('there is no drive "nvme7". Did you mean');
+    expect(() => inspection.snapshot(null, 'nvme7')).toThrow('there is no device "nvme7". Did you mean');
   });
 
   it('begins with the drive that stands first in the document, whatever its address', () => {

@@ -166,55 +166,97 @@ const ROWS: readonly RowSpecification[] = [
   { key: 'faults', label: 'faults', unit: 'count', help: 'Accesses that the IOMMU refused.', value: counter('faults') },
 ];
 
-/** What several drives have each: the same rows by drive. */
-const DRIVE_ROWS: readonly (Omit<RowSpecification, 'value'> & { readonly value: (drive: DeviceMetrics) => number })[] = [
+/** Of machines whose memory is registered with an adapter. */
+const REGION_ROWS: readonly RowSpecification[] = [
+  {
+    key: 'regionsRegistered',
+    label: 'regions registered',
+    unit: 'count',
+    help: 'Memory regions that the adapter got a key for.',
+    value: counter('regionsRegistered'),
+  },
+  {
+    key: 'regionsRefused',
+    label: 'regions refused',
+    unit: 'count',
+    help: 'Memory that could not be registered under this scheme; the log says why.',
+    value: counter('regionsRefused'),
+  },
+  {
+    key: 'messagesFailed',
+    label: 'messages failed',
+    unit: 'count',
+    help: 'Messages whose memory was not registered, that the adapter refused, or that brought wrong bytes.',
+    value: counter('messagesFailed'),
+  },
+  {
+    key: 'pagesPinned',
+    label: 'pages pinned',
+    unit: 'count',
+    help: 'Pages that registrations took hold of, each time anew.',
+    value: counter('pagesPinned'),
+  },
+  {
+    key: 'tableEntries',
+    label: 'table entries of the adapter',
+    unit: 'count',
+    help: 'Entries of the hardware page lists that registrations wrote.',
+    value: counter('tableEntries'),
+  },
+];
+
+/** What several devices have each: the same rows by device. */
+const DEVICE_ROWS: readonly (Omit<RowSpecification, 'value'> & {
+  readonly value: (device: DeviceMetrics) => number;
+})[] = [
   {
     key: 'throughput',
     label: 'throughput',
     unit: 'bytes/s',
-    help: 'Bytes of completed requests of this drive over virtual time until its last completion.',
+    help: 'Bytes of completed requests of this device over virtual time until its last completion.',
     value: throughput,
   },
   {
     key: 'requestRate',
     label: 'requests per second',
     unit: 'count',
-    help: 'Completed requests of this drive over virtual time until its last completion.',
+    help: 'Completed requests of this device over virtual time until its last completion.',
     value: requestRate,
   },
   {
     key: 'ioLatencyP50',
     label: 'I/O latency p50',
     unit: 'ps',
-    help: 'From submission to completion as the driver of this drive sees it.',
-    value: (drive) => drive.ioLatency.percentile(0.5),
+    help: 'From submission to completion as the driver of this device sees it.',
+    value: (device) => device.ioLatency.percentile(0.5),
   },
   {
     key: 'ioLatencyP99',
     label: 'I/O latency p99',
     unit: 'ps',
     help: 'The same, all but one in a hundred.',
-    value: (drive) => drive.ioLatency.percentile(0.99),
+    value: (device) => device.ioLatency.percentile(0.99),
   },
 ];
 
-/** Keys of the rows that every machine has. */
-export const SUMMARY_KEYS: readonly string[] = ROWS.map(({ key }) => key);
+/** Keys of the rows that are not of one device. */
+export const SUMMARY_KEYS: readonly string[] = [...ROWS, ...REGION_ROWS].map(({ key }) => key);
 
 /** Whether a summary may have a row of this key; rows of one device end in its id. */
 export function isSummaryKey(key: string): boolean {
   return SUMMARY_KEYS.includes(key) || /^[A-Za-z]\w*\.[A-Za-z0-9][A-Za-z0-9._-]*$/.test(key);
 }
 
-export interface SummedDrive {
+export interface SummedDevice {
   readonly id: string;
+  readonly kind: 'nvme' | 'nic' | 'gpu';
   readonly metrics: DeviceMetrics;
   readonly deviceTlb: Pick<DeviceTlb, 'hits' | 'misses' | 'invalidations'> | null;
 }
 
 function deviceTlbRows(
   id: string,
-  { hits, misses, invalidations }: NonNullable<SummedDrive['deviceTlb']>,
+  { hits, misses, invalidations }: NonNullable<SummedDevice['deviceTlb']>,
 ): SummaryRow[] {
   const row = (name: string, label: string, value: number, help: string): SummaryRow => ({
     key: `${name}.${id}`,
@@ -230,17 +272,20 @@ function deviceTlbRows(
   ];
 }
 
-/** `drives`: whose rows stand below those of the machine, where there are several; keys end in the drive's id. */
-export function summarize(metrics: Metrics, drives: readonly SummedDrive[] = []): RunSummary {
-  const whole = ROWS.map(({ value, ...row }): SummaryRow => ({ ...row, value: value(metrics) }));
-  const caches = drives.flatMap(({ id, deviceTlb }) => (deviceTlb === null ? [] : deviceTlbRows(id, deviceTlb)));
-  if (drives.length < 2) return { rows: [...whole, ...caches] };
-  const each = drives.flatMap((drive) =>
-    DRIVE_ROWS.map(({ key, label, value, ...row }): SummaryRow => ({
+/** `devices`: those that do work have rows of their own below those of the machine, where there are several; keys end in the device's id. */
+export function summarize(metrics: Metrics, devices: readonly SummedDevice[] = []): RunSummary {
+  const registers = devices.some(({ kind }) => kind === 'nic');
+  const rows = registers ? [...ROWS, ...REGION_ROWS] : ROWS;
+  const whole = rows.map(({ value, ...row }): SummaryRow => ({ ...row, value: value(metrics) }));
+  const caches = devices.flatMap(({ id, deviceTlb }) => (deviceTlb === null ? [] : deviceTlbRows(id, deviceTlb)));
+  const working = devices.filter(({ kind }) => kind !== 'gpu');
+  if (working.length < 2) return { rows: [...whole, ...caches] };
+  const each = working.flatMap((device) =>
+    DEVICE_ROWS.map(({ key, label, value, ...row }): SummaryRow => ({
       ...row,
-      key: `${key}.${drive.id}`,
-      label: `${drive.id}: ${label}`,
-      value: value(drive.metrics),
+      key: `${key}.${device.id}`,
+      label: `${device.id}: ${label}`,
+      value: value(device.metrics),
     })),
   );
   return { rows: [...whole, ...each, ...caches] };

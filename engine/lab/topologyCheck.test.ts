@@ -132,7 +132,7 @@ describe('what runs demand of a topology of several sockets', () => {
     const [problem] = said(without('iommu1'));
     expect(problem).toEqual({
       path: 'comparison[strict].domain',
-      problem: 'strict needs an IOMMU above every drive, and the socket "cpu1" of "nvme2" has none.',
+      problem: 'strict needs an IOMMU above every device, and the socket "cpu1" of "nvme2" has none.',
       remedy: 'Add a part of the kind iommu with the parent "cpu1", or use passthrough.',
     });
   });

@@ -3,7 +3,7 @@
  * device at the end of a link, no switch below itself, and as many buses as PCI can number.
  */
 import type { LabProblem } from './check.ts';
-import { deviceFunctions } from './deviceFunctions.ts';
+import { deviceFunctions, isDevice } from './deviceFunctions.ts';
 import { enumerate } from './enumeration.ts';
 import { LIMITS } from './limits.ts';
 import { suggestNames } from './nearestNames.ts';
@@ -16,13 +16,17 @@ const PARENT_KINDS: Readonly<Record<PartKind, readonly PartKind[]>> = {
   rootPort: ['socket'],
   switch: ['rootPort', 'switch'],
   nvme: ['rootPort', 'switch'],
+  nic: ['rootPort', 'switch'],
+  gpu: ['rootPort', 'switch'],
 };
 
 const PART_COUNTS: readonly { kind: PartKind; least: number; most: number; what: string }[] = [
   { kind: 'socket', least: 1, most: LIMITS.sockets, what: 'a socket, whose CPUs run the kernel' },
   { kind: 'memory', least: 1, most: LIMITS.sockets, what: 'a memory' },
   { kind: 'rootPort', least: 1, most: LIMITS.parts, what: 'a root port' },
-  { kind: 'nvme', least: 1, most: LIMITS.drives, what: 'an NVMe drive' },
+  { kind: 'nvme', least: 0, most: LIMITS.drives, what: 'an NVMe drive' },
+  { kind: 'nic', least: 0, most: LIMITS.nics, what: 'an RDMA adapter' },
+  { kind: 'gpu', least: 0, most: LIMITS.gpus, what: 'a GPU' },
 ];
 
 /** What is refused further down would be nonsense where the tree itself is broken. */
@@ -49,7 +53,10 @@ export function socketOf(parts: readonly Part[], id: string): PartOf<'socket'> |
 }
 
 function countProblems(parts: readonly Part[]): LabProblem[] {
-  return PART_COUNTS.flatMap(({ kind, least, most, what }): LabProblem[] => {
+  const problem = 'the machine has no device.';
+  const remedy = 'Add an NVMe drive, or an RDMA adapter.';
+  const noDevice = parts.some(isDevice) ? [] : [{ path: 'topology.parts', problem, remedy }];
+  const counts = PART_COUNTS.flatMap(({ kind, least, most, what }): LabProblem[] => {
     const found = parts.filter((part) => part.kind === kind);
     if (found.length < least)
       return [{ path: 'topology.parts', problem: `the machine has no ${kind}.`, remedy: `Add ${what}.` }];
@@ -63,6 +70,7 @@ function countProblems(parts: readonly Part[]): LabProblem[] {
       },
     ];
   });
+  return [...counts, ...noDevice];
 }
 
 function parentProblems(parts: readonly Part[]): LabProblem[] {
@@ -169,7 +177,7 @@ function linkProblems(parts: readonly Part[]): LabProblem[] {
 }
 
 function functionProblems(parts: readonly Part[]): LabProblem[] {
-  const all = deviceFunctions(parts);
+  const all = deviceFunctions(parts).filter(({ part }) => part.kind === 'nvme');
   const extra = all[LIMITS.driveFunctions];
   const tooMany = {
     path: `topology.parts[${extra?.part.id ?? ''}].virtualFunctions`,

@@ -42,7 +42,7 @@ function look(run: LabRun, document: LabDocument, iova: string, write: boolean):
     sourceId: device.sourceId,
     iotlb: iommu.iotlb.look(),
     pagingCache: iommu.pagingCache.look(),
-    costs: costParameters(document.costs, document.kernelProfile),
+    costs: costParameters(document),
   };
   return inspectWalk(place, { iova, write });
 }

@@ -70,7 +70,7 @@ const rdmaWorkload = z
     operation: z.enum(['write', 'read']).default('write').describe('What the host at the other end of the cable does.'),
     messageBytes: count(1, 16 * 1024 * 1024).default(65_536),
     queuePairs: count(1, 256).default(16),
-    messages: count(1, LIMITS.ioCount).default(10_000).describe('Of all queue pairs together.'),
+    messages: count(1, LIMITS.messages).default(10_000).describe('Of all queue pairs together.'),
     regions: count(1, 1024).default(1).describe('Regions of memory that are registered at a time.'),
     regionKiB: count(4, 4 * 1024 * 1024)
       .multipleOf(4)

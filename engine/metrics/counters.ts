@@ -64,6 +64,7 @@ export const COUNTER_NAMES = [
   'regionsRefused',
   'pagesPinned',
   'tableEntries',
+  'messagesFailed',
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

@@ -44,6 +44,6 @@ export class MapSgScheme extends RequestScheme {
   }
 
   protected unmapOwn(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest): void {
-    this.dma.dmaUnmapSg(cpu, this.device, mapped.list, direction, 0);
+    this.dma.dmaUnmapSg(cpu, this.device, mapped.list, direction, mapped.attributes);
   }
 }

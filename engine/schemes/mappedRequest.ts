@@ -21,6 +21,8 @@ export const NVME_DMA_VEC_BYTES = 16;
 export class MappedRequest {
   mappedBy: MappedBy = 'nothing';
   status: BlockStatus = 'ok';
+  /** `DMA_ATTR_*` that the request came with: what undoes it names the same. */
+  attributes = 0;
   /** Device ranges, in order. */
   count = 0;
   address: Float64Array;
@@ -60,6 +62,7 @@ export class MappedRequest {
   reset(): void {
     this.mappedBy = 'nothing';
     this.status = 'ok';
+    this.attributes = 0;
     this.count = 0;
     this.vectorsMapped = 0;
     this.bookkeepingBytes = 0;

@@ -35,6 +35,7 @@ export abstract class RequestScheme implements MappingScheme {
 
   mapStart(cpu: Cpu, request: MappingRequest, mapped: MappedRequest): BlockStatus {
     mapped.reset();
+    mapped.attributes = request.attributes;
     // the shortcut of the drivers is for memory that needs no question
     if (request.singleSegment && !this.isPeers(request.vectorPhys[0]!))
       return mapSingle(this.dma, this.device, cpu, request, mapped);

@@ -37,5 +37,5 @@ export function unmapSingle(
   direction: DmaDirection,
   mapped: MappedRequest,
 ): void {
-  dma.dmaUnmapPhys(cpu, device, dmaAddr(mapped.address[0]!), mapped.length[0]!, direction, 0);
+  dma.dmaUnmapPhys(cpu, device, dmaAddr(mapped.address[0]!), mapped.length[0]!, direction, mapped.attributes);
 }

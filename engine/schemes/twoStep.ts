@@ -36,6 +36,6 @@ export class TwoStepScheme extends RangeScheme {
   }
 
   protected leave(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest, entered: number): void {
-    this.dma.dmaIovaDestroy(cpu, this.device, mapped.iova, entered, direction, 0);
+    this.dma.dmaIovaDestroy(cpu, this.device, mapped.iova, entered, direction, mapped.attributes);
   }
 }

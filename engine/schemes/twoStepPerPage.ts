@@ -70,7 +70,7 @@ export class TwoStepPerPageScheme extends TwoStepScheme {
     const { iova } = mapped;
     for (let offset = from; offset < to;) {
       const length = Math.min(to - offset, PAGE_SIZE - ((iova.address + offset) % PAGE_SIZE));
-      dma.dmaIovaUnlink(cpu, device, iova, offset, length, direction, 0);
+      dma.dmaIovaUnlink(cpu, device, iova, offset, length, direction, mapped.attributes);
       offset += length;
     }
   }

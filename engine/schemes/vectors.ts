@@ -58,6 +58,6 @@ export function unmapVectors(
     const way = wayOf(mapped, index);
     if (way === 'bus_addr') continue;
     const address = dmaAddr(mapped.address[index]!);
-    dma.dmaUnmapPhys(cpu, device, address, mapped.length[index]!, direction, attributesOf(way));
+    dma.dmaUnmapPhys(cpu, device, address, mapped.length[index]!, direction, mapped.attributes | attributesOf(way));
   }
 }

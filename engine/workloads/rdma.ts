@@ -22,7 +22,7 @@ import type { Cpu } from '../time/cpu.ts';
 import { LabError } from '../time/labError.ts';
 import { picoseconds } from '../time/picoseconds.ts';
 import type { RandomStream } from '../time/random.ts';
-import { layOutBuffers } from './rdmaBuffers.ts';
+import { layOutBuffers, type PeersPage } from './rdmaBuffers.ts';
 import { RdmaContents } from './rdmaContents.ts';
 import type { RdmaMachine, RdmaWorkloadOptions } from './rdmaMachine.ts';
 import { RdmaRegions, type RegisteredBuffer } from './rdmaRegions.ts';
@@ -65,6 +65,7 @@ export class RdmaWorkload implements Workload {
   private readonly registering: RdmaRegions;
   private readonly contents: RdmaContents;
   private readonly buffers: Float64Array;
+  private readonly peersTaken: PeersPage[] = [];
   /** Of the one buffer that no region has. */
   private spare: number;
   private readonly regions: Region[];
@@ -111,7 +112,7 @@ export class RdmaWorkload implements Workload {
     this.contents = new RdmaContents(options.messageBytes);
     this.spare = options.regions;
     this.buffers = layOutBuffers(
-      { mm: this.process, frames, peersPages: machine.peersPages },
+      { mm: this.process, frames, peersPages: machine.peersPages, taken: this.peersTaken },
       random.fork('buffers'),
       options.layout,
       options.regions + (options.messagesPerRegion > 0 ? 1 : 0),
@@ -223,6 +224,7 @@ export class RdmaWorkload implements Workload {
     if (region.refused) {
       this.completed += 1;
       this.failed += 1;
+      this.machine.counters.add('messagesFailed', 1);
       return false;
     }
     if (this.mayGo(region, message)) this.post(slot, region);
@@ -355,6 +357,7 @@ export class RdmaWorkload implements Workload {
 
   private fail(message: number, why: string): void {
     this.failed += 1;
+    this.machine.counters.add('messagesFailed', 1);
     this.machine.log.add(
       this.machine.events.now,
       'error',
@@ -379,6 +382,7 @@ export class RdmaWorkload implements Workload {
     this.adapter.release(this.cpu);
     for (let buffer = 0; buffer < this.buffers.length; buffer += 1) this.checkBuffer(buffer);
     this.process.exit();
+    for (const { peer, page } of this.peersTaken) this.machine.peersPages.giveBack(peer, page);
     this.released = true;
   }
 }

@@ -13,7 +13,7 @@ import { allocateBuffers, type Contiguity } from './bufferPages.ts';
 export interface BufferPiece {
   readonly kind: 'ram' | 'peer';
   /** Whose memory; for `peer`. */
-  readonly peer?: string;
+  readonly peer?: string | undefined;
   readonly pages: number;
   readonly contiguity: Contiguity;
 }
@@ -21,8 +21,21 @@ export interface BufferPiece {
 export interface BufferSources {
   readonly mm: AddressSpace;
   readonly frames: FrameAllocator;
-  /** The next page of a peer's memory that nobody has: a physical page number, upwards. */
-  readonly peersPages: (peer: string) => number;
+  readonly peersPages: PeersPages;
+  /** Every peer's page that is taken is noted here, to be given back when the process has ended. */
+  readonly taken: PeersPage[];
+}
+
+export interface PeersPage {
+  readonly peer: string;
+  readonly page: number;
+}
+
+/** Physical pages of peers' memory that nobody has. */
+export interface PeersPages {
+  /** Upwards. */
+  take(peer: string): number;
+  giveBack(peer: string, page: number): void;
 }
 
 const FIRST_PAGE = 0x10_0000;
@@ -77,19 +90,24 @@ function layOutRam(
 
 /** A page of the peer's memory is left out between any two runs. */
 function layOutPeers(
-  { mm, peersPages }: BufferSources,
+  { mm, peersPages, taken }: BufferSources,
   random: RandomStream,
   { pages, contiguity, peer = '' }: BufferPiece,
   at: number,
 ): void {
+  const take = (): number => {
+    const page = peersPages.take(peer);
+    taken.push({ peer, page });
+    return page;
+  };
   for (let done = 0; done < pages;) {
-    const offset = peersPages(peer);
+    const offset = take();
     let run = 1;
     while (done + run < pages && follows(random, contiguity)) {
-      peersPages(peer);
+      take();
       run += 1;
     }
-    if (contiguity !== 'contiguous') peersPages(peer);
+    if (contiguity !== 'contiguous') take();
     mm.map({ pages: run, at: at + done, kind: 'p2p', offset });
     done += run;
   }

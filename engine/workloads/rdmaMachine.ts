@@ -13,7 +13,7 @@ import type { EventLog } from '../metrics/eventLog.ts';
 import type { MappingScheme } from '../schemes/scheme.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { EventHandler } from '../time/eventQueue.ts';
-import type { BufferPiece } from './rdmaBuffers.ts';
+import type { BufferPiece, PeersPages } from './rdmaBuffers.ts';
 
 export interface RdmaWorkloadOptions {
   /** The name under which errors and the log speak of it. */
@@ -69,8 +69,7 @@ export interface RdmaMachine extends Omit<NicRegionAdapterOptions, 'pd'> {
   readonly costs: RdmaCosts;
   /** A scheme for one region. */
   readonly scheme: () => MappingScheme;
-  /** The next page of a peer's memory that nobody has: a physical page number, upwards. */
-  readonly peersPages: (peer: string) => number;
+  readonly peersPages: PeersPages;
   readonly metrics: RequestMetrics;
   readonly counters: Counters;
   readonly log: EventLog;

@@ -8,12 +8,14 @@ const PARTS: Readonly<Record<PartKind, RegExp>> = {
   memory: /^memory/i,
   rootPort: /rootComplex|mmio|link|tlp|interrupt/i,
   switch: /switch/i,
-  nvme: /nvme|device|doorbell|command/i,
+  nvme: /^(?!rdma).*(nvme|device|doorbell|command)/i,
+  nic: /rdma|device/i,
+  gpu: /peer/i,
   socket: /^instructionTime$/,
 };
 
 export function labCosts(lab: LabDocument): CostParameter[] {
-  return costParameters(lab.costs, lab.kernelProfile);
+  return costParameters(lab);
 }
 
 /** The costs of a kind of part; what hardware takes is in nanoseconds, what the kernel does in instructions. */
@@ -26,7 +28,7 @@ export function costText({ value, unit }: CostParameter): string {
   return `${formatQuantity(value, 'count')}\u202finstr.`;
 }
 
-const ACRONYMS = /\b(iotlb|iova|mmio|msi|pcie|nvme|dma|cpu)\b/g;
+const ACRONYMS = /\b(iotlb|iova|mmio|msi|pcie|nvme|rdma|umr|dma|cpu)\b/g;
 
 const SPELLED: Readonly<Record<string, string>> = { pcie: 'PCIe', nvme: 'NVMe' };
 

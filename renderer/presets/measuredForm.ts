@@ -100,7 +100,7 @@ export function curvePreview(lab: LabDocument, part: Iommu, curve: MeasuredCurve
     if (before === value && known[name] === parameter) return [];
     return [{ name, label: hardwareLabel(name), unit, before, after: value, mark, source }];
   });
-  const costs = costParameters(lab.costs, lab.kernelProfile).flatMap(({ name, value, unit }) => {
+  const costs = costParameters(lab).flatMap(({ name, value, unit }) => {
     const parameter = Object.entries(made.costs).find(([own]) => own === name)?.[1];
     if (parameter === undefined) return [];
     const { mark, source } = parameter;

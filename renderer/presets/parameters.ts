@@ -37,13 +37,13 @@ const words = strings.presets;
 /** What the document takes. */
 const LARGEST_COST = 1e12;
 
-/** Whose time it is: the hardware's, the kernel's on the way through the DMA API, or the NVMe driver's. */
+/** Whose time it is: the hardware's, the kernel's on the way through the DMA API, or a driver's. */
 export const COST_GROUPS = ['hardware', 'kernel', 'driver'] as const;
 export type CostGroup = (typeof COST_GROUPS)[number];
 
 export function costGroup({ name }: Pick<ParameterRow, 'name'>): CostGroup {
   if (COST_PRESETS.some(({ parameters }) => Object.hasOwn(parameters, name))) return 'hardware';
-  return name.startsWith('nvme') ? 'driver' : 'kernel';
+  return name.startsWith('nvme') || name.startsWith('rdma') ? 'driver' : 'kernel';
 }
 
 /** What measured curves of IOMMUs say of costs: where a lab has their value, it has their source and mark. */
@@ -55,12 +55,12 @@ function curveCosts({ topology }: LabDocument): Map<string, HardwareParameter> {
 }
 
 export function costRows(lab: LabDocument): ParameterRow[] {
-  const { costs, kernelProfile } = lab;
+  const { costs } = lab;
   const brought = curveCosts(lab);
   const own = new Map(
-    costParameters({ ...costs, overrides: {} }, kernelProfile).map(({ name, value }) => [name, value]),
+    costParameters({ ...lab, costs: { ...costs, overrides: {} } }).map(({ name, value }) => [name, value]),
   );
-  return costParameters(costs, kernelProfile).map(({ name, value, unit, source, mark, help, range, overridden }) => {
+  return costParameters(lab).map(({ name, value, unit, source, mark, help, range, overridden }) => {
     const curve = brought.get(name);
     const known = overridden && curve?.value === value ? curve : { source, mark };
     return {

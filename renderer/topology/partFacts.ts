@@ -1,11 +1,11 @@
-/** What a part or a workload is, as rows of label and value with its unit: for the inspector, and the key ones for a node. */
+/** What a part is, as rows of label and value with its unit: for the inspector, and the key ones for a node. */
 import type { AcsBitName } from '../../engine/lab/accessControl.ts';
-import type { DeviceFunction } from '../../engine/lab/deviceFunctions.ts';
+import { isDevice, type DeviceFunction } from '../../engine/lab/deviceFunctions.ts';
 import { hardwarePreset } from '../../engine/lab/hardwarePresets.ts';
 import { presetName, presetParameters } from '../../engine/lab/partPreset.ts';
 import { pciPlaces } from '../../engine/lab/pciTree.ts';
 import { formatQuantity } from '../../engine/lab/quantity.ts';
-import type { BioWorkload, LabWorkload, Part, PartOf } from '../../engine/lab/schema.ts';
+import type { Part, PartOf } from '../../engine/lab/schema.ts';
 import { strings } from '../strings.ts';
 
 export interface Fact {
@@ -15,11 +15,11 @@ export interface Fact {
   readonly help?: string;
 }
 
-const SPACE = '\u202f';
+export const SPACE = '\u202f';
 const words = strings.properties;
 
-const count = (value: number): string => formatQuantity(value, 'count');
-const bytes = (value: number): string => formatQuantity(value, 'bytes');
+export const count = (value: number): string => formatQuantity(value, 'count');
+export const bytes = (value: number): string => formatQuantity(value, 'bytes');
 const withUnit = (value: number, unit: string): string => `${count(value)}${SPACE}${unit}`;
 
 /** Payload rate of a link in one direction, after line coding: PCIe Base Specification, 8b/10b until 5 GT/s, then 128b/130b. */
@@ -33,7 +33,7 @@ function linkText(generation: number, lanes: number): string {
   return `PCIe ${generation} ×${lanes}, ${formatQuantity(linkBytesPerSecond(generation, lanes), 'bytes/s')}`;
 }
 
-function fact(key: keyof typeof words, value: string): Fact {
+export function fact(key: keyof typeof words, value: string): Fact {
   const label = words[key];
   return { key, label: typeof label === 'string' ? label : key, value };
 }
@@ -52,14 +52,14 @@ export function partName(part: Part): string {
   return part.label === undefined ? `${part.id}${mark}` : part.label.replace(VENDOR_IN_LABEL, mark);
 }
 
-/** Where Linux finds a part: its PCI address, and the IOMMU group of a drive. */
+/** Where Linux finds a part: its PCI address, and the IOMMU group of a device. */
 export function placeFacts(part: Part, parts: readonly Part[]): Fact[] {
   const place = pciPlaces(parts).get(part.id);
   if (place === undefined) return [];
   const { address, iommuGroup } = place;
   return [
     fact('pciAddress', address),
-    ...(part.kind === 'nvme' && iommuGroup !== null ? [fact('iommuGroup', count(iommuGroup))] : []),
+    ...(isDevice(part) && iommuGroup !== null ? [fact('iommuGroup', count(iommuGroup))] : []),
   ];
 }
 
@@ -90,7 +90,11 @@ function presetFacts(part: PartOf<'iommu'>): Fact[] {
 export function partFacts(part: Part): Fact[] {
   switch (part.kind) {
     case 'socket':
-      return [fact('cpus', count(part.cpus)), ...cacheFacts(part.lastLevelCache)];
+      return [
+        fact('cpus', count(part.cpus)),
+        ...(part.hostBridge === undefined ? [] : [fact('hostBridge', words.hostBridges[part.hostBridge])]),
+        ...cacheFacts(part.lastLevelCache),
+      ];
     case 'memory':
       return [
         fact('sizeGiB', bytes(part.sizeGiB * 2 ** 30)),
@@ -168,6 +172,21 @@ export function partFacts(part: Part): Fact[] {
           : [fact('ats', withUnit(part.ats.entries4K + part.ats.entries2M, words.entries))]),
         ...(part.virtualFunctions === undefined ? [] : [fact('virtualFunctions', count(part.virtualFunctions))]),
       ];
+    case 'nic':
+      return [
+        fact('gigabitsPerSecond', withUnit(part.gigabitsPerSecond, 'Gb/s')),
+        fact('cableNs', withUnit(part.cableNs, 'ns')),
+        fact('maxPacketBytes', bytes(part.maxPacketBytes)),
+        fact('packetNs', withUnit(part.packetNs, 'ns')),
+        fact('tableCacheLines', withUnit(part.tableCacheLines, words.lines)),
+        ...(part.untrusted === undefined ? [] : [fact('untrusted', part.untrusted ? words.yes : words.no)]),
+        ...(part.dmaMaskBits === undefined ? [] : [fact('dmaMaskBits', count(part.dmaMaskBits))]),
+        ...(part.ats === undefined
+          ? []
+          : [fact('ats', withUnit(part.ats.entries4K + part.ats.entries2M, words.entries))]),
+      ];
+    case 'gpu':
+      return [fact('memoryMiB', bytes(part.memoryMiB * 2 ** 20))];
   }
 }
 
@@ -195,41 +214,12 @@ export function nodeLines(part: Part): string[] {
         `${bytes(part.capacityGiB * 2 ** 30)}, ${formatQuantity(part.maxReadMBps * 1e6, 'bytes/s')} read`,
         `${part.sgl ? 'PRP and SGL' : 'PRP only'}${part.virtualFunctions === undefined ? '' : `, ${part.virtualFunctions} VF`}`,
       ];
+    case 'nic':
+      return [
+        `RDMA, ${withUnit(part.gigabitsPerSecond, 'Gb/s')}`,
+        `MTU ${part.maxPacketBytes}, table cache ${count(part.tableCacheLines)} lines`,
+      ];
+    case 'gpu':
+      return [`${bytes(part.memoryMiB * 2 ** 20)} for peers`];
   }
-}
-
-/** A number is the chance that a page follows the one before it. */
-function contiguityText(contiguity: BioWorkload['contiguity']): string {
-  return typeof contiguity === 'number' ? words.contiguousShare(Math.round(100 * contiguity)) : contiguity;
-}
-
-export function workloadFacts(workload: LabWorkload): Fact[] {
-  if (workload.kind === 'replay') {
-    return [
-      fact('device', workload.device),
-      fact('recording', workload.recording),
-      fact('queueDepth', workload.queueDepth === undefined ? words.recordedDepth : count(workload.queueDepth)),
-    ];
-  }
-  const mixed = workload.rw === 'readwrite' || workload.rw === 'randrw';
-  const total = workload.blockSizeMix?.reduce((sum, { weight }) => sum + weight, 0) ?? 1;
-  return [
-    fact('device', workload.device),
-    fact('rw', strings.patterns[workload.rw]),
-    ...(mixed ? [fact('readPercent', `${workload.readPercent}${SPACE}%`)] : []),
-    workload.blockSizeMix === undefined
-      ? fact('blockSize', bytes(workload.blockSize))
-      : fact(
-          'blockSizeMix',
-          workload.blockSizeMix
-            .map((size) => `${bytes(size.bytes)} (${Math.round((100 * size.weight) / total)}${SPACE}%)`)
-            .join(', '),
-        ),
-    fact('queueDepth', count(workload.queueDepth)),
-    fact('ioCount', count(workload.ioCount)),
-    fact('regionMiB', bytes(workload.regionMiB * 2 ** 20)),
-    fact('contiguity', contiguityText(workload.contiguity)),
-    fact('submittingCpus', count(workload.cpus)),
-    ...(workload.memory === undefined ? [] : [fact('bufferMemory', workload.memory)]),
-  ];
 }

@@ -3,6 +3,7 @@
  * the end of their link. Edges follow the way of a DMA access: memory, IOMMU, root port, switches, device. Pure: ELK lays it out, and Vue Flow
  * shows it. Nodes have a fixed size, because ELK can only lay out what it knows the size of.
  */
+import { isDevice } from '../../engine/lab/deviceFunctions.ts';
 import type { Part } from '../../engine/lab/schema.ts';
 
 export const NODE_WIDTH = 170;
@@ -76,7 +77,7 @@ export function topologyGraph(parts: readonly Part[]): TopologyGraph {
     for (const port of ports) for (const next of nextToPorts) join(next.id, port.id, 'inside');
   }
   for (const { part } of nodes) {
-    if ((part.kind === 'nvme' || part.kind === 'switch') && byId.has(part.parent)) join(part.parent, part.id, 'link');
+    if ((isDevice(part) || part.kind === 'switch') && byId.has(part.parent)) join(part.parent, part.id, 'link');
   }
   return { sockets, nodes, edges };
 }

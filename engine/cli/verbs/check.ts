@@ -1,5 +1,6 @@
 /** `lab check`: whether a lab holds together and every run of it can be prepared, its recordings included, and what is in it. */
 import { checkRuns } from '../../lab/checkRuns.ts';
+import { isDevice } from '../../lab/deviceFunctions.ts';
 import { kernelProfileSheet, kernelProfileTitle } from '../../lab/kernelProfiles.ts';
 import { pciPlaces, type PciPlace } from '../../lab/pciTree.ts';
 import { readRecording } from '../../lab/recording.ts';
@@ -37,8 +38,8 @@ export async function checkVerb(path: string, options: { readonly json?: true })
   if (assumed.length > 0) print(`  assumed of ${kernelProfileTitle(lab.kernelProfile)}: ${names}`);
   const parts = lab.topology.parts.map(({ id, kind }) => `${id} (${[kind, places.get(id)?.address].join(' ').trim()})`);
   print(`  topology: ${parts.join(', ')}`);
-  for (const drives of sharedGroups(places, lab.topology.parts)) {
-    print(`  one IOMMU group, and so one IOVA space: ${drives.join(', ')}`);
+  for (const devices of sharedGroups(places, lab.topology.parts)) {
+    print(`  one IOMMU group, and so one IOVA space: ${devices.join(', ')}`);
   }
   print(`  workloads: ${lab.workloads.map((workload) => `${workload.id} (${workload.kind})`).join(', ')}`);
   print(`  comparison: ${lab.comparison.map((run) => `${run.scheme} ${run.domain}`).join(', ')}`);
@@ -53,14 +54,15 @@ export async function checkVerb(path: string, options: { readonly json?: true })
   return EXIT.fine;
 }
 
-/** Drives that access control does not keep apart. */
+/** Devices that access control does not keep apart. */
 function sharedGroups(places: ReadonlyMap<string, PciPlace>, parts: readonly Part[]): string[][] {
   const groups = new Map<number, string[]>();
-  for (const { id, kind } of parts) {
-    const group = kind === 'nvme' ? (places.get(id)?.iommuGroup ?? null) : null;
+  for (const part of parts) {
+    const { id } = part;
+    const group = isDevice(part) ? (places.get(id)?.iommuGroup ?? null) : null;
     if (group !== null) groups.set(group, [...(groups.get(group) ?? []), id]);
   }
-  return [...groups.values()].filter((drives) => drives.length > 1);
+  return [...groups.values()].filter((devices) => devices.length > 1);
 }
 
 function summary(recording: ReturnType<typeof readRecording>): {

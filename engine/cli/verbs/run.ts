@@ -8,6 +8,7 @@ import { formatQuantity, formatTime } from '../../lab/quantity.ts';
 import { readRecording } from '../../lab/recording.ts';
 import type { RunProgress, RunResult } from '../../lab/runTypes.ts';
 import { summaryTable } from '../../lab/summary.ts';
+import { errorLines, errorsOf } from '../errorLines.ts';
 import { misuseLines } from '../misuses.ts';
 import { LabError } from '../../time/labError.ts';
 import type { Recording } from '../../workloads/recordedRequest.ts';
@@ -48,7 +49,7 @@ export async function runVerb(path: string, options: RunVerbOptions): Promise<Ex
     print(`seed ${file.lab.seed}, kernel profile ${file.lab.kernelProfile}, cost preset ${file.lab.costs.preset}`);
     for (const result of results)
       print(`run ${result.id}  ${result.label}, ${formatTime(result.progress.virtualTimePs)} of virtual time`);
-    for (const line of misuseLines(results)) print(line);
+    for (const line of [...errorLines(results), ...misuseLines(results)]) print(line);
     for (const { claim, figures, holds } of conclusions)
       print(`${holds ? 'holds' : 'DOES NOT HOLD'}: ${claim}\n  ${figures}`);
     if (written) print(`\n${options.out ?? ''}: ${written.join(', ')}`);
@@ -113,6 +114,7 @@ function jsonOf(
       virtualTimePs: result.progress.virtualTimePs,
       summary: Object.fromEntries(result.summary.rows.map((row) => [row.key, row.value])),
       counters: result.counters,
+      errors: errorsOf(result),
       ...(result.checker === undefined ? {} : { checker: result.checker }),
     })),
     files: written ?? [],

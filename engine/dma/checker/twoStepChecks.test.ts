@@ -1,7 +1,7 @@
 /** Each misuse of the two-step API is told, and the uses that the API allows are not (Documentation/core-api/dma-api.rst). */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { PAGE_SIZE } from '../../memory/addresses.ts';
-import { DMA_FROM_DEVICE, DMA_TO_DEVICE, type DmaDirection } from '../attributes.ts';
+import { DMA_ATTR_MMIO, DMA_FROM_DEVICE, DMA_TO_DEVICE, type DmaDirection } from '../attributes.ts';
 import { DmaIovaState } from '../twoStep.ts';
 import { CheckedMachine } from './testCheckedMachine.ts';
 
@@ -132,6 +132,16 @@ describe('what it does not', () => {
     expect(machine.messages[0]).toContain(
       '[linked with DMA_TO_DEVICE attrs=0x0] [unlinked with DMA_FROM_DEVICE attrs=0x0]',
     );
+  });
+
+  it('nothing where RAM and peers’ memory of one range are undone at once', () => {
+    alloc(2);
+    link(PHYS, 0);
+    const { api, cpu, device } = machine;
+    api.dmaIovaLink(cpu, device, state, PHYS + FAR, PAGE_SIZE, PAGE_SIZE, DMA_TO_DEVICE, DMA_ATTR_MMIO);
+    sync(0, 2 * PAGE_SIZE);
+    destroy(2 * PAGE_SIZE);
+    expect(machine.kinds).toEqual([]);
   });
 
   it('a destroy in another direction', () => {

@@ -4,7 +4,7 @@
  * freed with links in it, and a range destroyed with another length than was linked.
  */
 import { PAGE_SIZE } from '../../memory/addresses.ts';
-import type { DmaDirection } from '../attributes.ts';
+import { DMA_ATTR_MMIO, type DmaDirection } from '../attributes.ts';
 import type { DmaIovaState } from '../twoStep.ts';
 import type { ApiChecker } from './apiChecker.ts';
 import { CallHistory, type RecordedCall } from './callHistory.ts';
@@ -122,14 +122,18 @@ export class TwoStepChecks {
     owner.removeState(state);
   }
 
-  /** Direction and attributes of the first link that is not like the unlink. */
+  /**
+   * Direction and attributes of the first link that is not like the unlink. One range may hold RAM and peers' memory, which only
+   * DMA_ATTR_MMIO tells apart, and a destroy names one set of attributes for all of it: of that bit nothing depends when a mapping of a
+   * coherent device goes (drivers/iommu/dma-iommu.c `__iommu_dma_iova_unlink`).
+   */
   private sameAttributes(owner: CheckedDevice, record: StateRecord, piece: Piece, call: RecordedCall): void {
     let seen: LinkRecord | null = null;
     for (let page = record.pageOf(piece.offset); page <= record.lastPageOf(piece.offset, piece.size); page += 1) {
       const link = record.links.get(page);
       if (link === undefined || link === seen) continue;
       seen = link;
-      if (link.direction === piece.direction && link.attributes === piece.attributes) continue;
+      if (link.direction === piece.direction && ((link.attributes ^ piece.attributes) & ~DMA_ATTR_MMIO) === 0) continue;
       const words =
         `[linked with ${dmaDirectionName(link.direction)} attrs=0x${link.attributes.toString(16)}] ` +
         `[unlinked with ${dmaDirectionName(piece.direction)} attrs=0x${piece.attributes.toString(16)}]`;

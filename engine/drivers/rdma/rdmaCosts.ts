@@ -3,10 +3,10 @@
  * the values are assumed and stand here by name to be changed.
  * Leaves out: system calls and the copy of their arguments, huge pages pinned at once.
  */
-import { LabError } from '../../time/labError.ts';
-import { nanoseconds, type Picoseconds } from '../../time/picoseconds.ts';
+import type { Picoseconds } from '../../time/picoseconds.ts';
+import { resolveDriverCosts, type DriverCostParameter } from '../driverCosts.ts';
 
-type RdmaCostName =
+export type RdmaCostName =
   | 'rdmaPinBatch'
   | 'rdmaPinPage'
   | 'rdmaUnpinPage'
@@ -19,14 +19,7 @@ type RdmaCostName =
   | 'rdmaDoorbell'
   | 'rdmaPollCompletion';
 
-interface RdmaCostParameter {
-  readonly name: RdmaCostName;
-  readonly value: number;
-  readonly unit: 'ns';
-  readonly source: string;
-  readonly mark: 'measured' | 'derived' | 'assumed';
-  readonly help: string;
-}
+type RdmaCostParameter = DriverCostParameter<RdmaCostName>;
 
 const NOT_PUBLISHED = 'no published figure was found';
 
@@ -46,17 +39,13 @@ const PARAMETERS: readonly RdmaCostParameter[] = [
 
 export type RdmaCosts = Readonly<Record<RdmaCostName, Picoseconds>>;
 
-/** Turns the parameters into picoseconds. Overrides replace values by name, in ns. */
+export function rdmaCostParameters(): readonly RdmaCostParameter[] {
+  return PARAMETERS;
+}
+
+/** Overrides replace values by name, in ns. */
 export function resolveRdmaCosts(overrides: Readonly<Partial<Record<RdmaCostName, number>>> = {}): RdmaCosts {
-  const cost = ({ name, value }: RdmaCostParameter): [RdmaCostName, Picoseconds] => {
-    const chosen = overrides[name] ?? value;
-    if (!Number.isFinite(chosen) || chosen < 0) {
-      const problem = `${String(chosen)} is no cost.`;
-      throw new LabError(`costs.overrides.${name}`, problem, 'Give a number of ns that is 0 or more.');
-    }
-    return [name, nanoseconds(chosen)];
-  };
-  return Object.fromEntries(PARAMETERS.map(cost)) as Record<RdmaCostName, Picoseconds>;
+  return resolveDriverCosts(PARAMETERS, overrides);
 }
 
 function parameter(name: RdmaCostName, value: number, help: string): RdmaCostParameter {

@@ -83,10 +83,13 @@ export function connectHosts({ scheme = 'two_step', ...options }: RdmaHostsOptio
     work: new CpuWork(events, cpus),
     costs: resolveRdmaCosts(),
     scheme: () => createScheme(scheme, api, device, kernelProfile('7.2'), 'test'),
-    peersPages: (peer: string): number => {
-      const page = next[peer]!;
-      next[peer] = page + 1;
-      return page;
+    peersPages: {
+      take: (peer: string): number => {
+        const page = next[peer]!;
+        next[peer] = page + 1;
+        return page;
+      },
+      giveBack: () => undefined,
     },
     counters,
     log,

@@ -40,7 +40,7 @@ export function isAssumed({ mark }: ReportParameter): boolean {
 
 function costs(lab: LabDocument, iommus: readonly PartOf<'iommu'>[]): ReportParameter[] {
   const curves = iommus.flatMap(({ measured }) => (measured === undefined ? [] : [curveCosts(measured)]));
-  return costParameters(lab.costs, lab.kernelProfile).map((parameter) => {
+  return costParameters(lab).map((parameter) => {
     const { name, value, unit, help, range } = parameter;
     const brought = curves.map((curve) => curve[name]).find((one) => one?.value === value);
     const origin = parameter.overridden ? (brought ?? setByLab(parameter)) : parameter;
