@@ -65,6 +65,13 @@ export const COUNTER_NAMES = [
   'pagesPinned',
   'tableEntries',
   'messagesFailed',
+  // on-demand paging; the names of mlx5's own statistics are page_faults and page_invalidations, in pages
+  'odpFaults',
+  'odpFaultTimePs',
+  'odpPagesMapped',
+  'odpPagesInvalidated',
+  // memory that changes under a process
+  'pagesMoved',
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

@@ -6,35 +6,29 @@
  * What every message carries is compared with what arrived, to the byte; a message that differs has failed.
  * Leaves out: SEND, several messages of a queue pair under way, the far host's CPUs and the work of finding out that a message came.
  */
-import { MemoryRegions } from '../drivers/rdma/memoryRegions.ts';
-import { MrCache } from '../drivers/rdma/mrCache.ts';
-import { NicRegionAdapter } from '../drivers/rdma/nicRegionAdapter.ts';
-import {
-  IB_ACCESS_LOCAL_WRITE,
-  IB_ACCESS_REMOTE_READ,
-  IB_ACCESS_REMOTE_WRITE,
-  isRefusal,
-} from '../drivers/rdma/umem.ts';
+import { isRefusal } from '../drivers/rdma/umem.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
 import { AddressSpace } from '../memory/addressSpace.ts';
 import { UserPages } from '../memory/userPages.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { LabError } from '../time/labError.ts';
-import { picoseconds } from '../time/picoseconds.ts';
+import { nanoseconds, picoseconds } from '../time/picoseconds.ts';
 import type { RandomStream } from '../time/random.ts';
 import { layOutBuffers, type PeersPage } from './rdmaBuffers.ts';
+import type { MemoryChanges } from './memoryChanges.ts';
 import { RdmaContents } from './rdmaContents.ts';
-import type { RdmaMachine, RdmaWorkloadOptions } from './rdmaMachine.ts';
-import { RdmaRegions, type RegisteredBuffer } from './rdmaRegions.ts';
+import { PROTECTION_DOMAIN, type RdmaMachine, type RdmaWorkloadOptions } from './rdmaMachine.ts';
+import { pinnedRegions } from './rdmaPinned.ts';
+import type { RegisteredBuffer, Registrar } from './registrar.ts';
 import type { Workload } from './workload.ts';
 
 const REGISTER = 0;
 const RENEW = 1;
 const RELEASE = 2;
 const MESSAGE_ENDED = 3;
-const PD = 7;
-/** Keys of one size that the driver keeps (mlx5 keeps up to 500 of the small sizes). */
-const KEYS_KEPT = 500;
+const TRY_AGAIN = 4;
+/** While others change the process's memory whoever else wants to waits for its lock. */
+const LOCK_WAIT = nanoseconds(50);
 
 interface Region {
   /** Which of the buffers it is made of. */
@@ -49,6 +43,11 @@ interface Region {
   underWay: number;
 }
 
+export interface RegistrationWay {
+  readonly registrar: (process: AddressSpace, cpu: Cpu) => Registrar;
+  readonly changes: ((process: AddressSpace) => MemoryChanges) | null;
+}
+
 export class RdmaWorkload implements Workload {
   readonly total: number;
   completed = 0;
@@ -60,9 +59,8 @@ export class RdmaWorkload implements Workload {
   private readonly machine: RdmaMachine;
   private readonly options: RdmaWorkloadOptions;
   private readonly cpu: Cpu;
-  private readonly adapter: NicRegionAdapter;
-  private readonly cache: MrCache;
-  private readonly registering: RdmaRegions;
+  private readonly registrar: Registrar;
+  private readonly changes: MemoryChanges | null;
   private readonly contents: RdmaContents;
   private readonly buffers: Float64Array;
   private readonly peersTaken: PeersPage[] = [];
@@ -89,26 +87,25 @@ export class RdmaWorkload implements Workload {
   private released = false;
   private reported = false;
 
-  constructor(machine: RdmaMachine, options: RdmaWorkloadOptions, random: RandomStream) {
+  /** `way`: how the process's memory becomes known to the adapter, and what happens to it meanwhile; default: pinned, so nothing. */
+  constructor(
+    machine: RdmaMachine,
+    options: RdmaWorkloadOptions,
+    random: RandomStream,
+    way: RegistrationWay = {
+      registrar: (process, cpu) => pinnedRegions(machine, options, process, cpu),
+      changes: null,
+    },
+  ) {
     checkOptions(options);
     this.machine = machine;
     this.options = options;
     this.total = options.messages;
     this.cpu = (machine.cpus ?? machine.work.cpus)[0]!;
-    const { nic, api, device, memory, frames, pageKinds, events, costs, counters, metrics, scheme, farHost } = machine;
-    this.adapter = new NicRegionAdapter(this.cpu, { nic, api, device, memory, events, pd: PD });
-    this.cache = new MrCache(this.adapter, costs, KEYS_KEPT);
+    const { nic, memory, frames, pageKinds, farHost } = machine;
     this.process = new AddressSpace({ name: options.name, pages: new UserPages(memory, frames, pageKinds) });
-    this.registering = new RdmaRegions({
-      regions: new MemoryRegions({ adapter: this.adapter, cache: this.cache, costs }),
-      mm: this.process,
-      scheme,
-      access: options.operation === 'write' ? IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE : IB_ACCESS_REMOTE_READ,
-      peersPages: options.layout.some(({ kind }) => kind === 'peer'),
-      split: options.split,
-      metrics,
-      counters,
-    });
+    this.registrar = way.registrar(this.process, this.cpu);
+    this.changes = way.changes?.(this.process) ?? null;
     this.contents = new RdmaContents(options.messageBytes);
     this.spare = options.regions;
     this.buffers = layOutBuffers(
@@ -138,7 +135,7 @@ export class RdmaWorkload implements Workload {
     const requests = Math.ceil(options.messageBytes / PAGE_SIZE) + 1;
     for (let slot = 0; slot < slots; slot += 1) {
       this.slotAddress[slot] = farHost.allocate(options.messageBytes);
-      const pair = farHost.createPair({ nic, pd: PD, requests, done: this, kind: MESSAGE_ENDED });
+      const pair = farHost.createPair({ nic, pd: PROTECTION_DOMAIN, requests, done: this, kind: MESSAGE_ENDED });
       this.slotPair.push(pair);
       this.slotOfPair[pair] = slot;
     }
@@ -157,6 +154,7 @@ export class RdmaWorkload implements Workload {
     if (kind === MESSAGE_ENDED) this.ended(this.slotOfPair[argument]!);
     else if (kind === REGISTER) this.registerNext(argument);
     else if (kind === RENEW) this.renew(this.regions[argument]!);
+    else if (kind === TRY_AGAIN) this.retry();
     else this.release(argument);
   }
 
@@ -171,13 +169,14 @@ export class RdmaWorkload implements Workload {
       this.task(REGISTER, index + 1);
       return;
     }
+    this.changes?.start(this.buffers, Math.ceil(this.options.regionBytes / PAGE_SIZE));
     for (let slot = 0; slot < this.slotPair.length; slot += 1) this.take(slot);
     this.releaseAtEnd();
   }
 
   private register(region: Region): void {
     const { name, regionBytes } = this.options;
-    const result = this.registering.register(this.cpu, this.buffers[region.buffer]! * PAGE_SIZE, regionBytes);
+    const result = this.registrar.register(this.cpu, this.buffers[region.buffer]! * PAGE_SIZE, regionBytes);
     region.posted = 0;
     if (!isRefusal(result)) {
       region.registered = result;
@@ -193,7 +192,7 @@ export class RdmaWorkload implements Workload {
 
   private deregister(region: Region): void {
     if (region.registered === null) return;
-    this.registering.deregister(this.cpu, region.registered);
+    this.registrar.deregister(this.cpu, region.registered);
     region.registered = null;
   }
 
@@ -279,6 +278,11 @@ export class RdmaWorkload implements Workload {
     const { contents, process } = this;
     const { operation } = this.options;
     const message = this.slotMessage[slot]!;
+    if (operation === 'read' && process.notifiers.active > 0) {
+      this.waiting.push(slot);
+      events.schedule(picoseconds(events.now + LOCK_WAIT), this, TRY_AGAIN);
+      return;
+    }
     this.busy[this.busyIndexOf(message)] = 1;
     region.posted += 1;
     region.underWay += 1;
@@ -296,12 +300,12 @@ export class RdmaWorkload implements Workload {
     const { operation, messageBytes } = this.options;
     const write = operation === 'write';
     const end = address + messageBytes;
-    for (const { context, key } of parts) {
-      const from = Math.max(address, context.iova);
-      const to = Math.min(end, context.iova + context.length);
+    for (const part of parts) {
+      const from = Math.max(address, part.address);
+      const to = Math.min(end, part.address + part.length);
       if (from >= to) continue;
       const localAddress = this.slotAddress[slot]! + from - address;
-      const request = { write, remoteAddress: from, remoteKey: key.key, localAddress, bytes: to - from };
+      const request = { write, remoteAddress: from, remoteKey: part.key, localAddress, bytes: to - from };
       this.machine.farHost.post(this.slotPair[slot]!, request, to === end);
     }
   }
@@ -369,7 +373,11 @@ export class RdmaWorkload implements Workload {
   private releaseAtEnd(): void {
     if (this.completed < this.total || this.releasing) return;
     this.releasing = true;
-    this.task(RELEASE, 0);
+    const release = (): void => {
+      this.task(RELEASE, 0);
+    };
+    if (this.changes === null) release();
+    else this.changes.stop(release);
   }
 
   private release(index: number): void {
@@ -378,8 +386,7 @@ export class RdmaWorkload implements Workload {
       this.task(RELEASE, index + 1);
       return;
     }
-    this.cache.clear(this.cpu);
-    this.adapter.release(this.cpu);
+    this.registrar.release(this.cpu);
     for (let buffer = 0; buffer < this.buffers.length; buffer += 1) this.checkBuffer(buffer);
     this.process.exit();
     for (const { peer, page } of this.peersTaken) this.machine.peersPages.giveBack(peer, page);

@@ -15,6 +15,9 @@ import type { Cpu } from '../time/cpu.ts';
 import type { EventHandler } from '../time/eventQueue.ts';
 import type { BufferPiece, PeersPages } from './rdmaBuffers.ts';
 
+/** Of a workload's keys and queue pairs: one process has one. */
+export const PROTECTION_DOMAIN = 7;
+
 export interface RdmaWorkloadOptions {
   /** The name under which errors and the log speak of it. */
   readonly name: string;

@@ -4,6 +4,7 @@
  */
 import type { MemoryRegion, MemoryRegions } from '../drivers/rdma/memoryRegions.ts';
 import { isRefusal, type RegionRefusal } from '../drivers/rdma/umem.ts';
+import type { MrCache } from '../drivers/rdma/mrCache.ts';
 import type { RequestMetrics } from '../drivers/requestMetrics.ts';
 import type { AddressSpace } from '../memory/addressSpace.ts';
 import type { Counters } from '../metrics/counters.ts';
@@ -11,9 +12,13 @@ import type { MappingScheme } from '../schemes/scheme.ts';
 import type { Cpu } from '../time/cpu.ts';
 import { picoseconds } from '../time/picoseconds.ts';
 import { MeteredScheme } from './rdmaMeteredScheme.ts';
+import type { RegisteredBuffer, Registrar } from './registrar.ts';
 
 export interface RdmaRegionsOptions {
   readonly regions: MemoryRegions;
+  /** Kept keys go when the workload ends, and the adapter's queues after them. */
+  readonly cache: Pick<MrCache, 'clear'>;
+  readonly adapter: { release(cpu: Cpu): void };
   readonly mm: AddressSpace;
   /** A scheme for one region. */
   readonly scheme: () => MappingScheme;
@@ -27,15 +32,15 @@ export interface RdmaRegionsOptions {
 }
 
 /** One memory region, or several that together are as long. */
-export interface RegisteredBuffer {
-  readonly parts: readonly MemoryRegion[];
+interface PinnedBuffer extends RegisteredBuffer {
+  readonly regions: readonly MemoryRegion[];
   /** Of the schemes of the parts. */
   readonly meters: readonly MeteredScheme[];
   /** What was held beyond pages and tables when it was registered. */
   readonly bookkeepingBytes: number;
 }
 
-export class RdmaRegions {
+export class RdmaRegions implements Registrar<PinnedBuffer> {
   private readonly options: RdmaRegionsOptions;
   /** The scheme has refused the mixture once. */
   private splits = false;
@@ -45,36 +50,47 @@ export class RdmaRegions {
   }
 
   /** Byte address and length of the process's memory. */
-  register(cpu: Cpu, address: number, length: number): RegisteredBuffer | RegionRefusal {
+  register(cpu: Cpu, address: number, length: number): PinnedBuffer | RegionRefusal {
     const { counters, metrics, regions } = this.options;
     const meters: MeteredScheme[] = [];
-    const parts = this.partsOf(cpu, address, length, meters);
-    if (isRefusal(parts)) {
+    const made = this.make(cpu, address, length, meters);
+    if (isRefusal(made)) {
       counters.add('regionsRefused', 1);
-      return parts;
+      return made;
     }
     let bookkeepingBytes = 0;
-    for (const part of parts) {
-      bookkeepingBytes += regions.bytesOf(part).driver;
-      counters.add('pagesPinned', part.umem.pageCount);
-      counters.add('tableEntries', part.tableEntries);
+    for (const region of made) {
+      bookkeepingBytes += regions.bytesOf(region).driver;
+      counters.add('pagesPinned', region.umem.pageCount);
+      counters.add('tableEntries', region.tableEntries);
     }
-    counters.add('regionsRegistered', parts.length);
+    counters.add('regionsRegistered', made.length);
     const mapping = meters.reduce((sum, { mapping: spent }) => sum + spent, 0);
     metrics.recordMapLatency(cpu.now, picoseconds(mapping));
     metrics.addBookkeeping(cpu.now, bookkeepingBytes);
-    return { parts, meters, bookkeepingBytes };
+    const parts = made.map(({ context: { iova, length: bytes }, key: { key } }) => ({
+      address: iova,
+      length: bytes,
+      key,
+    }));
+    return { parts, regions: made, meters, bookkeepingBytes };
   }
 
-  deregister(cpu: Cpu, { parts, meters, bookkeepingBytes }: RegisteredBuffer): void {
+  deregister(cpu: Cpu, { regions: made, meters, bookkeepingBytes }: PinnedBuffer): void {
     const { metrics, regions } = this.options;
-    for (const part of parts) regions.deregister(cpu, part);
+    for (const region of made) regions.deregister(cpu, region);
     const unmapping = meters.reduce((sum, { unmapping: spent }) => sum + spent, 0);
     metrics.recordUnmapLatency(cpu.now, picoseconds(unmapping));
     metrics.addBookkeeping(cpu.now, -bookkeepingBytes);
   }
 
-  private partsOf(
+  release(cpu: Cpu): void {
+    const { cache, adapter } = this.options;
+    cache.clear(cpu);
+    adapter.release(cpu);
+  }
+
+  private make(
     cpu: Cpu,
     address: number,
     length: number,

@@ -10,6 +10,7 @@ import { PAGE_SIZE } from '../../memory/addresses.ts';
 import type { AddressSpace } from '../../memory/addressSpace.ts';
 import { EAGAIN, EFAULT, EINVAL, EPERM } from '../../memory/memoryErrors.ts';
 import { createPageScheme } from '../../schemes/pages/pageSchemes.ts';
+import type { PageScheme } from '../../schemes/pageScheme.ts';
 import type { SchemeName } from '../../schemes/scheme.ts';
 import type { Cpu } from '../../time/cpu.ts';
 import type { EventHandler, EventQueue } from '../../time/eventQueue.ts';
@@ -29,6 +30,8 @@ export interface OdpOptions {
   readonly costs: OdpCosts;
   /** Default: Linux's, `two_step_per_page`. */
   readonly scheme?: SchemeName;
+  /** In place of the scheme's name: a scheme for each region. */
+  readonly pageScheme?: () => PageScheme;
   /** Of implicit regions; default 1 GiB. */
   readonly childPages?: number;
 }
@@ -231,7 +234,7 @@ export class OdpDriver implements EventHandler {
 
   protected createRegion(mm: AddressSpace, start: number, pages: number, writable: boolean): OdpRegion | number {
     const { api, device, adapter, events, cpu, scheme = 'two_step_per_page' } = this.options;
-    const pageScheme = createPageScheme(scheme, api, device, device.name);
+    const pageScheme = this.options.pageScheme?.() ?? createPageScheme(scheme, api, device, device.name);
     const umem = { mm, start, pages, writable, scheme: pageScheme };
     const region = OdpRegion.create({ key: this.takeKey(), adapter, events, cpu, umem });
     if (typeof region === 'number') this.refusal = pageScheme.refusal;

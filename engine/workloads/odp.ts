@@ -1,0 +1,100 @@
+/**
+ * Messages of another host into and out of memory that is used on demand (rdma.ts), while the memory moves (memoryChanges.ts): nothing is
+ * pinned, the adapter faults, the driver fetches pages and takes them away again (Linux drivers/infiniband/hw/mlx5/odp.c). Every message is
+ * compared to the byte, whatever happened to its pages meanwhile.
+ */
+import { ProcessPages } from '../drivers/gpu/processPages.ts';
+import type { GpuDriver } from '../drivers/gpu/gpuDriver.ts';
+import { NicOdpAdapter } from '../drivers/rdma/nicOdpAdapter.ts';
+import type { OdpWorkloadCosts } from '../drivers/rdma/odpCosts.ts';
+import { OdpDriver } from '../drivers/rdma/odpDriver.ts';
+import type { AddressSpace } from '../memory/addressSpace.ts';
+import type { PageScheme } from '../schemes/pageScheme.ts';
+import type { Cpu } from '../time/cpu.ts';
+import type { Picoseconds } from '../time/picoseconds.ts';
+import type { RandomStream } from '../time/random.ts';
+import { MemoryChanges, type MemoryChange } from './memoryChanges.ts';
+import { MeteredPages } from './meteredPages.ts';
+import { OdpRegions } from './odpRegions.ts';
+import { RdmaWorkload } from './rdma.ts';
+import { PROTECTION_DOMAIN, type RdmaMachine, type RdmaWorkloadOptions } from './rdmaMachine.ts';
+
+export interface OdpMachine extends RdmaMachine {
+  readonly odpCosts: OdpWorkloadCosts;
+  /** A page-indexed scheme for one region. */
+  readonly pageScheme: () => PageScheme;
+  readonly gpu: (id: string) => GpuDriver;
+  /** Payload of one packet of the adapter. */
+  readonly packetBytes: number;
+}
+
+export interface OdpWorkloadOptions extends RdmaWorkloadOptions {
+  readonly implicit: boolean;
+  readonly prefetch: boolean;
+  readonly changes: readonly MemoryChange[];
+  readonly changeEvery: Picoseconds;
+}
+
+export function createOdpWorkload(
+  machine: OdpMachine,
+  options: OdpWorkloadOptions,
+  random: RandomStream,
+): RdmaWorkload {
+  const { events, counters } = machine;
+  return new RdmaWorkload(machine, options, random, {
+    registrar: (mm, cpu) => onDemand(machine, options, mm, cpu),
+    changes: (mm) => {
+      const places = new Map<string, ProcessPages>();
+      const peerPages = (peer: string): ProcessPages => {
+        const place = places.get(peer) ?? new ProcessPages(machine.gpu(peer), mm);
+        places.set(peer, place);
+        return place;
+      };
+      const cpus = machine.cpus ?? machine.work.cpus;
+      // another than the driver's, where there is one
+      const cpu = cpus[1] ?? cpus[0]!;
+      const { changes, changeEvery } = options;
+      return new MemoryChanges(
+        { mm, events, cpu, peerPages, counters, changes, every: changeEvery },
+        random.fork('memory changes'),
+      );
+    },
+  });
+}
+
+function onDemand(
+  { nic, api, device, memory, events, odpCosts, pageScheme, metrics, counters, packetBytes }: OdpMachine,
+  { operation, implicit, prefetch }: OdpWorkloadOptions,
+  mm: AddressSpace,
+  cpu: Cpu,
+): OdpRegions {
+  const adapter = new NicOdpAdapter({
+    nic,
+    api,
+    device,
+    memory,
+    events,
+    cpu,
+    pd: PROTECTION_DOMAIN,
+    packetBytes,
+    counters,
+    costs: { tableUpdate: odpCosts.nicTableUpdate, tableUpdatePerEntry: odpCosts.nicTableUpdatePerEntry },
+  });
+  const driver = new OdpDriver({
+    api,
+    device,
+    adapter,
+    events,
+    cpu,
+    costs: {
+      faultEntry: odpCosts.odpFaultEntry,
+      rangeFaultPerPage: odpCosts.odpRangeFaultPerPage,
+      minorFault: odpCosts.odpMinorFault,
+      majorFault: odpCosts.odpMajorFault,
+      advise: odpCosts.odpAdvise,
+      createKey: odpCosts.odpCreateKey,
+    },
+    pageScheme: () => new MeteredPages(pageScheme(), metrics, counters),
+  });
+  return new OdpRegions({ driver, adapter, mm, writable: operation === 'write', implicit, prefetch, counters });
+}
