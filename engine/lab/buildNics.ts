@@ -9,6 +9,8 @@ export interface MachineNic extends AttachedDevice {
   readonly kind: 'nic';
   readonly nic: RdmaNic;
   readonly farHost: FarHost;
+  /** Payload of one packet. */
+  readonly packetBytes: number;
 }
 
 /** Bits on the cable in a byte, and picoseconds in which a cable of 1 Gb/s carries a bit. */
@@ -17,6 +19,10 @@ const PICOSECONDS_PER_BIT = 1000;
 /** Preamble, Ethernet, IP, UDP, base transport header, checksums and the gap between frames of RoCE v2. */
 const PACKET_OVERHEAD_BYTES = 82;
 const TABLE_WAYS = 4;
+/** In a microsecond. */
+const NANOSECONDS = 1000;
+/** The least of the RNR timers that drivers set for connections to memory on demand; assumed. */
+const NOT_READY_DELAY = nanoseconds(10_000);
 const FAR_LINK = {
   generation: 5,
   lanes: 16,
@@ -36,12 +42,18 @@ export function buildNic(
     packetOverheadBytes: PACKET_OVERHEAD_BYTES,
     packetInterval: nanoseconds(part.packetNs),
     propagation: nanoseconds(part.cableNs),
-    notReadyDelay: nanoseconds(10_000),
-    faultEvent: nanoseconds(1000),
-    resume: nanoseconds(100),
+    notReadyDelay: NOT_READY_DELAY,
+    faultEvent: nanoseconds(part.pageFaultUs * NANOSECONDS),
+    resume: nanoseconds(part.resumeUs * NANOSECONDS),
     faultEvents: 64,
     tableCache: { sets: part.tableCacheLines / TABLE_WAYS, ways: TABLE_WAYS },
   };
   const farHost = new FarHost({ events, link: FAR_LINK, costs: costs.fabric, nic: options });
-  return { ...attached, kind: 'nic', nic: new RdmaNic(attached.port, events, options), farHost };
+  return {
+    ...attached,
+    kind: 'nic',
+    nic: new RdmaNic(attached.port, events, options),
+    farHost,
+    packetBytes: options.mtu,
+  };
 }

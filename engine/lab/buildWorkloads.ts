@@ -3,11 +3,9 @@ import type { FrameAllocator } from '../memory/frameAllocator.ts';
 import type { PageKinds } from '../memory/pageKinds.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { CpuWork } from '../drivers/cpuWork.ts';
-import { createScheme } from '../schemes/schemes.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { EventQueue } from '../time/eventQueue.ts';
 import { BioWorkload } from '../workloads/bio.ts';
-import { RdmaWorkload } from '../workloads/rdma.ts';
 import type { Recording, RecordingFiles } from '../workloads/recordedRequest.ts';
 import { ReplayWorkload } from '../workloads/replay.ts';
 import type { Workload } from '../workloads/workload.ts';
@@ -15,14 +13,12 @@ import { LabError } from '../time/labError.ts';
 import type { RandomStream } from '../time/random.ts';
 import type { MachineDevice } from './buildDevices.ts';
 import type { MachineDrive } from './buildDrives.ts';
-import type { MachineNic } from './buildNics.ts';
-import { peersPages } from './peerPages.ts';
+import { buildOdp, buildRdma } from './buildRdmaWorkloads.ts';
 import type { resolveCosts } from './presets.ts';
 import { readRecording } from './recording.ts';
-import type { BioWorkload as BioLab, Comparison, LabWorkload, RdmaWorkload as RdmaLab } from './schema.ts';
+import type { BioWorkload as BioLab, Comparison, LabWorkload } from './schema.ts';
 
 const MIB = 2 ** 20;
-const KIB = 2 ** 10;
 
 export interface WorkloadSurroundings {
   readonly devices: readonly MachineDevice[];
@@ -51,9 +47,11 @@ export function buildWorkload(
   surroundings: WorkloadSurroundings,
   random: RandomStream,
 ): Workload {
-  if (workload.kind === 'rdma') {
+  if (workload.kind === 'rdma' || workload.kind === 'odp') {
     if (device.kind !== 'nic') throw new Error(`"${device.id}" is no adapter`);
-    return buildRdma(workload, device, place, surroundings, random);
+    return workload.kind === 'rdma'
+      ? buildRdma(workload, device, place, surroundings, random)
+      : buildOdp(workload, device, place, surroundings, random);
   }
   if (device.kind !== 'nvme') throw new Error(`"${device.id}" is no drive`);
   return workload.kind === 'bio'
@@ -101,51 +99,6 @@ function buildBio(
       contiguity,
       cpus,
       verify: false,
-    },
-    random,
-  );
-}
-
-function buildRdma(
-  workload: RdmaLab,
-  { nic, farHost, dma: api, device, host, metrics }: MachineNic,
-  { frames, cpus }: WorkloadPlace,
-  { devices, events, work, pageKinds, metrics: { counters, log }, costs, comparison }: WorkloadSurroundings,
-  random: RandomStream,
-): Workload {
-  const { id, operation, messageBytes, queuePairs, messages, regions, regionKiB, messagesPerRegion, split, layout } =
-    workload;
-  const { scheme: name } = comparison;
-  return new RdmaWorkload(
-    {
-      nic,
-      farHost,
-      api,
-      device,
-      memory: host.cpuMemory,
-      events,
-      frames,
-      pageKinds,
-      work,
-      cpus,
-      costs: costs.rdma,
-      scheme: () => createScheme(name, api, device, api.profile, `comparison[${comparison.id}].scheme`),
-      peersPages: peersPages(devices),
-      metrics,
-      counters,
-      log,
-    },
-    {
-      name: `workloads[${id}]`,
-      operation,
-      messageBytes,
-      queuePairs,
-      messages,
-      regions,
-      regionBytes: regionKiB * KIB,
-      messagesPerRegion,
-      split,
-      layout,
     },
     random,
   );

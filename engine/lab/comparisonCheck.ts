@@ -51,6 +51,15 @@ function runProblems(lab: LabDocument): LabProblem[] {
           remedy: 'Use the scheme map_sg or two_step, or a workload of the kind bio.',
         },
       ];
+    const onDemand = lab.workloads.find((workload) => workload.kind === 'odp');
+    if (run.scheme === 'premapped' && onDemand !== undefined)
+      return [
+        {
+          path: `${path}.scheme`,
+          problem: `workloads[${onDemand.id}] pins nothing, so nothing can be mapped beforehand.`,
+          remedy: 'Use another scheme, such as two_step_per_page, or a workload of the kind rdma.',
+        },
+      ];
     if (isOfNoKernel(run.scheme) && lab.apiChecker !== undefined && lab.apiChecker !== 'off')
       return [
         {
@@ -118,7 +127,7 @@ const SCHEME_OF_FAULT: Readonly<Partial<Record<DriverFault, LabDocument['compari
 };
 
 function driverFaultProblems(lab: LabDocument): LabProblem[] {
-  const registering = lab.workloads.find(({ kind }) => kind === 'rdma');
+  const registering = lab.workloads.find(({ kind }) => kind === 'rdma' || kind === 'odp');
   const faulty = lab.comparison.find(({ driverFaults }) => driverFaults !== undefined);
   if (registering !== undefined && faulty !== undefined) {
     const path = `comparison[${faulty.id}].driverFaults`;

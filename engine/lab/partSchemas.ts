@@ -220,6 +220,20 @@ const nicPart = z
     tableCacheLines: powerOfTwo(4, 1_048_576)
       .default(4096)
       .describe('Lines of 64 bytes of translation tables, eight entries each, that it keeps.'),
+    pageFaultUs: z
+      .number()
+      .min(0)
+      .max(10_000)
+      .default(130)
+      .describe(
+        "From a missing page to the event that the driver hears: firmware (derived from Lesokhin et al., ASPLOS'17).",
+      ),
+    resumeUs: z
+      .number()
+      .min(0)
+      .max(10_000)
+      .default(67)
+      .describe("From the driver's answer to a fault until the queue goes on (derived, same source)."),
     dmaMaskBits: count(32, 64).optional().describe('Address bits that the adapter can use. Left out: 64.'),
     untrusted: z
       .boolean()

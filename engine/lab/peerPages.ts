@@ -3,13 +3,16 @@ import { LabError } from '../time/labError.ts';
 import type { BlockAllocator } from '../drivers/gpu/blockAllocator.ts';
 import type { PeersPages } from '../workloads/rdmaBuffers.ts';
 import type { MachineDevice } from './buildDevices.ts';
+import type { MachineGpu } from './buildGpus.ts';
+
+export function gpuOf(devices: readonly MachineDevice[], id: string): MachineGpu {
+  const gpu = devices.find((device) => device.id === id);
+  if (gpu?.kind !== 'gpu') throw new Error(`the machine has no GPU "${id}"`);
+  return gpu;
+}
 
 export function peersPages(devices: readonly MachineDevice[]): PeersPages {
-  const blocksOf = (peer: string): BlockAllocator => {
-    const gpu = devices.find(({ id }) => id === peer);
-    if (gpu?.kind !== 'gpu') throw new Error(`the machine has no GPU "${peer}"`);
-    return gpu.driver.blocks;
-  };
+  const blocksOf = (peer: string): BlockAllocator => gpuOf(devices, peer).driver.blocks;
   return {
     take: (peer) => {
       const blocks = blocksOf(peer);

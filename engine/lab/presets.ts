@@ -16,6 +16,12 @@ import {
 } from '../dma/kernels/costs.ts';
 import type { KernelProfileName } from '../dma/kernels/profiles.ts';
 import { nvmeCostParameters, resolveNvmeCosts, type NvmeCostName, type NvmeCosts } from '../drivers/nvmeCosts.ts';
+import {
+  odpCostParameters,
+  resolveOdpCosts,
+  type OdpCostName,
+  type OdpWorkloadCosts,
+} from '../drivers/rdma/odpCosts.ts';
 import { rdmaCostParameters, resolveRdmaCosts, type RdmaCostName, type RdmaCosts } from '../drivers/rdma/rdmaCosts.ts';
 import { nanoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import type { LabProblem } from './check.ts';
@@ -69,8 +75,9 @@ export function costParameters({
   kernelProfile,
   workloads,
 }: Pick<LabDocument, 'costs' | 'kernelProfile' | 'workloads'>): CostParameter[] {
-  const registers = workloads.some(({ kind }) => kind === 'rdma');
-  return allParameters(costs, kernelProfile).filter(({ name }) => registers || !name.startsWith('rdma'));
+  const kinds = new Set(workloads.map(({ kind }) => kind));
+  const unused = [...(kinds.has('rdma') ? [] : rdmaCostParameters()), ...(kinds.has('odp') ? [] : odpCostParameters())];
+  return allParameters(costs, kernelProfile).filter(({ name }) => !unused.some((other) => other.name === name));
 }
 
 function allParameters(costs: LabDocument['costs'], profile: KernelProfileName): CostParameter[] {
@@ -80,24 +87,32 @@ function allParameters(costs: LabDocument['costs'], profile: KernelProfileName):
     ...preset.parameters[name],
   }));
   const kernel = dmaCostParameters(preset.dmaCosts, profile);
-  return [...hardware, ...kernel, ...nvmeCostParameters(), ...rdmaCostParameters()].map((parameter) => ({
-    ...parameter,
-    value: costs.overrides[parameter.name] ?? parameter.value,
-    overridden: Object.hasOwn(costs.overrides, parameter.name),
-  }));
+  return [...hardware, ...kernel, ...nvmeCostParameters(), ...rdmaCostParameters(), ...odpCostParameters()].map(
+    (parameter) => ({
+      ...parameter,
+      value: costs.overrides[parameter.name] ?? parameter.value,
+      overridden: Object.hasOwn(costs.overrides, parameter.name),
+    }),
+  );
 }
 
 export function resolveCosts(
   costs: LabDocument['costs'],
   profile: KernelProfileName,
-): { hardware: HardwareCosts; dma: DmaCosts; nvme: NvmeCosts; rdma: RdmaCosts } {
+): { hardware: HardwareCosts; dma: DmaCosts; nvme: NvmeCosts; rdma: RdmaCosts; odp: OdpWorkloadCosts } {
   const preset = presetOf(costs.preset);
   const hardware = Object.fromEntries(
     HARDWARE_COST_NAMES.map((name) => [name, nanoseconds(costs.overrides[name] ?? preset.parameters[name].value)]),
   ) as HardwareCosts;
-  const overrides = costs.overrides as Partial<Record<DmaCostName | NvmeCostName | RdmaCostName, number>>;
+  const overrides = costs.overrides as Partial<Record<DmaCostName | NvmeCostName | RdmaCostName | OdpCostName, number>>;
   const dma = resolveDmaCosts(dmaCostParameters(preset.dmaCosts, profile), overrides);
-  return { hardware, dma, nvme: resolveNvmeCosts(overrides), rdma: resolveRdmaCosts(overrides) };
+  return {
+    hardware,
+    dma,
+    nvme: resolveNvmeCosts(overrides),
+    rdma: resolveRdmaCosts(overrides),
+    odp: resolveOdpCosts(overrides),
+  };
 }
 
 /** What is wrong with a lab's preset and overrides. */

@@ -205,6 +205,45 @@ const REGION_ROWS: readonly RowSpecification[] = [
   },
 ];
 
+/** Of machines whose adapter uses memory on demand. */
+const ON_DEMAND_ROWS: readonly RowSpecification[] = [
+  {
+    key: 'odpFaults',
+    label: 'page faults of the adapter',
+    unit: 'count',
+    help: 'Events in which the adapter told the driver that a page was missing.',
+    value: counter('odpFaults'),
+  },
+  {
+    key: 'odpFaultTime',
+    label: 'time of a page fault, mean',
+    unit: 'ps',
+    help: "From the event of a fault to the driver's answer; the adapter's own share comes on top.",
+    value: ({ counters }) => counters.get('odpFaultTimePs') / counters.get('odpFaults'),
+  },
+  {
+    key: 'odpPagesMapped',
+    label: 'pages mapped on demand',
+    unit: 'count',
+    help: 'Pages that faults and prefetches gave the adapter.',
+    value: counter('odpPagesMapped'),
+  },
+  {
+    key: 'odpPagesInvalidated',
+    label: 'pages invalidated',
+    unit: 'count',
+    help: 'Pages that were taken from the adapter, since they moved or the region went.',
+    value: counter('odpPagesInvalidated'),
+  },
+  {
+    key: 'pagesMoved',
+    label: 'pages moved',
+    unit: 'count',
+    help: 'Pages of the process that migrated, or were swapped out.',
+    value: counter('pagesMoved'),
+  },
+];
+
 /** What several devices have each: the same rows by device. */
 const DEVICE_ROWS: readonly (Omit<RowSpecification, 'value'> & {
   readonly value: (device: DeviceMetrics) => number;
@@ -240,7 +279,7 @@ const DEVICE_ROWS: readonly (Omit<RowSpecification, 'value'> & {
 ];
 
 /** Keys of the rows that are not of one device. */
-export const SUMMARY_KEYS: readonly string[] = [...ROWS, ...REGION_ROWS].map(({ key }) => key);
+export const SUMMARY_KEYS: readonly string[] = [...ROWS, ...REGION_ROWS, ...ON_DEMAND_ROWS].map(({ key }) => key);
 
 /** Whether a summary may have a row of this key; rows of one device end in its id. */
 export function isSummaryKey(key: string): boolean {
@@ -275,7 +314,8 @@ function deviceTlbRows(
 /** `devices`: those that do work have rows of their own below those of the machine, where there are several; keys end in the device's id. */
 export function summarize(metrics: Metrics, devices: readonly SummedDevice[] = []): RunSummary {
   const registers = devices.some(({ kind }) => kind === 'nic');
-  const rows = registers ? [...ROWS, ...REGION_ROWS] : ROWS;
+  const pages = metrics.counters.get('odpPagesMapped') > 0 || metrics.counters.get('odpFaults') > 0;
+  const rows = [...ROWS, ...(registers ? REGION_ROWS : []), ...(pages ? ON_DEMAND_ROWS : [])];
   const whole = rows.map(({ value, ...row }): SummaryRow => ({ ...row, value: value(metrics) }));
   const caches = devices.flatMap(({ id, deviceTlb }) => (deviceTlb === null ? [] : deviceTlbRows(id, deviceTlb)));
   const working = devices.filter(({ kind }) => kind !== 'gpu');

@@ -6,7 +6,8 @@ import type { LabProblem } from './check.ts';
 import { deviceFunctions, type DeviceFunction } from './deviceFunctions.ts';
 import { LIMITS } from './limits.ts';
 import { suggestNames } from './nearestNames.ts';
-import type { BioWorkload, LabDocument, LabWorkload, Part, PartOf, RdmaWorkload } from './schema.ts';
+import { namesPeer } from '../workloads/memoryChangeNames.ts';
+import type { BioWorkload, LabDocument, LabWorkload, OdpWorkload, Part, PartOf, RdmaWorkload } from './schema.ts';
 
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
@@ -49,12 +50,14 @@ function ownProblems(
     case 'bio':
       return [...depthProblems(parts, workload, path), ...bioProblems(parts, workload, path)];
     case 'rdma':
-      return rdmaProblems(parts, workload, path);
+      return [...messageProblems(parts, workload, path), ...layoutProblems(parts, workload, path)];
+    case 'odp':
+      return [...messageProblems(parts, workload, path), ...changeProblems(parts, workload, path)];
   }
 }
 
 function deviceProblems(workload: LabWorkload, functions: readonly DeviceFunction[], path: string): LabProblem[] {
-  const wanted = workload.kind === 'rdma' ? 'nic' : 'nvme';
+  const wanted = workload.kind === 'rdma' || workload.kind === 'odp' ? 'nic' : 'nvme';
   const [what, add] = wanted === 'nic' ? ['adapter', 'Add a part of the kind nic.'] : ['drive', 'Add an NVMe drive.'];
   const fitting = functions.filter(({ part }) => part.kind === wanted).map(({ id }) => id);
   if (fitting.includes(workload.device)) return [];
@@ -146,8 +149,8 @@ function memoryProblems(parts: readonly Part[], memory: string | undefined, path
   return [{ path: `${path}.memory`, problem: `no such memory "${memory}".`, remedy }];
 }
 
-function rdmaProblems(parts: readonly Part[], workload: RdmaWorkload, path: string): LabProblem[] {
-  const { regions, regionKiB, messageBytes, queuePairs, layout, memory } = workload;
+function messageProblems(parts: readonly Part[], workload: RdmaWorkload | OdpWorkload, path: string): LabProblem[] {
+  const { regions, regionKiB, messageBytes, queuePairs, memory } = workload;
   const problems = memoryProblems(parts, memory, path);
   const refuse = (field: string, problem: string, remedy: string): void => {
     problems.push({ path: `${path}.${field}`, problem, remedy });
@@ -166,18 +169,35 @@ function rdmaProblems(parts: readonly Part[], workload: RdmaWorkload, path: stri
     const problem = `${queuePairs} messages of ${messageBytes} bytes under way are more than 1 GiB, the most that is emulated.`;
     refuse('queuePairs', problem, 'Use fewer queue pairs or smaller messages.');
   }
-  const gpus = parts.filter((part) => part.kind === 'gpu').map(({ id }) => id);
-  layout.forEach(({ kind, peer }, index) => {
-    const field = `layout[${index}].peer`;
-    if (kind === 'ram') {
-      if (peer !== undefined) refuse(field, "RAM is no peer's.", 'Leave it out, or use the kind peer.');
-    } else if (peer === undefined) {
-      const remedy = gpus.length === 0 ? 'Add a part of the kind gpu, and name it.' : `Name ${gpus.join(' or ')}.`;
-      refuse(field, 'it is missing: whose memory is it?', remedy);
-    } else if (!gpus.includes(peer)) {
-      const remedy = suggestNames(peer, gpus) || 'Add a part of the kind gpu.';
-      refuse(field, `there is no GPU "${peer}".`, remedy);
-    }
-  });
   return problems;
+}
+
+function layoutProblems(parts: readonly Part[], { layout }: RdmaWorkload, path: string): LabProblem[] {
+  return layout.flatMap(({ kind, peer }, index) =>
+    peerProblems(parts, peer, kind === 'peer', `${path}.layout[${index}].peer`, 'Leave it out, or use the kind peer.'),
+  );
+}
+
+function changeProblems(parts: readonly Part[], { changes }: OdpWorkload, path: string): LabProblem[] {
+  return changes.flatMap(({ kind, peer }, index) =>
+    peerProblems(parts, peer, namesPeer(kind), `${path}.changes[${index}].peer`, 'Leave it out.'),
+  );
+}
+
+function peerProblems(
+  parts: readonly Part[],
+  peer: string | undefined,
+  wanted: boolean,
+  path: string,
+  without: string,
+): LabProblem[] {
+  const gpus = parts.filter((part) => part.kind === 'gpu').map(({ id }) => id);
+  if (!wanted) return peer === undefined ? [] : [{ path, problem: "RAM is no peer's.", remedy: without }];
+  if (peer === undefined) {
+    const remedy = gpus.length === 0 ? 'Add a part of the kind gpu, and name it.' : `Name ${gpus.join(' or ')}.`;
+    return [{ path, problem: 'it is missing: whose memory is it?', remedy }];
+  }
+  if (gpus.includes(peer)) return [];
+  const remedy = suggestNames(peer, gpus) || 'Add a part of the kind gpu.';
+  return [{ path, problem: `there is no GPU "${peer}".`, remedy }];
 }

@@ -3,6 +3,7 @@
  */
 import { z } from 'zod';
 import { LIMITS } from './limits.ts';
+import { MEMORY_CHANGES } from '../workloads/memoryChangeNames.ts';
 import { count, id } from './schemaFields.ts';
 
 const IO_PATTERNS = ['read', 'write', 'randread', 'randwrite', 'readwrite', 'randrw'] as const;
@@ -93,4 +94,51 @@ const rdmaWorkload = z
   })
   .describe('Regions of memory registered with an RDMA adapter, and messages of another host into or out of them.');
 
-export const workloadSchema = z.discriminatedUnion('kind', [replayWorkload, bioWorkload, rdmaWorkload]);
+const memoryChange = z
+  .strictObject({
+    kind: z
+      .enum(MEMORY_CHANGES)
+      .describe(
+        'migrate: to other frames; swapOut; fork: shared with a child, copied by the next write; toPeer: to memory of a GPU that CPU and peers reach; toPeerPrivate: that nobody else reaches; toRam: back from it.',
+      ),
+    peer: id.optional().describe('The GPU; for toPeer, toPeerPrivate and toRam.'),
+    pages: count(1, 262_144).default(16).describe('In a row.'),
+    weight: count(1, 1000).default(1).describe('How often, beside the others.'),
+  })
+  .describe('Something that happens to the pages of a buffer.');
+
+const odpWorkload = z
+  .strictObject({
+    id,
+    kind: z.literal('odp'),
+    device: id,
+    operation: z.enum(['write', 'read']).default('write').describe('What the host at the other end of the cable does.'),
+    messageBytes: count(1, 16 * 1024 * 1024).default(65_536),
+    queuePairs: count(1, 256).default(16),
+    messages: count(1, LIMITS.messages).default(10_000).describe('Of all queue pairs together.'),
+    regions: count(1, 1024).default(1).describe('Regions that are known to the adapter at a time.'),
+    regionKiB: count(4, 4 * 1024 * 1024)
+      .multipleOf(4)
+      .default(1024)
+      .describe('Of one region.'),
+    messagesPerRegion: count(0, 1_000_000_000)
+      .default(0)
+      .describe('After so many messages a region is registered anew, with other memory. 0: never.'),
+    implicit: z
+      .boolean()
+      .default(false)
+      .describe('One key for all addresses of the process, in place of one a region.'),
+    prefetch: z.boolean().default(false).describe('Pages are fetched when a region is registered, not by faults.'),
+    changes: z.array(memoryChange).max(16).default([]).describe('What happens to the memory meanwhile.'),
+    changeEveryUs: z.number().min(0.1).max(1_000_000).default(100).describe('Time between two changes, on average.'),
+    contiguity: z
+      .union([z.enum(['scattered', 'contiguous']), z.number().min(0).max(0.999)])
+      .default('scattered')
+      .describe('How the pages of a buffer lie in memory at first.'),
+    memory: id.optional().describe("The memory that its buffers lie in. Left out: that of the adapter's socket."),
+  })
+  .describe(
+    'Memory that an RDMA adapter uses on demand: nothing is pinned, its faults fetch pages, and pages may go at any time.',
+  );
+
+export const workloadSchema = z.discriminatedUnion('kind', [replayWorkload, bioWorkload, rdmaWorkload, odpWorkload]);

@@ -13,9 +13,7 @@ import type { Cpu } from '../time/cpu.ts';
 import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
 import { nanoseconds, picoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import type { RandomStream } from '../time/random.ts';
-
-export const MEMORY_CHANGES = ['migrate', 'swapOut', 'fork', 'toPeer', 'toPeerPrivate', 'toRam'] as const;
-export type MemoryChangeKind = (typeof MEMORY_CHANGES)[number];
+import type { MemoryChangeKind } from './memoryChangeNames.ts';
 
 export interface MemoryChange {
   readonly kind: MemoryChangeKind;

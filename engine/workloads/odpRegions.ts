@@ -36,6 +36,10 @@ export class OdpRegions implements Registrar<OdpBuffer> {
     this.options = options;
   }
 
+  get refusal(): string {
+    return this.options.driver.refusal;
+  }
+
   register(_cpu: Cpu, address: number, length: number): OdpBuffer | RegionRefusal {
     const { driver, adapter, mm, writable, implicit, prefetch, counters } = this.options;
     const own = implicit

@@ -321,7 +321,8 @@ export class RdmaWorkload implements Workload {
     this.lying[region.buffer * this.placesUsed + this.placeOf(message)] = failed ? -1 : message;
     region.underWay -= 1;
     this.completed += 1;
-    if (syndrome !== 0) this.fail(message, `the adapter reports syndrome 0x${syndrome.toString(16)}`);
+    if (syndrome !== 0)
+      this.fail(message, `the adapter reports syndrome 0x${syndrome.toString(16)}${this.whyRefused()}`);
     else if (failed) this.fail(message, 'it brought other bytes than were sent');
     else counters.add(operation === 'write' ? 'bytesWritten' : 'bytesRead', messageBytes);
     counters.add('requests', 1);
@@ -329,6 +330,11 @@ export class RdmaWorkload implements Workload {
     this.retry();
     this.take(slot);
     this.releaseAtEnd();
+  }
+
+  private whyRefused(): string {
+    const { refusal } = this.registrar;
+    return refusal === '' ? '' : `, since a page was refused: ${refusal.replace(/\.$/u, '')}`;
   }
 
   /** Whether what arrived is what was sent. */

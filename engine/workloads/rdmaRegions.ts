@@ -41,6 +41,8 @@ interface PinnedBuffer extends RegisteredBuffer {
 }
 
 export class RdmaRegions implements Registrar<PinnedBuffer> {
+  /** What is pinned is mapped as a whole, or not at all. */
+  readonly refusal = '';
   private readonly options: RdmaRegionsOptions;
   /** The scheme has refused the mixture once. */
   private splits = false;

@@ -19,6 +19,8 @@ export interface RegisteredBuffer {
 }
 
 export interface Registrar<Buffer extends RegisteredBuffer = RegisteredBuffer> {
+  /** Why a page of a registered buffer was refused later, for people; empty: none was. */
+  readonly refusal: string;
   /** Byte address and length of the process's memory; refused, nothing is held. */
   register(cpu: Cpu, address: number, length: number): Buffer | RegionRefusal;
   deregister(cpu: Cpu, buffer: Buffer): void;

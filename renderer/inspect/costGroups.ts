@@ -9,7 +9,7 @@ const PARTS: Readonly<Record<PartKind, RegExp>> = {
   rootPort: /rootComplex|mmio|link|tlp|interrupt/i,
   switch: /switch/i,
   nvme: /^(?!rdma).*(nvme|device|doorbell|command)/i,
-  nic: /rdma|device/i,
+  nic: /rdma|odp|^nic|device/i,
   gpu: /peer/i,
   socket: /^instructionTime$/,
 };
@@ -28,7 +28,7 @@ export function costText({ value, unit }: CostParameter): string {
   return `${formatQuantity(value, 'count')}\u202finstr.`;
 }
 
-const ACRONYMS = /\b(iotlb|iova|mmio|msi|pcie|nvme|rdma|umr|dma|cpu)\b/g;
+const ACRONYMS = /\b(iotlb|iova|mmio|msi|pcie|nvme|rdma|odp|nic|umr|dma|cpu)\b/g;
 
 const SPELLED: Readonly<Record<string, string>> = { pcie: 'PCIe', nvme: 'NVMe' };
 

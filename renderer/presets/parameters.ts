@@ -43,7 +43,7 @@ export type CostGroup = (typeof COST_GROUPS)[number];
 
 export function costGroup({ name }: Pick<ParameterRow, 'name'>): CostGroup {
   if (COST_PRESETS.some(({ parameters }) => Object.hasOwn(parameters, name))) return 'hardware';
-  return name.startsWith('nvme') || name.startsWith('rdma') ? 'driver' : 'kernel';
+  return /^(nvme|rdma|odp|nic)/.test(name) ? 'driver' : 'kernel';
 }
 
 /** What measured curves of IOMMUs say of costs: where a lab has their value, it has their source and mark. */

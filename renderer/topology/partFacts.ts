@@ -179,6 +179,8 @@ export function partFacts(part: Part): Fact[] {
         fact('maxPacketBytes', bytes(part.maxPacketBytes)),
         fact('packetNs', withUnit(part.packetNs, 'ns')),
         fact('tableCacheLines', withUnit(part.tableCacheLines, words.lines)),
+        fact('pageFaultUs', withUnit(part.pageFaultUs, 'µs')),
+        fact('resumeUs', withUnit(part.resumeUs, 'µs')),
         ...(part.untrusted === undefined ? [] : [fact('untrusted', part.untrusted ? words.yes : words.no)]),
         ...(part.dmaMaskBits === undefined ? [] : [fact('dmaMaskBits', count(part.dmaMaskBits))]),
         ...(part.ats === undefined

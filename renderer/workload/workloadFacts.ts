@@ -1,5 +1,5 @@
 /** What a workload is, as rows of label and value with its unit. */
-import type { BioWorkload, LabWorkload, RdmaWorkload } from '../../engine/lab/schema.ts';
+import type { BioWorkload, LabWorkload, OdpWorkload, RdmaWorkload } from '../../engine/lab/schema.ts';
 import { strings } from '../strings.ts';
 import { bytes, count, fact, SPACE, type Fact } from '../topology/partFacts.ts';
 
@@ -18,7 +18,8 @@ export function workloadFacts(workload: LabWorkload): Fact[] {
       fact('queueDepth', workload.queueDepth === undefined ? words.recordedDepth : count(workload.queueDepth)),
     ];
   }
-  return workload.kind === 'rdma' ? rdmaFacts(workload) : bioFacts(workload);
+  if (workload.kind === 'bio') return bioFacts(workload);
+  return workload.kind === 'rdma' ? rdmaFacts(workload) : odpFacts(workload);
 }
 
 function bioFacts(workload: BioWorkload): Fact[] {
@@ -45,8 +46,8 @@ function bioFacts(workload: BioWorkload): Fact[] {
   ];
 }
 
-function rdmaFacts(workload: RdmaWorkload): Fact[] {
-  const { messagesPerRegion, layout, memory } = workload;
+function messageFacts(workload: RdmaWorkload | OdpWorkload): Fact[] {
+  const { messagesPerRegion } = workload;
   return [
     fact('device', workload.device),
     fact('operation', strings.operations[workload.operation]),
@@ -54,8 +55,34 @@ function rdmaFacts(workload: RdmaWorkload): Fact[] {
     fact('queuePairs', count(workload.queuePairs)),
     fact('messages', count(workload.messages)),
     fact('regions', words.regionsOf(workload.regions, bytes(workload.regionKiB * 1024))),
-    fact('layout', layout.map(pieceText).join(', ')),
     fact('messagesPerRegion', messagesPerRegion === 0 ? words.never : words.afterMessages(messagesPerRegion)),
+  ];
+}
+
+function odpFacts(workload: OdpWorkload): Fact[] {
+  const { changes, memory } = workload;
+  return [
+    ...messageFacts(workload),
+    fact('contiguity', contiguityText(workload.contiguity)),
+    fact('implicit', workload.implicit ? words.yes : words.no),
+    fact('prefetch', workload.prefetch ? words.yes : words.no),
+    fact('changes', changes.length === 0 ? words.none : changes.map(changeText).join(', ')),
+    ...(changes.length === 0 ? [] : [fact('changeEveryUs', `${count(workload.changeEveryUs)}${SPACE}µs`)]),
+    ...(memory === undefined ? [] : [fact('bufferMemory', memory)]),
+  ];
+}
+
+function changeText({ kind, pages, peer, weight }: OdpWorkload['changes'][number]): string {
+  const what = strings.memoryChanges[kind];
+  const where = peer === undefined ? '' : ` ${peer}`;
+  return `${weight} × ${what}${where}${kind === 'fork' ? '' : ` (${words.pagesInARow(pages)})`}`;
+}
+
+function rdmaFacts(workload: RdmaWorkload): Fact[] {
+  const { layout, memory } = workload;
+  return [
+    ...messageFacts(workload),
+    fact('layout', layout.map(pieceText).join(', ')),
     fact('split', workload.split ? words.yes : words.no),
     ...(memory === undefined ? [] : [fact('bufferMemory', memory)]),
   ];
