@@ -16,16 +16,12 @@ import {
 } from '../dma/kernels/costs.ts';
 import type { KernelProfileName } from '../dma/kernels/profiles.ts';
 import { nvmeCostParameters, resolveNvmeCosts, type NvmeCostName, type NvmeCosts } from '../drivers/nvmeCosts.ts';
-import {
-  odpCostParameters,
-  resolveOdpCosts,
-  type OdpCostName,
-  type OdpWorkloadCosts,
-} from '../drivers/rdma/odpCosts.ts';
 import { rdmaCostParameters, resolveRdmaCosts, type RdmaCostName, type RdmaCosts } from '../drivers/rdma/rdmaCosts.ts';
 import { nanoseconds, type Picoseconds } from '../time/picoseconds.ts';
+import type { OdpWorkloadCosts } from '../workloads/odp.ts';
 import type { LabProblem } from './check.ts';
 import { suggestNames } from './nearestNames.ts';
+import { odpCostParameters, resolveOdpCosts, type OdpCostName } from './odpCosts.ts';
 import type { LabDocument } from './schema.ts';
 
 export type HardwareCostName = keyof typeof defaultPreset.parameters;

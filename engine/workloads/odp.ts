@@ -6,8 +6,8 @@
 import { ProcessPages } from '../drivers/gpu/processPages.ts';
 import type { GpuDriver } from '../drivers/gpu/gpuDriver.ts';
 import { NicOdpAdapter } from '../drivers/rdma/nicOdpAdapter.ts';
-import type { OdpWorkloadCosts } from '../drivers/rdma/odpCosts.ts';
 import { OdpDriver } from '../drivers/rdma/odpDriver.ts';
+import type { OdpCosts } from '../drivers/rdma/odpPopulate.ts';
 import type { AddressSpace } from '../memory/addressSpace.ts';
 import type { PageScheme } from '../schemes/pageScheme.ts';
 import type { Cpu } from '../time/cpu.ts';
@@ -18,6 +18,12 @@ import { MeteredPages } from './meteredPages.ts';
 import { OdpRegions } from './odpRegions.ts';
 import { RdmaWorkload } from './rdma.ts';
 import { PROTECTION_DOMAIN, type RdmaMachine, type RdmaWorkloadOptions } from './rdmaMachine.ts';
+
+/** What the CPU spends, and what one update of the adapter's table takes, and each entry of it. */
+export interface OdpWorkloadCosts extends OdpCosts {
+  readonly tableUpdate: Picoseconds;
+  readonly tableUpdatePerEntry: Picoseconds;
+}
 
 export interface OdpMachine extends RdmaMachine {
   readonly odpCosts: OdpWorkloadCosts;
@@ -78,7 +84,7 @@ function onDemand(
     pd: PROTECTION_DOMAIN,
     packetBytes,
     counters,
-    costs: { tableUpdate: odpCosts.nicTableUpdate, tableUpdatePerEntry: odpCosts.nicTableUpdatePerEntry },
+    costs: odpCosts,
   });
   const driver = new OdpDriver({
     api,
@@ -86,14 +92,7 @@ function onDemand(
     adapter,
     events,
     cpu,
-    costs: {
-      faultEntry: odpCosts.odpFaultEntry,
-      rangeFaultPerPage: odpCosts.odpRangeFaultPerPage,
-      minorFault: odpCosts.odpMinorFault,
-      majorFault: odpCosts.odpMajorFault,
-      advise: odpCosts.odpAdvise,
-      createKey: odpCosts.odpCreateKey,
-    },
+    costs: odpCosts,
     pageScheme: () => new MeteredPages(pageScheme(), metrics, counters),
   });
   return new OdpRegions({ driver, adapter, mm, writable: operation === 'write', implicit, prefetch, counters });

@@ -94,7 +94,16 @@ async function writeOut(
   fontFiles: readonly string[],
 ): Promise<string[]> {
   const { exportAll } = await import('../../lab/exportFiles.ts');
-  return exportAll(folder, file, results, { name: labBaseName(path), fontFiles });
+  const written = await exportAll(folder, file, results, { name: labBaseName(path), fontFiles });
+  // a lab that is to show something is handed over with what it shows
+  if (file.lab.experiment === undefined) return written;
+  const { writeReport } = await import('../../lab/report/writeReport.ts');
+  const progress = new ProgressLine();
+  const report = await writeReport(folder, file, results, (name, index, total) => {
+    if (progress.due) progress.show(`report: ${name}, parameter ${String(index + 1)} of ${String(total)}`);
+  });
+  progress.clear();
+  return [...written, report];
 }
 
 function jsonOf(

@@ -2,11 +2,11 @@
  * What on-demand paging costs the CPU outside the DMA API, and what an update of the adapter's table takes. Defaults are those that reproduce
  * published page-fault latencies (`reproduce odp-faults`).
  */
-import preset from '../../../fixtures/presets/hardware/page-faults.json' with { type: 'json' };
-import type { Picoseconds } from '../../time/picoseconds.ts';
-import { resolveDriverCosts, type DriverCostParameter } from '../driverCosts.ts';
+import preset from '../../fixtures/presets/hardware/page-faults.json' with { type: 'json' };
+import { resolveDriverCosts, type DriverCostParameter } from '../drivers/driverCosts.ts';
+import type { OdpWorkloadCosts } from '../workloads/odp.ts';
 
-export const ODP_COST_NAMES = [
+const ODP_COST_NAMES = [
   'odpFaultEntry',
   'odpRangeFaultPerPage',
   'odpMinorFault',
@@ -17,7 +17,6 @@ export const ODP_COST_NAMES = [
   'nicTableUpdatePerEntry',
 ] as const;
 export type OdpCostName = (typeof ODP_COST_NAMES)[number];
-export type OdpWorkloadCosts = Readonly<Record<OdpCostName, Picoseconds>>;
 
 const NANOSECONDS_PER_MICROSECOND = 1000;
 
@@ -38,6 +37,16 @@ export function odpCostParameters(): readonly DriverCostParameter<OdpCostName>[]
 }
 
 /** Overrides replace values by name, in ns. */
-export function resolveOdpCosts(overrides: Readonly<Partial<Record<OdpCostName, number>>> = {}): OdpWorkloadCosts {
-  return resolveDriverCosts(PARAMETERS, overrides);
+export function resolveOdpCosts(overrides: Readonly<Partial<Record<OdpCostName, number>>>): OdpWorkloadCosts {
+  const costs = resolveDriverCosts(PARAMETERS, overrides);
+  return {
+    faultEntry: costs.odpFaultEntry,
+    rangeFaultPerPage: costs.odpRangeFaultPerPage,
+    minorFault: costs.odpMinorFault,
+    majorFault: costs.odpMajorFault,
+    advise: costs.odpAdvise,
+    createKey: costs.odpCreateKey,
+    tableUpdate: costs.nicTableUpdate,
+    tableUpdatePerEntry: costs.nicTableUpdatePerEntry,
+  };
 }
