@@ -4,14 +4,15 @@ import { createScheme } from '../schemes/schemes.ts';
 import { createPageScheme } from '../schemes/pages/pageSchemes.ts';
 import { PICOSECONDS_PER_MICROSECOND, picoseconds } from '../time/picoseconds.ts';
 import type { RandomStream } from '../time/random.ts';
+import { createDmabufWorkload } from '../workloads/dmabuf.ts';
 import { createOdpWorkload } from '../workloads/odp.ts';
-import { RdmaWorkload } from '../workloads/rdma.ts';
+import { createRdmaWorkload } from '../workloads/rdmaPinned.ts';
 import type { RdmaMachine, RdmaWorkloadOptions } from '../workloads/rdmaMachine.ts';
 import type { Workload } from '../workloads/workload.ts';
 import type { MachineNic } from './buildNics.ts';
 import type { WorkloadPlace, WorkloadSurroundings } from './buildWorkloads.ts';
 import { gpuOf, peersPages } from './peerPages.ts';
-import type { OdpWorkload as OdpLab, RdmaWorkload as RdmaLab } from './schema.ts';
+import type { DmabufWorkload as DmabufLab, OdpWorkload as OdpLab, RdmaWorkload as RdmaLab } from './schema.ts';
 
 const KIB = 2 ** 10;
 
@@ -23,7 +24,7 @@ export function buildRdma(
   random: RandomStream,
 ): Workload {
   const { split, layout } = workload;
-  return new RdmaWorkload(machineOf(nic, place, surroundings), { ...messagesOf(workload), split, layout }, random);
+  return createRdmaWorkload(machineOf(nic, place, surroundings), { ...messagesOf(workload), split, layout }, random);
 }
 
 export function buildOdp(
@@ -57,6 +58,34 @@ export function buildOdp(
   );
 }
 
+export function buildDmabuf(
+  workload: DmabufLab,
+  nic: MachineNic,
+  place: WorkloadPlace,
+  surroundings: WorkloadSurroundings,
+  random: RandomStream,
+): Workload {
+  const { costs, devices } = surroundings;
+  const { placement, movePages, moveEveryUs, exporter } = workload;
+  return createDmabufWorkload(
+    {
+      ...machineOf(nic, place, surroundings),
+      odpCosts: costs.odp,
+      packetBytes: nic.packetBytes,
+      gpu: gpuOf(devices, exporter).driver,
+    },
+    {
+      ...messagesOf(workload),
+      split: false,
+      layout: [{ kind: 'ram', pages: 1, contiguity: 'scattered' }],
+      placement,
+      movePages,
+      moveEvery: picoseconds(Math.round(moveEveryUs * PICOSECONDS_PER_MICROSECOND)),
+    },
+    random,
+  );
+}
+
 function machineOf(
   { nic, farHost, dma: api, device, host, metrics }: MachineNic,
   { frames, cpus }: WorkloadPlace,
@@ -82,7 +111,7 @@ function machineOf(
   };
 }
 
-function messagesOf(workload: RdmaLab | OdpLab): Omit<RdmaWorkloadOptions, 'split' | 'layout'> {
+function messagesOf(workload: RdmaLab | OdpLab | DmabufLab): Omit<RdmaWorkloadOptions, 'split' | 'layout'> {
   const { id, operation, messageBytes, queuePairs, messages, regions, regionKiB, messagesPerRegion } = workload;
   const regionBytes = regionKiB * KIB;
   const name = `workloads[${id}]`;

@@ -13,7 +13,7 @@ import { LabError } from '../time/labError.ts';
 import type { RandomStream } from '../time/random.ts';
 import type { MachineDevice } from './buildDevices.ts';
 import type { MachineDrive } from './buildDrives.ts';
-import { buildOdp, buildRdma } from './buildRdmaWorkloads.ts';
+import { buildDmabuf, buildOdp, buildRdma } from './buildRdmaWorkloads.ts';
 import type { resolveCosts } from './presets.ts';
 import { readRecording } from './recording.ts';
 import type { BioWorkload as BioLab, Comparison, LabWorkload } from './schema.ts';
@@ -47,16 +47,21 @@ export function buildWorkload(
   surroundings: WorkloadSurroundings,
   random: RandomStream,
 ): Workload {
-  if (workload.kind === 'rdma' || workload.kind === 'odp') {
-    if (device.kind !== 'nic') throw new Error(`"${device.id}" is no adapter`);
-    return workload.kind === 'rdma'
-      ? buildRdma(workload, device, place, surroundings, random)
-      : buildOdp(workload, device, place, surroundings, random);
+  if (workload.kind === 'bio' || workload.kind === 'replay') {
+    if (device.kind !== 'nvme') throw new Error(`"${device.id}" is no drive`);
+    return workload.kind === 'bio'
+      ? buildBio(workload, device, place, surroundings, random)
+      : buildReplay(workload, device, place, surroundings);
   }
-  if (device.kind !== 'nvme') throw new Error(`"${device.id}" is no drive`);
-  return workload.kind === 'bio'
-    ? buildBio(workload, device, place, surroundings, random)
-    : buildReplay(workload, device, place, surroundings);
+  if (device.kind !== 'nic') throw new Error(`"${device.id}" is no adapter`);
+  switch (workload.kind) {
+    case 'rdma':
+      return buildRdma(workload, device, place, surroundings, random);
+    case 'odp':
+      return buildOdp(workload, device, place, surroundings, random);
+    case 'dmabuf':
+      return buildDmabuf(workload, device, place, surroundings, random);
+  }
 }
 
 function buildReplay(

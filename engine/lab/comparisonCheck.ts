@@ -9,6 +9,7 @@ import type { LabProblem } from './check.ts';
 import { isDevice } from './deviceFunctions.ts';
 import type { LabDocument } from './schema.ts';
 import { socketOf } from './topologyCheck.ts';
+import { ADAPTER_WORKLOADS } from './workloadSchemas.ts';
 
 export function comparisonProblems(lab: LabDocument): LabProblem[] {
   return [...runProblems(lab), ...bounceProblems(lab), ...driverFaultProblems(lab)];
@@ -127,7 +128,7 @@ const SCHEME_OF_FAULT: Readonly<Partial<Record<DriverFault, LabDocument['compari
 };
 
 function driverFaultProblems(lab: LabDocument): LabProblem[] {
-  const registering = lab.workloads.find(({ kind }) => kind === 'rdma' || kind === 'odp');
+  const registering = lab.workloads.find(({ kind }) => ADAPTER_WORKLOADS.includes(kind));
   const faulty = lab.comparison.find(({ driverFaults }) => driverFaults !== undefined);
   if (registering !== undefined && faulty !== undefined) {
     const path = `comparison[${faulty.id}].driverFaults`;

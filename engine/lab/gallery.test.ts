@@ -22,9 +22,7 @@ const labs = readdirSync(FOLDER)
 function smallForm(lab: LabDocument): LabDocument {
   const workloads = lab.workloads.map((workload) => {
     if (workload.kind === 'bio') return { ...workload, ioCount: Math.ceil(workload.ioCount * SHARE) };
-    return workload.kind === 'rdma' || workload.kind === 'odp'
-      ? { ...workload, messages: Math.ceil(workload.messages * SHARE) }
-      : workload;
+    return 'messages' in workload ? { ...workload, messages: Math.ceil(workload.messages * SHARE) } : workload;
   });
   return { ...lab, workloads };
 }

@@ -166,7 +166,7 @@ export function buildMachine(
 /** A recording names the pages of a machine with one node; other buffers lie on the node of their device, or where the lab says. */
 function framesOf(workload: LabWorkload, near: Host, hosts: readonly Host[]): FrameAllocator {
   if (workload.kind === 'replay') return hosts[0]!.frames;
-  const chosen = hosts.find(({ memoryPart }) => memoryPart.id === workload.memory);
+  const chosen = hosts.find(({ memoryPart }) => 'memory' in workload && memoryPart.id === workload.memory);
   return (chosen ?? near).frames;
 }
 

@@ -72,7 +72,10 @@ export function costParameters({
   workloads,
 }: Pick<LabDocument, 'costs' | 'kernelProfile' | 'workloads'>): CostParameter[] {
   const kinds = new Set(workloads.map(({ kind }) => kind));
-  const unused = [...(kinds.has('rdma') ? [] : rdmaCostParameters()), ...(kinds.has('odp') ? [] : odpCostParameters())];
+  const unused = [
+    ...(kinds.has('rdma') ? [] : rdmaCostParameters()),
+    ...(kinds.has('odp') || kinds.has('dmabuf') ? [] : odpCostParameters()),
+  ];
   return allParameters(costs, kernelProfile).filter(({ name }) => !unused.some((other) => other.name === name));
 }
 

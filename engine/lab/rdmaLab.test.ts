@@ -188,3 +188,32 @@ describe('a region that no scheme could map', () => {
     expect(error?.message).toMatch(/could not be registered: Vector 24, at physical address 0x400000000, is a peer’s/);
   });
 });
+
+describe.each(['odp-fault-storm', 'dma-buf-moves'])('memory that moves: %s', (name) => {
+  const small = (): LabDocument => {
+    const made = JSON.parse(
+      readFileSync(join(import.meta.dirname, `../../fixtures/labs/${name}.json`), 'utf8'),
+    ) as Document;
+    delete made['experiment'];
+    Object.assign(made.workloads[0]!, { messages: 300, messagesPerRegion: 20 });
+    if (made.workloads[0]!['kind'] === 'dmabuf') made.workloads[0]!['moveEveryUs'] = 100;
+    return parseLab(made, name);
+  };
+  const ids = small()
+    .comparison.map(({ id }) => id)
+    .filter((id) => !id.includes('uniform'));
+
+  it.each(ids)('brings every byte, and gives everything back: %s', (id) => {
+    for (const operation of ['write', 'read'] as const) {
+      const of = small();
+      Object.assign(of.workloads[0]!, { operation });
+      const { run, result } = runOf(of, id);
+      const { counters } = result;
+      expect([counters['messagesFailed'], counters['faults']]).toEqual([0, 0]);
+      expect(counters['iovaFree']).toBe(counters['iovaAllocFast']! + counters['iovaAllocSlow']!);
+      const gpu = run.machine.devices.find((device) => device.kind === 'gpu');
+      expect(gpu?.kind === 'gpu' && gpu.driver.blocks.freePages).toBe(0x1_0000);
+      expect(run.machine.metrics.bookkeepingBytes).toBe(0);
+    }
+  });
+});

@@ -106,6 +106,7 @@ export type PartOf<Kind extends PartKind> = Extract<Part, { kind: Kind }>;
 export type DevicePart = PartOf<'nvme' | 'nic' | 'gpu'>;
 export type LabWorkload = z.output<typeof workloadSchema>;
 export type RdmaWorkload = Extract<LabWorkload, { kind: 'rdma' }>;
+export type DmabufWorkload = Extract<LabWorkload, { kind: 'dmabuf' }>;
 export type OdpWorkload = Extract<LabWorkload, { kind: 'odp' }>;
 export type BioWorkload = Extract<LabWorkload, { kind: 'bio' }>;
 export type Comparison = z.output<typeof comparisonSchema>;

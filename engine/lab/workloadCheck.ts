@@ -6,8 +6,18 @@ import type { LabProblem } from './check.ts';
 import { deviceFunctions, type DeviceFunction } from './deviceFunctions.ts';
 import { LIMITS } from './limits.ts';
 import { suggestNames } from './nearestNames.ts';
+import { ADAPTER_WORKLOADS } from './workloadSchemas.ts';
 import { namesPeer } from '../workloads/memoryChangeNames.ts';
-import type { BioWorkload, LabDocument, LabWorkload, OdpWorkload, Part, PartOf, RdmaWorkload } from './schema.ts';
+import type {
+  BioWorkload,
+  DmabufWorkload,
+  LabDocument,
+  LabWorkload,
+  OdpWorkload,
+  Part,
+  PartOf,
+  RdmaWorkload,
+} from './schema.ts';
 
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
@@ -53,11 +63,17 @@ function ownProblems(
       return [...messageProblems(parts, workload, path), ...layoutProblems(parts, workload, path)];
     case 'odp':
       return [...messageProblems(parts, workload, path), ...changeProblems(parts, workload, path)];
+    case 'dmabuf':
+      return [
+        ...messageProblems(parts, workload, path),
+        ...peerProblems(parts, workload.exporter, true, `${path}.exporter`, ''),
+        ...roomProblems(parts, workload, path),
+      ];
   }
 }
 
 function deviceProblems(workload: LabWorkload, functions: readonly DeviceFunction[], path: string): LabProblem[] {
-  const wanted = workload.kind === 'rdma' || workload.kind === 'odp' ? 'nic' : 'nvme';
+  const wanted = ADAPTER_WORKLOADS.includes(workload.kind) ? 'nic' : 'nvme';
   const [what, add] = wanted === 'nic' ? ['adapter', 'Add a part of the kind nic.'] : ['drive', 'Add an NVMe drive.'];
   const fitting = functions.filter(({ part }) => part.kind === wanted).map(({ id }) => id);
   if (fitting.includes(workload.device)) return [];
@@ -149,9 +165,13 @@ function memoryProblems(parts: readonly Part[], memory: string | undefined, path
   return [{ path: `${path}.memory`, problem: `no such memory "${memory}".`, remedy }];
 }
 
-function messageProblems(parts: readonly Part[], workload: RdmaWorkload | OdpWorkload, path: string): LabProblem[] {
-  const { regions, regionKiB, messageBytes, queuePairs, memory } = workload;
-  const problems = memoryProblems(parts, memory, path);
+function messageProblems(
+  parts: readonly Part[],
+  workload: RdmaWorkload | OdpWorkload | DmabufWorkload,
+  path: string,
+): LabProblem[] {
+  const { regions, regionKiB, messageBytes, queuePairs } = workload;
+  const problems = memoryProblems(parts, 'memory' in workload ? workload.memory : undefined, path);
   const refuse = (field: string, problem: string, remedy: string): void => {
     problems.push({ path: `${path}.${field}`, problem, remedy });
   };
@@ -182,6 +202,16 @@ function changeProblems(parts: readonly Part[], { changes }: OdpWorkload, path: 
   return changes.flatMap(({ kind, peer }, index) =>
     peerProblems(parts, peer, namesPeer(kind), `${path}.changes[${index}].peer`, 'Leave it out.'),
   );
+}
+
+function roomProblems(parts: readonly Part[], workload: DmabufWorkload, path: string): LabProblem[] {
+  const { regions, regionKiB, messagesPerRegion, exporter } = workload;
+  const gpu = parts.find((part) => part.id === exporter);
+  const buffers = regions + (messagesPerRegion > 0 ? 1 : 0);
+  if (gpu?.kind !== 'gpu' || buffers * regionKiB <= gpu.memoryMiB * KIB) return [];
+  const problem = `${buffers} buffers of ${regionKiB} KiB do not fit into the ${gpu.memoryMiB} MiB of "${gpu.id}".`;
+  const remedy = `Use smaller buffers, or more topology.parts[${gpu.id}].memoryMiB.`;
+  return [{ path: `${path}.regionKiB`, problem, remedy }];
 }
 
 function peerProblems(

@@ -141,4 +141,42 @@ const odpWorkload = z
     'Memory that an RDMA adapter uses on demand: nothing is pinned, its faults fetch pages, and pages may go at any time.',
   );
 
-export const workloadSchema = z.discriminatedUnion('kind', [replayWorkload, bioWorkload, rdmaWorkload, odpWorkload]);
+const dmabufWorkload = z
+  .strictObject({
+    id,
+    kind: z.literal('dmabuf'),
+    device: id,
+    exporter: id.describe('The GPU whose driver exports the buffers.'),
+    operation: z.enum(['write', 'read']).default('write').describe('What the host at the other end of the cable does.'),
+    messageBytes: count(1, 16 * 1024 * 1024).default(65_536),
+    queuePairs: count(1, 256).default(16),
+    messages: count(1, LIMITS.messages).default(10_000).describe('Of all queue pairs together.'),
+    regions: count(1, 1024).default(1).describe('Buffers that are known to the adapter at a time.'),
+    regionKiB: count(4, 4 * 1024 * 1024)
+      .multipleOf(4)
+      .default(1024)
+      .describe('Of one buffer.'),
+    messagesPerRegion: count(0, 1_000_000_000)
+      .default(0)
+      .describe('After so many messages a region is registered anew, with another buffer. 0: never.'),
+    placement: z
+      .enum(['system', 'local'])
+      .default('local')
+      .describe("Where buffers lie at first: RAM, or the GPU's memory."),
+    movePages: count(0, 262_144)
+      .default(0)
+      .describe('Pages in a row that one move takes to the GPU or back. 0: nothing moves.'),
+    moveEveryUs: z.number().min(0.1).max(1_000_000).default(100).describe('Time between two moves, on average.'),
+  })
+  .describe("Buffers that a GPU's driver exports and may move, used by an RDMA adapter.");
+
+export const workloadSchema = z.discriminatedUnion('kind', [
+  replayWorkload,
+  bioWorkload,
+  rdmaWorkload,
+  odpWorkload,
+  dmabufWorkload,
+]);
+
+/** Kinds of workloads whose device is an RDMA adapter. */
+export const ADAPTER_WORKLOADS: readonly string[] = ['rdma', 'odp', 'dmabuf'];

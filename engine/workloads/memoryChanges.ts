@@ -14,6 +14,7 @@ import type { EventHandler, EventQueue } from '../time/eventQueue.ts';
 import { nanoseconds, picoseconds, type Picoseconds } from '../time/picoseconds.ts';
 import type { RandomStream } from '../time/random.ts';
 import type { MemoryChangeKind } from './memoryChangeNames.ts';
+import type { MemoryActivity } from './workloadMemory.ts';
 
 export interface MemoryChange {
   readonly kind: MemoryChangeKind;
@@ -40,7 +41,7 @@ export interface MemoryChangesOptions {
 const CHANGE = 0;
 const LOCK_WAIT = nanoseconds(50);
 
-export class MemoryChanges implements EventHandler {
+export class MemoryChanges implements MemoryActivity, EventHandler {
   private readonly options: MemoryChangesOptions;
   private readonly random: RandomStream;
   private readonly totalWeight: number;

@@ -5,7 +5,7 @@
  */
 import { ProcessPages } from '../drivers/gpu/processPages.ts';
 import type { GpuDriver } from '../drivers/gpu/gpuDriver.ts';
-import { NicOdpAdapter } from '../drivers/rdma/nicOdpAdapter.ts';
+import { NicOdpAdapter, type NicOdpAdapterOptions } from '../drivers/rdma/nicOdpAdapter.ts';
 import { OdpDriver } from '../drivers/rdma/odpDriver.ts';
 import type { OdpCosts } from '../drivers/rdma/odpPopulate.ts';
 import type { AddressSpace } from '../memory/addressSpace.ts';
@@ -16,6 +16,7 @@ import type { RandomStream } from '../time/random.ts';
 import { MemoryChanges, type MemoryChange } from './memoryChanges.ts';
 import { MeteredPages } from './meteredPages.ts';
 import { OdpRegions } from './odpRegions.ts';
+import { ProcessBuffers } from './processBuffers.ts';
 import { RdmaWorkload } from './rdma.ts';
 import { PROTECTION_DOMAIN, type RdmaMachine, type RdmaWorkloadOptions } from './rdmaMachine.ts';
 
@@ -47,45 +48,49 @@ export function createOdpWorkload(
   random: RandomStream,
 ): RdmaWorkload {
   const { events, counters } = machine;
-  return new RdmaWorkload(machine, options, random, {
-    registrar: (mm, cpu) => onDemand(machine, options, mm, cpu),
-    changes: (mm) => {
-      const places = new Map<string, ProcessPages>();
-      const peerPages = (peer: string): ProcessPages => {
-        const place = places.get(peer) ?? new ProcessPages(machine.gpu(peer), mm);
-        places.set(peer, place);
-        return place;
-      };
-      const cpus = machine.cpus ?? machine.work.cpus;
-      // another than the driver's, where there is one
-      const cpu = cpus[1] ?? cpus[0]!;
-      const { changes, changeEvery } = options;
-      return new MemoryChanges(
-        { mm, events, cpu, peerPages, counters, changes, every: changeEvery },
-        random.fork('memory changes'),
-      );
-    },
+  const cpus = machine.cpus ?? machine.work.cpus;
+  const memory = new ProcessBuffers(machine, options, random.fork('buffers'));
+  const mm = memory.process;
+  const places = new Map<string, ProcessPages>();
+  const peerPages = (peer: string): ProcessPages => {
+    const place = places.get(peer) ?? new ProcessPages(machine.gpu(peer), mm);
+    places.set(peer, place);
+    return place;
+  };
+  const { changes, changeEvery } = options;
+  return new RdmaWorkload(machine, options, {
+    memory,
+    registrar: onDemand(machine, options, mm, cpus[0]!),
+    changes: new MemoryChanges(
+      // another CPU than the driver's, where there is one
+      { mm, events, cpu: cpus[1] ?? cpus[0]!, peerPages, counters, changes, every: changeEvery },
+      random.fork('memory changes'),
+    ),
   });
 }
 
+/** What an adapter whose keys are on demand needs of the machine. */
+export function adapterOptions({
+  nic,
+  api,
+  device,
+  memory,
+  events,
+  odpCosts,
+  counters,
+  packetBytes,
+}: Omit<OdpMachine, 'gpu' | 'pageScheme'>): Omit<NicOdpAdapterOptions, 'cpu' | 'pd'> {
+  return { nic, api, device, memory, events, packetBytes, counters, costs: odpCosts };
+}
+
 function onDemand(
-  { nic, api, device, memory, events, odpCosts, pageScheme, metrics, counters, packetBytes }: OdpMachine,
+  machine: OdpMachine,
   { operation, implicit, prefetch }: OdpWorkloadOptions,
   mm: AddressSpace,
   cpu: Cpu,
 ): OdpRegions {
-  const adapter = new NicOdpAdapter({
-    nic,
-    api,
-    device,
-    memory,
-    events,
-    cpu,
-    pd: PROTECTION_DOMAIN,
-    packetBytes,
-    counters,
-    costs: odpCosts,
-  });
+  const { api, device, events, odpCosts, pageScheme, metrics, counters } = machine;
+  const adapter = new NicOdpAdapter({ ...adapterOptions(machine), cpu, pd: PROTECTION_DOMAIN });
   const driver = new OdpDriver({
     api,
     device,

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { SCHEME_NAMES, type SchemeName } from '../schemes/scheme.ts';
 import { connectHosts, type RdmaHostsOptions } from '../drivers/rdma/testRdmaHosts.ts';
 import { RandomStream } from '../time/random.ts';
-import { RdmaWorkload } from './rdma.ts';
+import { createRdmaWorkload } from './rdmaPinned.ts';
 import type { RdmaWorkloadOptions } from './rdmaMachine.ts';
 
 const MIXTURE: RdmaWorkloadOptions['layout'] = [
@@ -31,7 +31,7 @@ const WORKLOAD: RdmaWorkloadOptions = {
 /** A workload on two hosts, run to its end. */
 function run(hosts: RdmaHostsOptions, options: Partial<RdmaWorkloadOptions>, seed = 1) {
   const connected = connectHosts(hosts);
-  const workload = new RdmaWorkload(connected, { ...WORKLOAD, ...options }, new RandomStream(seed));
+  const workload = createRdmaWorkload(connected, { ...WORKLOAD, ...options }, new RandomStream(seed));
   workload.start();
   while (!workload.done) {
     if (!connected.events.step()) throw new Error(`it stands still after ${String(workload.completed)} messages`);
@@ -101,7 +101,7 @@ test.each(SCHEME_NAMES)(
     const connected = connectHosts({ scheme, domain: 'strict' });
     const before = connected.machine.held();
     const options = { ...WORKLOAD, messagesPerRegion: 5 };
-    const workload = new RdmaWorkload(connected, options, new RandomStream(1));
+    const workload = createRdmaWorkload(connected, options, new RandomStream(1));
     workload.start();
     while (!workload.done) connected.events.step();
     expect(connected.machine.held()).toEqual(before);
@@ -114,7 +114,7 @@ test.each(['write', 'read'] as const)('an adapter that keeps a key’s old table
   connected.nic.cache.invalidate = () => undefined;
   // one region: the tables of several drive each other out of this small cache
   const options = { ...WORKLOAD, operation, regions: 1, messagesPerRegion: 5 };
-  const workload = new RdmaWorkload(connected, options, new RandomStream(1));
+  const workload = createRdmaWorkload(connected, options, new RandomStream(1));
   workload.start();
   while (!workload.done) connected.events.step();
   expect([workload.completed, workload.failed > 0]).toEqual([64, true]);

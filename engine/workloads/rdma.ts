@@ -8,19 +8,13 @@
  */
 import { isRefusal } from '../drivers/rdma/umem.ts';
 import { PAGE_SIZE } from '../memory/addresses.ts';
-import { AddressSpace } from '../memory/addressSpace.ts';
-import { UserPages } from '../memory/userPages.ts';
 import type { Cpu } from '../time/cpu.ts';
-import { LabError } from '../time/labError.ts';
 import { nanoseconds, picoseconds } from '../time/picoseconds.ts';
-import type { RandomStream } from '../time/random.ts';
-import { layOutBuffers, type PeersPage } from './rdmaBuffers.ts';
-import type { MemoryChanges } from './memoryChanges.ts';
 import { RdmaContents } from './rdmaContents.ts';
-import { PROTECTION_DOMAIN, type RdmaMachine, type RdmaWorkloadOptions } from './rdmaMachine.ts';
-import { pinnedRegions } from './rdmaPinned.ts';
+import { checkOptions, PROTECTION_DOMAIN, type RdmaMachine, type RdmaWorkloadOptions } from './rdmaMachine.ts';
 import type { RegisteredBuffer, Registrar } from './registrar.ts';
 import type { Workload } from './workload.ts';
+import type { MemoryActivity, WorkloadMemory } from './workloadMemory.ts';
 
 const REGISTER = 0;
 const RENEW = 1;
@@ -43,9 +37,11 @@ interface Region {
   underWay: number;
 }
 
-export interface RegistrationWay {
-  readonly registrar: (process: AddressSpace, cpu: Cpu) => Registrar;
-  readonly changes: ((process: AddressSpace) => MemoryChanges) | null;
+/** Where messages come to, how it becomes known to the adapter, and what happens to it meanwhile. */
+export interface MessageMemory {
+  readonly memory: WorkloadMemory;
+  readonly registrar: Registrar;
+  readonly changes: MemoryActivity | null;
 }
 
 export class RdmaWorkload implements Workload {
@@ -54,16 +50,15 @@ export class RdmaWorkload implements Workload {
   failed = 0;
   /** Blocks of 512 bytes that were not what the other side had sent. */
   mismatches = 0;
-  /** The process whose memory is registered. */
-  readonly process: AddressSpace;
   private readonly machine: RdmaMachine;
   private readonly options: RdmaWorkloadOptions;
   private readonly cpu: Cpu;
   private readonly registrar: Registrar;
-  private readonly changes: MemoryChanges | null;
-  private readonly contents: RdmaContents;
+  private readonly memory: WorkloadMemory;
+  private readonly changes: MemoryActivity | null;
+  /** Not in use just now: who waits for memory that moves keeps the one that it began with, whatever others compare meanwhile. */
+  private readonly spareContents: RdmaContents[] = [];
   private readonly buffers: Float64Array;
-  private readonly peersTaken: PeersPage[] = [];
   /** Of the one buffer that no region has. */
   private spare: number;
   private readonly regions: Region[];
@@ -87,35 +82,18 @@ export class RdmaWorkload implements Workload {
   private released = false;
   private reported = false;
 
-  /** `way`: how the process's memory becomes known to the adapter, and what happens to it meanwhile; default: pinned, so nothing. */
-  constructor(
-    machine: RdmaMachine,
-    options: RdmaWorkloadOptions,
-    random: RandomStream,
-    way: RegistrationWay = {
-      registrar: (process, cpu) => pinnedRegions(machine, options, process, cpu),
-      changes: null,
-    },
-  ) {
+  constructor(machine: RdmaMachine, options: RdmaWorkloadOptions, { memory, registrar, changes }: MessageMemory) {
     checkOptions(options);
     this.machine = machine;
     this.options = options;
     this.total = options.messages;
     this.cpu = (machine.cpus ?? machine.work.cpus)[0]!;
-    const { nic, memory, frames, pageKinds, farHost } = machine;
-    this.process = new AddressSpace({ name: options.name, pages: new UserPages(memory, frames, pageKinds) });
-    this.registrar = way.registrar(this.process, this.cpu);
-    this.changes = way.changes?.(this.process) ?? null;
-    this.contents = new RdmaContents(options.messageBytes);
+    const { nic, farHost } = machine;
+    this.memory = memory;
+    this.registrar = registrar;
+    this.changes = changes;
     this.spare = options.regions;
-    this.buffers = layOutBuffers(
-      { mm: this.process, frames, peersPages: machine.peersPages, taken: this.peersTaken },
-      random.fork('buffers'),
-      options.layout,
-      options.regions + (options.messagesPerRegion > 0 ? 1 : 0),
-      Math.ceil(options.regionBytes / PAGE_SIZE),
-      options.name,
-    );
+    this.buffers = memory.buffers;
     this.regions = Array.from({ length: options.regions }, (_, buffer) => ({
       buffer,
       registered: null,
@@ -268,17 +246,17 @@ export class RdmaWorkload implements Workload {
     return this.busy[this.busyIndexOf(message)] === 0;
   }
 
-  /** Byte address of the process. */
+  /** Byte address of the memory. */
   private addressOf(buffer: number, place: number): number {
     return this.buffers[buffer]! * PAGE_SIZE + place * this.options.messageBytes;
   }
 
   private post(slot: number, region: Region): void {
     const { farHost, events } = this.machine;
-    const { contents, process } = this;
+    const { memory } = this;
     const { operation } = this.options;
     const message = this.slotMessage[slot]!;
-    if (operation === 'read' && process.notifiers.active > 0) {
+    if (operation === 'read' && memory.isChanging) {
       this.waiting.push(slot);
       events.schedule(picoseconds(events.now + LOCK_WAIT), this, TRY_AGAIN);
       return;
@@ -287,11 +265,12 @@ export class RdmaWorkload implements Workload {
     region.posted += 1;
     region.underWay += 1;
     this.slotPostedAt[slot] = events.now;
-    contents.make(message, this.generationOf(message));
+    const contents = this.contentsOf(message);
     const address = this.addressOf(region.buffer, this.placeOf(message));
     const { bytes } = contents;
     if (operation === 'write') farHost.memory.writeBytes(this.slotAddress[slot]!, bytes, 0, bytes.length);
-    else if (process.write(address, bytes) !== 0) throw new Error(`${process.name} cannot write to its own memory`);
+    else memory.write(address, bytes);
+    this.spareContents.push(contents);
     this.postRequests(slot, region.registered!, address);
   }
 
@@ -315,6 +294,8 @@ export class RdmaWorkload implements Workload {
     const { operation, messageBytes } = this.options;
     const message = this.slotMessage[slot]!;
     const region = this.regionOf(message);
+    // the comparison may have to wait for memory that moves, and the message has not
+    const endedAt = events.now;
     const syndrome = farHost.syndromeOf(this.slotPair[slot]!);
     const failed = syndrome !== 0 || !this.check(slot, region);
     this.busy[this.busyIndexOf(message)] = 0;
@@ -326,7 +307,7 @@ export class RdmaWorkload implements Workload {
     else if (failed) this.fail(message, 'it brought other bytes than were sent');
     else counters.add(operation === 'write' ? 'bytesWritten' : 'bytesRead', messageBytes);
     counters.add('requests', 1);
-    metrics.recordIoLatency(events.now, picoseconds(events.now - this.slotPostedAt[slot]!), failed ? 0 : messageBytes);
+    metrics.recordIoLatency(endedAt, picoseconds(endedAt - this.slotPostedAt[slot]!), failed ? 0 : messageBytes);
     this.retry();
     this.take(slot);
     this.releaseAtEnd();
@@ -339,26 +320,34 @@ export class RdmaWorkload implements Workload {
 
   /** Whether what arrived is what was sent. */
   private check(slot: number, region: Region): boolean {
-    const { contents, process } = this;
+    const { memory } = this;
     const message = this.slotMessage[slot]!;
-    contents.make(message, this.generationOf(message));
+    const contents = this.contentsOf(message);
     const { found } = contents;
-    if (this.options.operation === 'write') process.read(this.addressOf(region.buffer, this.placeOf(message)), found);
+    if (this.options.operation === 'write') memory.read(this.addressOf(region.buffer, this.placeOf(message)), found);
     else this.machine.farHost.memory.readBytes(this.slotAddress[slot]!, found, 0, found.length);
     const different = contents.differences();
+    this.spareContents.push(contents);
     this.mismatches += different;
     return different === 0;
   }
 
+  private contentsOf(message: number): RdmaContents {
+    const contents = this.spareContents.pop() ?? new RdmaContents(this.options.messageBytes);
+    contents.make(message, this.generationOf(message));
+    return contents;
+  }
+
   /** What lies in a buffer at the end is what its last messages left there, and no other message has spoiled it. */
   private checkBuffer(buffer: number): void {
-    const { contents, process, placesUsed, lying } = this;
+    const { memory, placesUsed, lying } = this;
     for (let place = 0; place < placesUsed; place += 1) {
       const message = lying[buffer * placesUsed + place]!;
       if (message < 0) continue;
-      contents.make(message, this.generationOf(message));
-      process.read(this.addressOf(buffer, place), contents.found);
+      const contents = this.contentsOf(message);
+      memory.read(this.addressOf(buffer, place), contents.found);
       const different = contents.differences();
+      this.spareContents.push(contents);
       if (different === 0) continue;
       this.mismatches += different;
       this.fail(message, 'its bytes were spoiled later');
@@ -394,16 +383,7 @@ export class RdmaWorkload implements Workload {
     }
     this.registrar.release(this.cpu);
     for (let buffer = 0; buffer < this.buffers.length; buffer += 1) this.checkBuffer(buffer);
-    this.process.exit();
-    for (const { peer, page } of this.peersTaken) this.machine.peersPages.giveBack(peer, page);
+    this.memory.release();
     this.released = true;
   }
-}
-
-function checkOptions({ name, messageBytes, regionBytes, layout }: RdmaWorkloadOptions): void {
-  if (messageBytes > regionBytes) {
-    const problem = `A message of ${String(messageBytes)} bytes does not fit into a region of ${String(regionBytes)}.`;
-    throw new LabError(name, problem, 'Choose larger regions or smaller messages.');
-  }
-  if (layout.length === 0) throw new LabError(name, 'its layout is empty.', 'Say what its regions are made of.');
 }

@@ -13,6 +13,7 @@ import type { EventLog } from '../metrics/eventLog.ts';
 import type { MappingScheme } from '../schemes/scheme.ts';
 import type { Cpu } from '../time/cpu.ts';
 import type { EventHandler } from '../time/eventQueue.ts';
+import { LabError } from '../time/labError.ts';
 import type { BufferPiece, PeersPages } from './rdmaBuffers.ts';
 
 /** Of a workload's keys and queue pairs: one process has one. */
@@ -76,4 +77,13 @@ export interface RdmaMachine extends Omit<NicRegionAdapterOptions, 'pd'> {
   readonly metrics: RequestMetrics;
   readonly counters: Counters;
   readonly log: EventLog;
+}
+
+/** Throws what no machine could serve. */
+export function checkOptions({ name, messageBytes, regionBytes, layout }: RdmaWorkloadOptions): void {
+  if (messageBytes > regionBytes) {
+    const problem = `A message of ${String(messageBytes)} bytes does not fit into a region of ${String(regionBytes)}.`;
+    throw new LabError(name, problem, 'Choose larger regions or smaller messages.');
+  }
+  if (layout.length === 0) throw new LabError(name, 'its layout is empty.', 'Say what its regions are made of.');
 }

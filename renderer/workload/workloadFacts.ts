@@ -1,5 +1,5 @@
 /** What a workload is, as rows of label and value with its unit. */
-import type { BioWorkload, LabWorkload, OdpWorkload, RdmaWorkload } from '../../engine/lab/schema.ts';
+import type { BioWorkload, LabWorkload, OdpWorkload, RdmaWorkload, DmabufWorkload } from '../../engine/lab/schema.ts';
 import { strings } from '../strings.ts';
 import { bytes, count, fact, SPACE, type Fact } from '../topology/partFacts.ts';
 
@@ -19,6 +19,7 @@ export function workloadFacts(workload: LabWorkload): Fact[] {
     ];
   }
   if (workload.kind === 'bio') return bioFacts(workload);
+  if (workload.kind === 'dmabuf') return dmabufFacts(workload);
   return workload.kind === 'rdma' ? rdmaFacts(workload) : odpFacts(workload);
 }
 
@@ -46,7 +47,7 @@ function bioFacts(workload: BioWorkload): Fact[] {
   ];
 }
 
-function messageFacts(workload: RdmaWorkload | OdpWorkload): Fact[] {
+function messageFacts(workload: RdmaWorkload | OdpWorkload | DmabufWorkload): Fact[] {
   const { messagesPerRegion } = workload;
   return [
     fact('device', workload.device),
@@ -69,6 +70,17 @@ function odpFacts(workload: OdpWorkload): Fact[] {
     fact('changes', changes.length === 0 ? words.none : changes.map(changeText).join(', ')),
     ...(changes.length === 0 ? [] : [fact('changeEveryUs', `${count(workload.changeEveryUs)}${SPACE}µs`)]),
     ...(memory === undefined ? [] : [fact('bufferMemory', memory)]),
+  ];
+}
+
+function dmabufFacts(workload: DmabufWorkload): Fact[] {
+  const { movePages, moveEveryUs } = workload;
+  const every = `${count(moveEveryUs)}${SPACE}µs`;
+  return [
+    ...messageFacts(workload),
+    fact('exporter', workload.exporter),
+    fact('placement', words.placements[workload.placement]),
+    fact('moves', movePages === 0 ? words.never : words.movesOf(movePages, every)),
   ];
 }
 

@@ -47,6 +47,8 @@ export interface MovingExporterOptions {
   readonly copyTime?: Picoseconds | null;
   /** Copies instead of the CPU, and takes its own time; needs `events`. */
   readonly copier?: PageCopier;
+  /** Where all of it lies at first; default: RAM. */
+  readonly placement?: Placement;
   /** A pin leaves the buffer in the device's memory as long as all importers reach it there. */
   readonly pinsLocal?: boolean;
 }
@@ -89,9 +91,10 @@ export class MovingExporter implements DmaBufExporter, EventHandler {
 
   constructor(options: MovingExporterOptions) {
     this.options = options;
+    const { placement = 'system' } = options;
     this.pages = Array.from({ length: options.pages }, () => ({
-      number: options.system.allocatePage(),
-      placement: 'system' as const,
+      number: this.framesOf(placement).allocatePage(),
+      placement,
     }));
     const { name, events } = options;
     this.buffer = new DmaBuf({ name, size: options.pages * PAGE_SIZE, exporter: this, events });
@@ -104,6 +107,15 @@ export class MovingExporter implements DmaBufExporter, EventHandler {
   /** Where a byte of the buffer lies now. */
   physOf(offset: number): number {
     return this.pages[Math.floor(offset / PAGE_SIZE)]!.number * PAGE_SIZE + (offset % PAGE_SIZE);
+  }
+
+  /** Through the CPU's mapping (`vmap`); copies under way are for whoever asks to wait for. */
+  read(offset: number, target: Uint8Array): void {
+    this.access(offset, target, false);
+  }
+
+  write(offset: number, source: Uint8Array): void {
+    this.access(offset, source, true);
   }
 
   placementOf(page: number): Placement {
@@ -184,6 +196,17 @@ export class MovingExporter implements DmaBufExporter, EventHandler {
     if (this.copies.size > 0) throw new Error(`${this.buffer.name} is released during a copy`);
     for (const page of this.pages) this.freePage(page);
     this.pages.length = 0;
+  }
+
+  private access(offset: number, bytes: Uint8Array, write: boolean): void {
+    const { memory } = this.options;
+    for (let done = 0; done < bytes.length;) {
+      const step = Math.min(bytes.length - done, PAGE_SIZE - ((offset + done) % PAGE_SIZE));
+      const phys = this.physOf(offset + done);
+      if (write) memory.writeBytes(phys, bytes, done, step);
+      else memory.readBytes(phys, bytes, done, step);
+      done += step;
+    }
   }
 
   private migrateLocked(cpu: Cpu, first: number, count: number, placement: Placement): number {

@@ -10,7 +10,7 @@ import type { Gpu } from '../../devices/gpu/gpu.ts';
 import { DMA_FROM_DEVICE, DMA_TO_DEVICE } from '../../dma/attributes.ts';
 import type { DmaDevice } from '../../dma/device.ts';
 import { BarExporter } from '../../dma/dmaBuf/barExporter.ts';
-import { MovingExporter } from '../../dma/dmaBuf/movingExporter.ts';
+import { MovingExporter, type MovingExporterOptions } from '../../dma/dmaBuf/movingExporter.ts';
 import type { DmaApi } from '../../dma/dmaApi.ts';
 import { ENOMEM } from '../../dma/errno.ts';
 import { PAGE_SIZE } from '../../memory/addresses.ts';
@@ -82,8 +82,12 @@ export class GpuDriver {
     return 0;
   }
 
-  /** A buffer that moves between RAM, where it begins, and the GPU; copies are the engine's. */
-  exportMoving(name: string, pages: number, options: { readonly pinsLocal?: boolean } = {}): MovingExporter {
+  /** A buffer that moves between RAM, where it begins unless told otherwise, and the GPU; copies are the engine's. */
+  exportMoving(
+    name: string,
+    pages: number,
+    options: Pick<MovingExporterOptions, 'pinsLocal' | 'placement'> = {},
+  ): MovingExporter {
     const { memory, frames } = this.machine;
     return new MovingExporter({
       name,

@@ -149,7 +149,8 @@ export class NicOdpAdapter implements OdpAdapter {
     counters.add('odpFaults', 1);
     const key = this.keys.get(mkey);
     if (key === undefined || this.onFault === null) {
-      nic.resume(token, true, events.now);
+      // the key has gone meanwhile: the access is tried again, and denied if it is still wanted (`pagefault_single_data_segment`)
+      nic.resume(token, false, events.now);
       return;
     }
     this.raisedAt.set(token, events.now);
