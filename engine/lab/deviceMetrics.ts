@@ -1,6 +1,6 @@
 /**
- * What one drive's requests take: passed on to the run's metrics, and counted for the drive by itself, so that a machine with several
- * drives can tell them apart.
+ * What one device's requests take: passed on to the run's metrics, and counted for the device by itself, so that a machine with several
+ * can tell them apart.
  */
 import type { RequestMetrics } from '../drivers/requestMetrics.ts';
 import { Histogram } from '../metrics/histogram.ts';
@@ -8,6 +8,8 @@ import type { Picoseconds } from '../time/picoseconds.ts';
 
 export class DeviceMetrics implements RequestMetrics {
   readonly ioLatency = new Histogram();
+  readonly mapLatency = new Histogram();
+  readonly unmapLatency = new Histogram();
   completedRequests = 0;
   completedBytes = 0;
   lastCompletionPs = 0;
@@ -19,10 +21,12 @@ export class DeviceMetrics implements RequestMetrics {
 
   recordMapLatency(at: Picoseconds, duration: Picoseconds): void {
     this.run.recordMapLatency(at, duration);
+    this.mapLatency.record(duration);
   }
 
   recordUnmapLatency(at: Picoseconds, duration: Picoseconds): void {
     this.run.recordUnmapLatency(at, duration);
+    this.unmapLatency.record(duration);
   }
 
   recordIoLatency(at: Picoseconds, duration: Picoseconds, bytes: number): void {

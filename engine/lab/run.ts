@@ -27,6 +27,8 @@ export class LabRun {
   readonly machine: Machine;
   private readonly seed: number;
   private readonly presets: string;
+  /** Device of each workload. */
+  private readonly devices: readonly string[];
   private readonly total: number;
   private done = false;
   /** The API checker has ended the run at a misuse. */
@@ -39,6 +41,7 @@ export class LabRun {
     this.machine = machine;
     this.seed = lab.seed;
     this.presets = presetLabel(lab);
+    this.devices = lab.workloads.map(({ device }) => device);
     this.total = machine.workloads.reduce((sum, workload) => sum + workload.total, 0);
     machine.events.onEvent = (at) => {
       machine.metrics.beginEvent(at);
@@ -125,7 +128,7 @@ export class LabRun {
       runId: this.id,
       comparisonId: this.comparisonId,
       progress: this.progress(),
-      summary: summarize(metrics, devices),
+      summary: summarize(metrics, devices, this.failed()),
       log: metrics.log.entries().slice(-FRAME_LOG_ENTRIES),
       ...(checker === null ? {} : { checker: checker.result() }),
     };
@@ -144,7 +147,7 @@ export class LabRun {
       presets: this.presets,
       partial: partial || !this.done,
       progress: this.progress(),
-      summary: summarize(metrics, devices),
+      summary: summarize(metrics, devices, this.failed()),
       counters: metrics.counters.toRecord(),
       series: metrics.series.snapshot(),
       histograms: {
@@ -155,6 +158,10 @@ export class LabRun {
       log: metrics.log.entries(),
       ...(checker === null ? {} : { checker: checker.result() }),
     };
+  }
+
+  private failed(): ReadonlyMap<string, number> {
+    return new Map(this.machine.workloads.map(({ failed }, index) => [this.devices[index]!, failed]));
   }
 
   private completed(): number {

@@ -278,6 +278,24 @@ const DEVICE_ROWS: readonly (Omit<RowSpecification, 'value'> & {
   },
 ];
 
+/** Of each device in a machine with adapters, whose devices are used in different ways. */
+const MAPPING_ROWS: typeof DEVICE_ROWS = [
+  {
+    key: 'mapLatencyP50',
+    label: 'map latency p50',
+    unit: 'ps',
+    help: 'CPU time of the DMA API calls of one request, registration or fault of this device, half of them.',
+    value: (device) => device.mapLatency.percentile(0.5),
+  },
+  {
+    key: 'unmapLatencyP50',
+    label: 'unmap latency p50',
+    unit: 'ps',
+    help: 'CPU time of the DMA API calls that undo one, waits for invalidation included.',
+    value: (device) => device.unmapLatency.percentile(0.5),
+  },
+];
+
 /** Keys of the rows that are not of one device. */
 export const SUMMARY_KEYS: readonly string[] = [...ROWS, ...REGION_ROWS, ...ON_DEMAND_ROWS].map(({ key }) => key);
 
@@ -311,8 +329,12 @@ function deviceTlbRows(
   ];
 }
 
-/** `devices`: those that do work have rows of their own below those of the machine, where there are several; keys end in the device's id. */
-export function summarize(metrics: Metrics, devices: readonly SummedDevice[] = []): RunSummary {
+/** `devices`: those that do work have rows of their own below those of the machine, where there are several; keys end in the device's id. `failed`: requests by device. */
+export function summarize(
+  metrics: Metrics,
+  devices: readonly SummedDevice[] = [],
+  failed: ReadonlyMap<string, number> = new Map(),
+): RunSummary {
   const registers = devices.some(({ kind }) => kind === 'nic');
   const pages = metrics.counters.get('odpPagesMapped') > 0 || metrics.counters.get('odpFaults') > 0;
   const rows = [...ROWS, ...(registers ? REGION_ROWS : []), ...(pages ? ON_DEMAND_ROWS : [])];
@@ -320,15 +342,27 @@ export function summarize(metrics: Metrics, devices: readonly SummedDevice[] = [
   const caches = devices.flatMap(({ id, deviceTlb }) => (deviceTlb === null ? [] : deviceTlbRows(id, deviceTlb)));
   const working = devices.filter(({ kind }) => kind !== 'gpu');
   if (working.length < 2) return { rows: [...whole, ...caches] };
-  const each = working.flatMap((device) =>
-    DEVICE_ROWS.map(({ key, label, value, ...row }): SummaryRow => ({
+  const deviceRows = registers ? [...DEVICE_ROWS, ...MAPPING_ROWS] : DEVICE_ROWS;
+  const each = working.flatMap((device) => [
+    ...deviceRows.map(({ key, label, value, ...row }): SummaryRow => ({
       ...row,
       key: `${key}.${device.id}`,
       label: `${device.id}: ${label}`,
       value: value(device.metrics),
     })),
-  );
+    ...(registers ? [failedRow(device.id, failed.get(device.id) ?? 0)] : []),
+  ]);
   return { rows: [...whole, ...each, ...caches] };
+}
+
+function failedRow(id: string, value: number): SummaryRow {
+  return {
+    key: `failed.${id}`,
+    label: `${id}: failed`,
+    unit: 'count',
+    value,
+    help: 'Messages or requests of this device that failed.',
+  };
 }
 
 /** The table as text: one line a row, one column a run, numbers flush right. */

@@ -65,6 +65,8 @@ export class NicRegionAdapter implements RegionAdapter {
   /** A key of all bus addresses, for the buffer. */
   private readonly anywhere: number;
   private readonly entry = new Uint8Array(ENTRY_BLOCKS * spec.WQE_BASIC_BLOCK);
+  /** Basic blocks of the work request that is being built. */
+  private blocks = 0;
   private posted = 0;
   private polled = 0;
 
@@ -180,6 +182,7 @@ export class NicRegionAdapter implements RegionAdapter {
   /** An empty UMR work request of so many bytes. */
   private begin(key: number, bytes: number): DataView {
     const view = new DataView(this.entry.buffer);
+    this.blocks = Math.ceil(bytes / spec.WQE_BASIC_BLOCK);
     this.entry.fill(0);
     view.setUint32(spec.CONTROL_OPCODE, ((this.posted & 0xffff) << 8) | spec.MLX5_OPCODE_UMR);
     view.setUint32(spec.CONTROL_QPN_DS, this.pair * 0x100 + bytes / spec.SEGMENT_BYTES);
@@ -191,11 +194,13 @@ export class NicRegionAdapter implements RegionAdapter {
   /** 0, or -EIO where the adapter refused. */
   private postAndWait(cpu: Cpu): number {
     const { nic, memory, events } = this.options;
-    for (let block = 0; block < ENTRY_BLOCKS; block += 1) {
+    const { blocks } = this;
+    for (let block = 0; block < blocks; block += 1) {
       const place = this.queue.phys + ((this.posted + block) % QUEUE_BLOCKS) * spec.WQE_BASIC_BLOCK;
       memory.writeBytes(place, this.entry, block * spec.WQE_BASIC_BLOCK, spec.WQE_BASIC_BLOCK);
     }
-    this.posted += ENTRY_BLOCKS;
+    // no more than the request has: the adapter would take what lies behind it for another, and fetch that when nobody waits any more
+    this.posted += blocks;
     cpu.waitUntil(events.now);
     nic.ringDoorbell(this.pair, this.posted, cpu.now);
     const completion = new Uint8Array(spec.CQE_BYTES);
