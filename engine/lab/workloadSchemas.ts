@@ -8,6 +8,8 @@ import { count, id } from './schemaFields.ts';
 
 const IO_PATTERNS = ['read', 'write', 'randread', 'randwrite', 'readwrite', 'randrw'] as const;
 
+const contiguity = z.union([z.enum(['scattered', 'contiguous']), z.number().min(0).max(0.999)]).default('scattered');
+
 const replayWorkload = z
   .strictObject({
     id,
@@ -38,10 +40,9 @@ const bioWorkload = z
     queueDepth: count(1, 4096).default(16),
     ioCount: count(1, LIMITS.ioCount).default(10_000),
     regionMiB: count(1, 1_048_576).default(1024).describe('The part of the drive that the I/Os fall into.'),
-    contiguity: z
-      .union([z.enum(['scattered', 'contiguous']), z.number().min(0).max(0.999)])
-      .default('scattered')
-      .describe('How the pages of a buffer lie in memory; a number: the chance that a page follows the one before it.'),
+    contiguity: contiguity.describe(
+      'How the pages of a buffer lie in memory; a number: the chance that a page follows the one before it.',
+    ),
     cpus: count(1, 64)
       .default(1)
       .describe(
@@ -51,15 +52,30 @@ const bioWorkload = z
   })
   .describe('An I/O generator in the manner of fio.');
 
+/** What the workloads of an RDMA adapter have in common: messages of another host, and where they go. */
+const messageFields = {
+  operation: z.enum(['write', 'read']).default('write').describe('What the host at the other end of the cable does.'),
+  messageBytes: count(1, 16 * 1024 * 1024).default(65_536),
+  queuePairs: count(1, 256).default(16),
+  messages: count(1, LIMITS.messages).default(10_000).describe('Of all queue pairs together.'),
+  regions: count(1, 1024).default(1).describe('Regions of memory that the adapter knows at a time.'),
+  regionKiB: count(4, 4 * 1024 * 1024)
+    .multipleOf(4)
+    .default(1024)
+    .describe('Of one region.'),
+  messagesPerRegion: count(0, 1_000_000_000)
+    .default(0)
+    .describe('After so many messages a region is registered anew, with other memory. 0: never.'),
+};
+
 const bufferPiece = z
   .strictObject({
     kind: z.enum(['ram', 'peer']),
     peer: id.optional().describe('The GPU whose memory it is, where the kind is peer.'),
     pages: count(1, 1_048_576),
-    contiguity: z
-      .union([z.enum(['scattered', 'contiguous']), z.number().min(0).max(0.999)])
-      .default('scattered')
-      .describe('How its pages lie in memory; a number: the chance that a page follows the one before it.'),
+    contiguity: contiguity.describe(
+      'How its pages lie in memory; a number: the chance that a page follows the one before it.',
+    ),
   })
   .describe('Pages of one kind.');
 
@@ -68,18 +84,7 @@ const rdmaWorkload = z
     id,
     kind: z.literal('rdma'),
     device: id,
-    operation: z.enum(['write', 'read']).default('write').describe('What the host at the other end of the cable does.'),
-    messageBytes: count(1, 16 * 1024 * 1024).default(65_536),
-    queuePairs: count(1, 256).default(16),
-    messages: count(1, LIMITS.messages).default(10_000).describe('Of all queue pairs together.'),
-    regions: count(1, 1024).default(1).describe('Regions of memory that are registered at a time.'),
-    regionKiB: count(4, 4 * 1024 * 1024)
-      .multipleOf(4)
-      .default(1024)
-      .describe('Of one region.'),
-    messagesPerRegion: count(0, 1_000_000_000)
-      .default(0)
-      .describe('After so many messages a region is registered anew, with other memory. 0: never.'),
+    ...messageFields,
     split: z
       .boolean()
       .default(false)
@@ -112,18 +117,7 @@ const odpWorkload = z
     id,
     kind: z.literal('odp'),
     device: id,
-    operation: z.enum(['write', 'read']).default('write').describe('What the host at the other end of the cable does.'),
-    messageBytes: count(1, 16 * 1024 * 1024).default(65_536),
-    queuePairs: count(1, 256).default(16),
-    messages: count(1, LIMITS.messages).default(10_000).describe('Of all queue pairs together.'),
-    regions: count(1, 1024).default(1).describe('Regions that are known to the adapter at a time.'),
-    regionKiB: count(4, 4 * 1024 * 1024)
-      .multipleOf(4)
-      .default(1024)
-      .describe('Of one region.'),
-    messagesPerRegion: count(0, 1_000_000_000)
-      .default(0)
-      .describe('After so many messages a region is registered anew, with other memory. 0: never.'),
+    ...messageFields,
     implicit: z
       .boolean()
       .default(false)
@@ -131,10 +125,7 @@ const odpWorkload = z
     prefetch: z.boolean().default(false).describe('Pages are fetched when a region is registered, not by faults.'),
     changes: z.array(memoryChange).max(16).default([]).describe('What happens to the memory meanwhile.'),
     changeEveryUs: z.number().min(0.1).max(1_000_000).default(100).describe('Time between two changes, on average.'),
-    contiguity: z
-      .union([z.enum(['scattered', 'contiguous']), z.number().min(0).max(0.999)])
-      .default('scattered')
-      .describe('How the pages of a buffer lie in memory at first.'),
+    contiguity: contiguity.describe('How the pages of a buffer lie in memory at first.'),
     memory: id.optional().describe("The memory that its buffers lie in. Left out: that of the adapter's socket."),
   })
   .describe(
@@ -147,18 +138,7 @@ const dmabufWorkload = z
     kind: z.literal('dmabuf'),
     device: id,
     exporter: id.describe('The GPU whose driver exports the buffers.'),
-    operation: z.enum(['write', 'read']).default('write').describe('What the host at the other end of the cable does.'),
-    messageBytes: count(1, 16 * 1024 * 1024).default(65_536),
-    queuePairs: count(1, 256).default(16),
-    messages: count(1, LIMITS.messages).default(10_000).describe('Of all queue pairs together.'),
-    regions: count(1, 1024).default(1).describe('Buffers that are known to the adapter at a time.'),
-    regionKiB: count(4, 4 * 1024 * 1024)
-      .multipleOf(4)
-      .default(1024)
-      .describe('Of one buffer.'),
-    messagesPerRegion: count(0, 1_000_000_000)
-      .default(0)
-      .describe('After so many messages a region is registered anew, with another buffer. 0: never.'),
+    ...messageFields,
     placement: z
       .enum(['system', 'local'])
       .default('local')

@@ -39,6 +39,9 @@ export class MappedRequest {
   boundary = -1;
   /** Bytes of the range of IOVA that are entered: those of vectors that need translation. */
   enteredBytes = 0;
+  /** Stretches of the range of IOVA that were entered with the same attributes: their lengths, and those attributes. */
+  readonly stretchBytes: number[] = [];
+  readonly stretchAttributes: number[] = [];
   /** How the device reaches each vector; empty on a machine without peers, where all is ordinary memory. */
   readonly ways: P2pdmaMapType[] = [];
   /** Lengths of what was entered piece by piece, for schemes that take it out so. */
@@ -71,6 +74,19 @@ export class MappedRequest {
     this.boundary = -1;
     this.enteredBytes = 0;
     this.ways.length = 0;
+    this.stretchBytes.length = 0;
+    this.stretchAttributes.length = 0;
+  }
+
+  /** The next bytes of the range are entered. */
+  noteEntered(bytes: number, attributes: number): void {
+    const last = this.stretchBytes.length - 1;
+    if (last >= 0 && this.stretchAttributes[last] === attributes) {
+      this.stretchBytes[last]! += bytes;
+      return;
+    }
+    this.stretchBytes.push(bytes);
+    this.stretchAttributes.push(attributes);
   }
 
   refuse(reason: string): void {

@@ -73,8 +73,10 @@ export abstract class RangeScheme extends RequestScheme {
         mapped.addRange(busAddressOf(this.dma, phys), length);
         continue;
       }
-      error = this.enter(cpu, request, mapped, phys, entered, length, request.attributes | attributesOf(way));
+      const attributes = request.attributes | attributesOf(way);
+      error = this.enter(cpu, request, mapped, phys, entered, length, attributes);
       if (error !== 0) break;
+      mapped.noteEntered(length, attributes);
       mapped.extendRange(mapped.iova.address + entered, length);
       entered += length;
     }

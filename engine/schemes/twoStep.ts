@@ -36,6 +36,9 @@ export class TwoStepScheme extends RangeScheme {
   }
 
   protected leave(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest, entered: number): void {
-    this.dma.dmaIovaDestroy(cpu, this.device, mapped.iova, entered, direction, mapped.attributes);
+    // one call, and so one set of attributes: of a mixture, the request's own
+    const [first, ...others] = mapped.stretchAttributes;
+    const attributes = first === undefined || others.length > 0 ? mapped.attributes : first;
+    this.dma.dmaIovaDestroy(cpu, this.device, mapped.iova, entered, direction, attributes);
   }
 }

@@ -26,7 +26,7 @@ export class TwoStepPerPageScheme extends TwoStepScheme {
       const part = Math.min(length - done, PAGE_SIZE - ((phys + done) % PAGE_SIZE));
       const error = this.linkPage(cpu, request, mapped, phys + done, offset + done, part, attributes);
       if (error !== 0) {
-        this.unlinkPages(cpu, request.direction, mapped, offset, offset + done);
+        this.unlinkPages(cpu, request.direction, mapped, offset, offset + done, attributes);
         return error;
       }
       done += part;
@@ -39,8 +39,12 @@ export class TwoStepPerPageScheme extends TwoStepScheme {
     return 0;
   }
 
-  protected override leave(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest, entered: number): void {
-    this.unlinkPages(cpu, direction, mapped, 0, entered);
+  protected override leave(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest): void {
+    let offset = 0;
+    for (const [index, bytes] of mapped.stretchBytes.entries()) {
+      this.unlinkPages(cpu, direction, mapped, offset, offset + bytes, mapped.stretchAttributes[index]!);
+      offset += bytes;
+    }
     this.dma.dmaIovaFree(cpu, this.device, mapped.iova);
   }
 
@@ -65,12 +69,19 @@ export class TwoStepPerPageScheme extends TwoStepScheme {
   }
 
   /** Page by page as they were linked. */
-  private unlinkPages(cpu: Cpu, direction: DmaDirection, mapped: MappedRequest, from: number, to: number): void {
+  private unlinkPages(
+    cpu: Cpu,
+    direction: DmaDirection,
+    mapped: MappedRequest,
+    from: number,
+    to: number,
+    attributes: number,
+  ): void {
     const { dma, device } = this;
     const { iova } = mapped;
     for (let offset = from; offset < to;) {
       const length = Math.min(to - offset, PAGE_SIZE - ((iova.address + offset) % PAGE_SIZE));
-      dma.dmaIovaUnlink(cpu, device, iova, offset, length, direction, mapped.attributes);
+      dma.dmaIovaUnlink(cpu, device, iova, offset, length, direction, attributes);
       offset += length;
     }
   }

@@ -45,6 +45,15 @@ describe('the summary', () => {
     expect(best(lines, 'requests')).toEqual([false, false]);
   });
 
+  it('marks no run that did nothing', () => {
+    const lines = summaryLines([
+      column(0, 'done', { requests: 10, syncs: 30 }),
+      column(1, 'done', { requests: 10, syncs: 20 }),
+      column(2, 'done', { requests: 0, syncs: 3 }),
+    ]);
+    expect(best(lines, 'syncs')).toEqual([false, true, false]);
+  });
+
   it('compares nothing until every run has come to its end', () => {
     const lines = summaryLines([
       column(0, 'done', { mapLatencyP50: 20 }),

@@ -54,9 +54,12 @@ export function summaryLines(columns: readonly Column[]): SummaryLine[] {
   for (const rows of rowsByColumn) for (const [key, row] of rows) if (!order.has(key)) order.set(key, row);
   // Columns that were stopped half way are no match for whole ones: nothing is best until all are whole.
   const whole = columns.every(({ run }) => run.status === 'done');
+  // Who did nothing spent nothing, and that is no merit.
+  const worked = rowsByColumn.map((rows) => rows.get('requests')?.value !== 0);
   return [...order.values()].map(({ key, label, unit, help }) => {
     const values = rowsByColumn.map((rows) => rows.get(key)?.value ?? Number.NaN);
-    const best = whole ? bestOf(key, values) : new Set<number>();
+    const judged = values.map((value, index) => (worked[index] ? value : Number.NaN));
+    const best = whole ? bestOf(key, judged) : new Set<number>();
     return {
       key,
       label,

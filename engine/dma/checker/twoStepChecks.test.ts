@@ -144,6 +144,20 @@ describe('what it does not', () => {
     expect(machine.kinds).toEqual([]);
   });
 
+  it('peers’ memory alone undone as if it were RAM, at once or by itself', () => {
+    const { api, cpu, device } = machine;
+    alloc(1);
+    api.dmaIovaLink(cpu, device, state, PHYS, 0, PAGE_SIZE, DMA_TO_DEVICE, DMA_ATTR_MMIO);
+    sync(0, PAGE_SIZE);
+    destroy(PAGE_SIZE);
+    alloc(2);
+    link(PHYS, 0);
+    api.dmaIovaLink(cpu, device, state, PHYS + FAR, PAGE_SIZE, PAGE_SIZE, DMA_TO_DEVICE, DMA_ATTR_MMIO);
+    sync(0, 2 * PAGE_SIZE);
+    unlink(PAGE_SIZE, PAGE_SIZE);
+    expect(machine.kinds).toEqual(['unlinkOtherAttributes', 'unlinkOtherAttributes']);
+  });
+
   it('a destroy in another direction', () => {
     alloc(1);
     link(PHYS, 0);

@@ -108,7 +108,7 @@ export class TwoStepChecks {
         this.wrong('unlinkHole', message, record, call, owner);
       }
     }
-    if (length > 0) this.sameAttributes(owner, record, piece, call);
+    if (length > 0) this.sameAttributes(owner, record, piece, call, this.freeBits(record));
     record.history.add(call);
     owner.removeState(state);
   }
@@ -123,17 +123,24 @@ export class TwoStepChecks {
   }
 
   /**
-   * Direction and attributes of the first link that is not like the unlink. One range may hold RAM and peers' memory, which only
-   * DMA_ATTR_MMIO tells apart, and a destroy names one set of attributes for all of it: of that bit nothing depends when a mapping of a
-   * coherent device goes (drivers/iommu/dma-iommu.c `__iommu_dma_iova_unlink`).
+   * One range may hold RAM and peers' memory, which only DMA_ATTR_MMIO tells apart, and a destroy names one set of attributes for all of it:
+   * of that bit nothing depends when a mapping of a coherent device goes (drivers/iommu/dma-iommu.c `__iommu_dma_iova_unlink`). The bits that
+   * a destroy may differ in: that one where the range holds both, else none.
    */
-  private sameAttributes(owner: CheckedDevice, record: StateRecord, piece: Piece, call: RecordedCall): void {
+  private freeBits(record: StateRecord): number {
+    let both = 0;
+    for (const { attributes } of record.links.values()) both |= 1 << ((attributes & DMA_ATTR_MMIO) === 0 ? 0 : 1);
+    return both === 0b11 ? DMA_ATTR_MMIO : 0;
+  }
+
+  /** Direction and attributes of the first link that is not like the unlink. */
+  private sameAttributes(owner: CheckedDevice, record: StateRecord, piece: Piece, call: RecordedCall, free = 0): void {
     let seen: LinkRecord | null = null;
     for (let page = record.pageOf(piece.offset); page <= record.lastPageOf(piece.offset, piece.size); page += 1) {
       const link = record.links.get(page);
       if (link === undefined || link === seen) continue;
       seen = link;
-      if (link.direction === piece.direction && ((link.attributes ^ piece.attributes) & ~DMA_ATTR_MMIO) === 0) continue;
+      if (link.direction === piece.direction && ((link.attributes ^ piece.attributes) & ~free) === 0) continue;
       const words =
         `[linked with ${dmaDirectionName(link.direction)} attrs=0x${link.attributes.toString(16)}] ` +
         `[unlinked with ${dmaDirectionName(piece.direction)} attrs=0x${piece.attributes.toString(16)}]`;

@@ -72,10 +72,6 @@ export class DmabufRegion implements DmaBufImporter {
     return region;
   }
 
-  get isMapped(): boolean {
-    return this.ranges !== null;
-  }
-
   /** Whoever holds the buffer's lock is on it; ask again. */
   get isLocked(): boolean {
     return this.options.buffer.reservation.locked;
@@ -105,7 +101,7 @@ export class DmabufRegion implements DmaBufImporter {
     if (this.ranges === null) return;
     const { adapter, firstPage, buffer, scheme } = this.options;
     cpu.spend(adapter.updateTime(this.pages));
-    this.stopAdapter(firstPage);
+    adapter.zap(this.key, firstPage, this.pages);
     if (buffer.events !== null) cpu.begin(buffer.events.now);
     const before = cpu.now;
     scheme.unmap(cpu, DMA_BIDIRECTIONAL, this.mapped);
@@ -124,10 +120,6 @@ export class DmabufRegion implements DmaBufImporter {
     });
     buffer.detach(this.attachment!);
     adapter.removeRegion(this.key);
-  }
-
-  protected stopAdapter(firstPage: number): void {
-    this.options.adapter.zap(this.key, firstPage, this.pages);
   }
 
   private map(cpu: Cpu): number {
